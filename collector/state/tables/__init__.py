@@ -1,0 +1,40 @@
+"""Every table, one module a subject. Importing this package fills ``Base.metadata``."""
+
+from collector.state.tables.accounts import AuditEntry, User, UserSession
+from collector.state.tables.agencies import Agency, AgencyNetwork, AgencySuccession
+from collector.state.tables.alerts import Alert, AlertEvidence, Incident, IncidentNote
+from collector.state.tables.endpoints import (
+    Assignment,
+    Certificate,
+    Device,
+    Document,
+    DocumentChange,
+    Endpoint,
+    EnrolmentToken,
+    IpBinding,
+)
+from collector.state.tables.pipeline import Checkpoint, DeadLetter, Stream
+
+__all__ = [
+    "Agency",
+    "AgencyNetwork",
+    "AgencySuccession",
+    "Alert",
+    "AlertEvidence",
+    "Assignment",
+    "AuditEntry",
+    "Certificate",
+    "Checkpoint",
+    "DeadLetter",
+    "Device",
+    "Document",
+    "DocumentChange",
+    "Endpoint",
+    "EnrolmentToken",
+    "Incident",
+    "IncidentNote",
+    "IpBinding",
+    "Stream",
+    "User",
+    "UserSession",
+]

@@ -1,0 +1,141 @@
+"""Endpoints, their certificates and status documents, and the devices seen on their networks."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from collector.state.base import Base
+
+
+class Endpoint(Base):
+    """One managed computer, known by its certificate. ``id`` is the UUID in the certificate.
+
+    ``role`` is ``workstation``, ``server`` or ``unknown``. ``silence_mark_seconds`` is the last mark of silence
+    that made an event (0: it reports). ``clock_skew_seconds`` is collector minus agent, positive when the agent's
+    clock is behind.
+    """
+
+    __tablename__ = "endpoint"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    hostname: Mapped[str] = mapped_column(index=True)
+    role: Mapped[str] = mapped_column(default="unknown")
+    os_name: Mapped[str] = mapped_column(default="")
+    agent_version: Mapped[str] = mapped_column(default="")
+    simulated: Mapped[bool] = mapped_column(default=False)
+    facts: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    enrolled_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime | None]
+    silence_mark_seconds: Mapped[int] = mapped_column(default=0)
+    clock_skew_seconds: Mapped[float] = mapped_column(default=0.0)
+    retired_at: Mapped[datetime | None]
+
+
+class Assignment(Base):
+    """Which agency an endpoint belongs to, dated; the open one (``valid_to`` null) is today's."""
+
+    __tablename__ = "assignment"
+    __table_args__ = (
+        Index("uq_assignment_open", "endpoint_id", unique=True, sqlite_where=text("valid_to IS NULL"), postgresql_where=text("valid_to IS NULL")),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    endpoint_id: Mapped[str] = mapped_column(ForeignKey("endpoint.id", ondelete="CASCADE"), index=True)
+    agency_id: Mapped[int] = mapped_column(ForeignKey("agency.id"), index=True)
+    valid_from: Mapped[datetime]
+    valid_to: Mapped[datetime | None]
+
+
+class EnrolmentToken(Base):
+    """A one-time right to enrol into an agency. Only a hash of the secret is kept."""
+
+    __tablename__ = "enrolment_token"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    secret_sha256: Mapped[str]
+    agency_id: Mapped[int] = mapped_column(ForeignKey("agency.id"))
+    simulated: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime]
+    created_by: Mapped[str]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    used_by: Mapped[str | None] = mapped_column(ForeignKey("endpoint.id", ondelete="SET NULL"))
+
+
+class Certificate(Base):
+    """A certificate that the collector's CA signed for an endpoint. ``sha256`` is of its DER, hex."""
+
+    __tablename__ = "certificate"
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    endpoint_id: Mapped[str] = mapped_column(ForeignKey("endpoint.id", ondelete="CASCADE"), index=True)
+    serial: Mapped[str]
+    not_before: Mapped[datetime]
+    not_after: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    revoked_reason: Mapped[str | None]
+
+
+class Document(Base):
+    """The newest status document of an endpoint, a kind and an item. ``digest`` is SHA-256 of the body's JSON."""
+
+    __tablename__ = "document"
+
+    endpoint_id: Mapped[str] = mapped_column(ForeignKey("endpoint.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    item: Mapped[str] = mapped_column(primary_key=True, default="")
+    body: Mapped[dict[str, Any]]
+    digest: Mapped[str]
+    observed_at: Mapped[datetime]
+    received_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+
+
+class DocumentChange(Base):
+    """The history of a document: what it was from ``changed_at`` on (null body: the item went away)."""
+
+    __tablename__ = "document_change"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    endpoint_id: Mapped[str] = mapped_column(ForeignKey("endpoint.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str]
+    item: Mapped[str]
+    body: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    changed_at: Mapped[datetime]
+
+
+class Device(Base):
+    """Anything seen on an agency's LAN, by MAC. ``kind`` is ``gateway`` for a default gateway, else empty.
+
+    ``endpoint_id`` is set where the MAC is one of an enrolled endpoint's.
+    """
+
+    __tablename__ = "device"
+    __table_args__ = (UniqueConstraint("agency_id", "mac"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    agency_id: Mapped[int] = mapped_column(ForeignKey("agency.id"))
+    mac: Mapped[str] = mapped_column(index=True)
+    ip: Mapped[str]
+    kind: Mapped[str] = mapped_column(default="")
+    endpoint_id: Mapped[str | None] = mapped_column(ForeignKey("endpoint.id", ondelete="SET NULL"))
+    seen_by: Mapped[str | None] = mapped_column(ForeignKey("endpoint.id", ondelete="SET NULL"))
+    simulated: Mapped[bool] = mapped_column(default=False)
+    first_seen_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+
+
+class IpBinding(Base):
+    """Which MAC last answered for an IP address in an agency."""
+
+    __tablename__ = "ip_binding"
+
+    agency_id: Mapped[int] = mapped_column(ForeignKey("agency.id"), primary_key=True)
+    ip: Mapped[str] = mapped_column(primary_key=True)
+    mac: Mapped[str]
+    changed_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]

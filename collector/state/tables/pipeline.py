@@ -1,0 +1,48 @@
+"""Where the pipeline stands, and what it could not take."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, LargeBinary
+from sqlalchemy.orm import Mapped, mapped_column
+
+from collector.state.base import Base
+
+
+class Checkpoint(Base):
+    """How far a worker has come: everything up to ``log_offset`` is in the stores. Moves with the alerts, in
+    one transaction."""
+
+    __tablename__ = "checkpoint"
+
+    worker: Mapped[str] = mapped_column(primary_key=True)
+    log_offset: Mapped[int]
+    updated_at: Mapped[datetime]
+
+
+class Stream(Base):
+    """An agent's stream as the worker sees it: the highest number, how many never came, and what the agent itself
+    had to drop."""
+
+    __tablename__ = "stream"
+
+    endpoint_id: Mapped[str] = mapped_column(ForeignKey("endpoint.id", ondelete="CASCADE"), primary_key=True)
+    stream: Mapped[str] = mapped_column(primary_key=True)
+    last_seq: Mapped[int]
+    missing: Mapped[int] = mapped_column(default=0)
+    dropped: Mapped[int] = mapped_column(default=0)
+    updated_at: Mapped[datetime]
+
+
+class DeadLetter(Base):
+    """A batch, or a part of one, that could not be read; kept with the reason, counted, never in the way."""
+
+    __tablename__ = "dead_letter"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    endpoint_id: Mapped[str] = mapped_column(index=True)
+    log_offset: Mapped[int] = mapped_column(unique=True)
+    reason: Mapped[str]
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    received_at: Mapped[datetime]

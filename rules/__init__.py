@@ -1,0 +1,1 @@
+"""The Sigma engine and the content it runs. Knows nothing of the collector."""

@@ -1,0 +1,1 @@
+"""Shared by every test: no network beyond loopback."""
