@@ -1,0 +1,1 @@
+"""What several suites share: waiting without sleeping blindly, real programs, the whole stack on loopback."""

@@ -1,0 +1,32 @@
+"""Wait for another process by looking, never by a fixed sleep."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+def wait_until(look: Callable[[], T], *, seconds: float, what: str, every: float = 0.1) -> T:
+    """Return the first truthy answer of ``look``; fail with ``what`` and the last answer after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = look()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds:.0f} s in vain for {what}; last seen: {answer!r}")
+        time.sleep(every)
+
+
+def free_port() -> int:
+    """A loopback TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
