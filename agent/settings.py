@@ -1,0 +1,106 @@
+"""The agent's settings (``agent.toml``) and the layout of its state directory.
+
+Every key can be given as an environment variable too: ``[agent] state_dir`` is ``VONGGAC_AGENT_AGENT_STATE_DIR``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from agent.settings_file import SettingsError, load_settings
+
+PREFIX: Final = "VONGGAC_AGENT"
+DEFAULT_CONFIG: Final = Path("/etc/vonggac-agent/agent.toml")
+
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class CollectorEndpoint(Struct, frozen=True):
+    """Where the collector is. An empty ``url`` means the one this endpoint enrolled with."""
+
+    url: Annotated[str, Meta(pattern=r"^(https://[^/\s]+/?)?$")] = ""
+    connect_timeout_seconds: Seconds = 15
+    answer_timeout_seconds: Seconds = 30
+
+
+class AgentSection(Struct, frozen=True):
+    """The agent itself. ``spool_bytes`` bounds what waits on disk while the collector cannot be reached."""
+
+    state_dir: str = "/var/lib/vonggac-agent"
+    heartbeat_seconds: Seconds = 60
+    metrics_seconds: Seconds = 300
+    spool_bytes: Annotated[int, Meta(ge=1 << 16)] = 128 << 20
+
+
+class HostSection(Struct, frozen=True):
+    """Where the host's trees are mounted: other than the defaults only in a container or a test."""
+
+    root: str = "/"
+    proc: str = "/proc"
+    sys: str = "/sys"
+
+
+class CollectorSettings(Struct, frozen=True):
+    """What the collectors do. Names in ``disabled`` and ``intervals`` are those of ``check-config``'s list.
+
+    Paths are looked up under ``[host] root``, the first that exists is used.
+    """
+
+    disabled: list[str] = []
+    intervals: dict[str, Seconds] = {}
+    clamd_sockets: list[str] = [
+        "/run/clamav/clamd.ctl",
+        "/var/run/clamav/clamd.ctl",
+        "/run/clamd.scan/clamd.sock",
+    ]
+    clamd_logs: list[str] = ["/var/log/clamav/clamav.log", "/var/log/clamd.scan"]
+    auth_logs: list[str] = ["/var/log/auth.log", "/var/log/secure"]
+
+
+class Settings(Struct, frozen=True):
+    collector: CollectorEndpoint = CollectorEndpoint()
+    agent: AgentSection = AgentSection()
+    host: HostSection = HostSection()
+    collectors: CollectorSettings = CollectorSettings()
+
+
+class StateDirectory:
+    """Names every path under the state directory once. Touches nothing."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.key = root / "agent.key"
+        self.certificate = root / "agent.crt"
+        self.ca = root / "ca.crt"
+        self.identity = root / "identity.json"
+        self.spool = root / "spool"
+        self.cursors = root / "cursors.json"
+        self.status = root / "status.json"
+        self.lock = root / "agent.lock"
+
+
+def load(config: Path | None) -> Settings:
+    """Settings of ``config``, or of ``/etc/vonggac-agent/agent.toml`` where there is one, or defaults.
+
+    Raises:
+        SettingsError: the first thing wrong, with its place.
+    """
+    path = config if config is not None else (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+    return load_settings(Settings, path, os.environ, PREFIX)
+
+
+def check_names(settings: Settings, known: list[str]) -> None:
+    """Raise :class:`SettingsError` where ``[collectors]`` names a collector that is not among ``known``."""
+    for key, names in (
+        ("disabled", settings.collectors.disabled),
+        ("intervals", settings.collectors.intervals),
+    ):
+        for name in names:
+            if name not in known:
+                raise SettingsError(
+                    f"[collectors] {key}: no collector is called {name!r}; known: {', '.join(known)}"
+                )
