@@ -1,0 +1,114 @@
+"""Asks the owner of the event store, over its Unix socket. Everybody but the owner comes this way."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import msgspec
+
+from collector.store.errors import QueryError, StoreError, StoreUnavailableError
+from collector.store.rows import EventRow, MetricRow, encode, events_table, metrics_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+__all__ = ["EventRow", "MetricRow", "QueryError", "StoreClient", "StoreError", "StoreUnavailableError"]
+
+_ARROW = "application/vnd.apache.arrow.stream"
+#: Longer than the owner lets any query run, so that its own refusal arrives.
+_TIMEOUT_SECONDS = 120.0
+
+
+class StoreClient:
+    """Synchronous; threads may share it. Call :meth:`close`, or use it as a context manager.
+
+    Every method raises :class:`StoreUnavailableError` while the owner is down (also while it starts) and
+    :class:`StoreError` where it failed.
+    """
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._http = httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(socket), retries=1),
+            base_url="http://store",
+            timeout=_TIMEOUT_SECONDS,
+            trust_env=False,
+        )
+
+    def insert_events(self, rows: Sequence[EventRow]) -> None:
+        """Durable (fsynced) when it returns. The same rows twice are stored twice: see :meth:`rewind`."""
+        if rows:
+            self._insert("/insert/events", events_table(rows))
+
+    def insert_metrics(self, rows: Sequence[MetricRow]) -> None:
+        """Durable (fsynced) when it returns."""
+        if rows:
+            self._insert("/insert/metrics", metrics_table(rows))
+
+    def rewind(self, after_offset: int) -> int:
+        """Delete events and metrics with a log offset above ``after_offset``; return how many there were."""
+        reply = self._post("/rewind", msgspec.json.encode({"after_offset": after_offset}))
+        return int(msgspec.json.decode(reply.content)["deleted"])
+
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
+        """Rows of one SELECT, at most 10,000 and within 10 seconds; more is a :class:`QueryError`.
+
+        Values go in as ``{name:Type}`` placeholders and ``parameters``, never into the text. Times come back
+        as text (``2026-11-21 20:00:00.000000``, UTC) unless the query converts them
+        (``toUnixTimestamp64Micro(time) / 1e6``).
+        """
+        body = msgspec.json.encode({"sql": sql, "parameters": dict(parameters or {})})
+        rows: list[dict[str, Any]] = msgspec.json.decode(self._post("/query", body).content)
+        return rows
+
+    def healthy(self) -> bool:
+        """Whether the owner answers and its tables are there. Never raises."""
+        try:
+            return self._http.get("/healthz", timeout=5.0).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> StoreClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _insert(self, path: str, table: pa.Table) -> None:
+        self._post(path, encode(table), _ARROW)
+
+    def _post(self, path: str, content: bytes, kind: str = "application/json") -> httpx.Response:
+        with self._as_store_error():
+            reply = self._http.post(path, content=content, headers={"content-type": kind})
+        if reply.is_success:
+            return reply
+        detail = _detail(reply)
+        if reply.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
+            raise QueryError(detail)
+        if reply.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            raise StoreUnavailableError(detail)
+        raise StoreError(detail)
+
+    @contextlib.contextmanager
+    def _as_store_error(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.HTTPError as error:
+            raise StoreUnavailableError(
+                f"the event store does not answer on {self._socket}: {error or type(error).__name__}"
+            ) from error
+
+
+def _detail(reply: httpx.Response) -> str:
+    try:
+        return str(msgspec.json.decode(reply.content)["detail"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return f"the event store answered {reply.status_code}"

@@ -1,0 +1,17 @@
+"""Why the event store could not do what it was asked."""
+
+from __future__ import annotations
+
+from collector.errors import CollectorError
+
+
+class StoreError(CollectorError):
+    """The event store refused or failed; ``str()`` is its own sentence."""
+
+
+class StoreUnavailableError(StoreError):
+    """Nobody answers on the store's socket, or it does not answer in time. Trying again later is right."""
+
+
+class QueryError(StoreError):
+    """The query itself is wrong or too large (time, rows); the same one will fail again."""
