@@ -1,6 +1,7 @@
 """The agent's settings (``agent.toml``) and the layout of its state directory.
 
-Every key can be given as an environment variable too: ``[agent] state_dir`` is ``VONGGAC_AGENT_AGENT_STATE_DIR``.
+Every key can be given as an environment variable too: ``[agent] state_dir`` is
+``VONGGAC_AGENT_AGENT_STATE_DIR``.
 """
 
 from __future__ import annotations
@@ -50,15 +51,15 @@ class CollectorSettings(Struct, frozen=True):
     Paths are looked up under ``[host] root``, the first that exists is used.
     """
 
-    disabled: list[str] = []
+    disabled: tuple[str, ...] = ()
     intervals: dict[str, Seconds] = {}
-    clamd_sockets: list[str] = [
+    clamd_sockets: tuple[str, ...] = (
         "/run/clamav/clamd.ctl",
         "/var/run/clamav/clamd.ctl",
         "/run/clamd.scan/clamd.sock",
-    ]
-    clamd_logs: list[str] = ["/var/log/clamav/clamav.log", "/var/log/clamd.scan"]
-    auth_logs: list[str] = ["/var/log/auth.log", "/var/log/secure"]
+    )
+    clamd_logs: tuple[str, ...] = ("/var/log/clamav/clamav.log", "/var/log/clamd.scan")
+    auth_logs: tuple[str, ...] = ("/var/log/auth.log", "/var/log/secure")
 
 
 class Settings(Struct, frozen=True):

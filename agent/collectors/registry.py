@@ -4,8 +4,8 @@ A collector is one function in one module of this package, registered by :func:`
 (``agent.runtime``) schedules it, times it, isolates it and counts; a collector only collects. Importing every
 module of the package fills the registry (:func:`load_collectors`), so there is no second list of them.
 
-Imports count in an agent that may weigh 30 MB: import here and in collectors only what is needed, heavy things
-(``ctypes``, ``subprocess``) inside the function that needs them.
+Imports count in an agent that may weigh 30 MB: import here and in collectors only what is needed, heavy
+things (``ctypes``, ``subprocess``) inside the function that needs them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
     "load_collectors",
 ]
 
-#: A collector whose interval is at most this is polled in a lane of its own, where nothing slow may hold it up.
+#: A collector whose interval is at most this runs in a lane of its own, where nothing slow may hold it up.
 FAST_INTERVAL_SECONDS: Final = 10.0
 
 
@@ -59,8 +59,8 @@ class Context(Struct, frozen=True):
 
     ``root``, ``proc`` and ``sys`` are the host's trees (``/``, ``/proc``, ``/sys``; fixture trees in tests).
     ``now()`` is the time in seconds since the Unix epoch. ``state`` is this collector's own memory across
-    restarts (JSON values, string keys, keep it under a few KB): what is put there is made durable together with
-    the batch that holds this run's output, and is dropped when the run raises. ``collector_host`` is the
+    restarts (JSON values, string keys, keep it under a few KB): what is put there is made durable together
+    with the batch that holds this run's output, and is dropped when the run raises. ``collector_host`` is the
     collector's name or address, empty while the endpoint has not enrolled.
     """
 
@@ -77,9 +77,9 @@ class Context(Struct, frozen=True):
 class Output(Struct, frozen=True):
     """What one run found.
 
-    ``documents`` is everything the collector now holds true: the runner sends what changed, and for an item that
-    an earlier run reported and this one does not, it sends that the item is gone. ``events`` are sent at once,
-    in order; ``metrics`` with the next batch.
+    ``documents`` is everything the collector now holds true: the runner sends what changed, and for an item
+    that an earlier run reported and this one does not, it sends that the item is gone. ``events`` are sent at
+    once, in order; ``metrics`` with the next batch.
     """
 
     documents: list[StatusDocument] = []
@@ -118,9 +118,9 @@ def collector(
 ) -> Callable[[Callable[[Context], Output]], Callable[[Context], Output]]:
     """Register the decorated function; it stays an ordinary function.
 
-    ``platforms`` are values of :data:`sys.platform`. A run longer than ``timeout_seconds`` counts as failed and
-    its output is dropped. The function may raise anything: :class:`NothingToReport` is an answer, all else a
-    failure of this collector alone.
+    ``platforms`` are values of :data:`sys.platform`. A run longer than ``timeout_seconds`` counts as failed
+    and its output is dropped. The function may raise anything: :class:`NothingToReport` is an answer, all else
+    a failure of this collector alone.
 
     Raises:
         DuplicateCollectorError: the name is taken, at import.
@@ -129,7 +129,8 @@ def collector(
     def register(function: Callable[[Context], Output]) -> Callable[[Context], Output]:
         if name in _registered:
             raise DuplicateCollectorError(
-                f"collector {name!r} is registered twice: in {_registered[name].module} and {function.__module__}"
+                f"collector {name!r} is registered twice: "
+                f"in {_registered[name].module} and {function.__module__}"
             )
         _registered[name] = Collector(
             name=name,
