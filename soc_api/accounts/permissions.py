@@ -1,0 +1,56 @@
+"""Who may do what: the permissions, and the roles that are made of them. Nothing is allowed that is not listed."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class Permission(StrEnum):
+    ALERTS_READ = "alerts.read"
+    ALERTS_WORK = "alerts.work"
+    ENDPOINTS_READ = "endpoints.read"
+    ENDPOINTS_REVOKE = "endpoints.revoke"
+    COVERAGE_READ = "coverage.read"
+    REPORTS_READ = "reports.read"
+    INCIDENTS_READ = "incidents.read"
+    INCIDENTS_WORK = "incidents.work"
+    AGENCIES_READ = "agencies.read"
+    AGENCIES_MANAGE = "agencies.manage"
+    TOKENS_CREATE = "tokens.create"
+    USERS_MANAGE = "users.manage"
+    AUDIT_READ = "audit.read"
+    RULES_READ = "rules.read"
+    SYSTEM_READ = "system.read"
+
+
+class Role(StrEnum):
+    """``officer`` reaches one agency only; the others reach all. ``auditor`` reads all and changes nothing."""
+
+    ADMIN = "admin"
+    ANALYST = "analyst"
+    OFFICER = "officer"
+    AUDITOR = "auditor"
+
+
+_OFFICER = frozenset(
+    {
+        Permission.ALERTS_READ,
+        Permission.ALERTS_WORK,
+        Permission.ENDPOINTS_READ,
+        Permission.COVERAGE_READ,
+        Permission.REPORTS_READ,
+        Permission.INCIDENTS_READ,
+        Permission.AGENCIES_READ,
+        Permission.RULES_READ,
+    }
+)
+_ANALYST = _OFFICER | {Permission.INCIDENTS_WORK, Permission.SYSTEM_READ}
+_AUDITOR = frozenset(permission for permission in Permission if permission.value.endswith(".read"))
+
+PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
+    Role.ADMIN: frozenset(Permission),
+    Role.ANALYST: _ANALYST,
+    Role.OFFICER: _OFFICER,
+    Role.AUDITOR: _AUDITOR,
+}

@@ -1,0 +1,60 @@
+"""Puts the web process together: services, JSON API, pages, reports, and the guard around them all."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import FastAPI
+
+from soc_api import guard, problems
+from soc_api.services import Services
+
+if TYPE_CHECKING:
+    from collector.settings import DataDirectory, Settings
+
+#: Paths that anyone may ask for; every other route declares a permission (``require``) or it does not start.
+PUBLIC_PATHS: Final = frozenset({"/healthz", "/sign-in", "/api/v1/session", "/language", "/theme"})
+#: Folders of files without secrets.
+PUBLIC_PREFIXES: Final = ("/static/",)
+
+_ROUTERS: Final = ("soc_api.api.router", "soc_api.reports.routes", "soc_api.pages.router")
+
+
+def create_app(data: DataDirectory, settings: Settings) -> FastAPI:
+    """The application on the stores of ``data``; the state store must have been migrated."""
+    return assemble(open_services(data, settings))
+
+
+def open_services(data: DataDirectory, settings: Settings) -> Services:
+    """Open the stores and load the rules' catalogue. Whoever calls closes ``state``."""
+    from collector.state.database import StateStore
+    from collector.store.client import StoreClient
+    from rules.catalogue import load_catalogue
+
+    folders = importlib.import_module("rules.catalogue").default_folders(settings.detect.rule_folders)
+    return Services(
+        state=StateStore(data.state),
+        store=StoreClient(data.store_socket),
+        settings=settings,
+        catalogue=load_catalogue(folders),
+        data=data,
+    )
+
+
+def assemble(services: Services) -> FastAPI:
+    """The application around ready services: what tests use."""
+    app = FastAPI(title="Vọng Gác", version="1", openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.services = services
+    app.state.closing = False
+    error_page: Any = None
+    for name in _ROUTERS:
+        if importlib.util.find_spec(name) is None:
+            continue
+        module = importlib.import_module(name)
+        app.include_router(module.router)
+        error_page = getattr(module, "error_page", error_page)
+    problems.install(app, error_page)
+    app.add_middleware(guard.Guard, hosts=guard.allowed_hosts(services.settings.web))
+    return app

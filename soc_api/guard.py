@@ -1,0 +1,117 @@
+"""What every request passes before any route, and every answer on its way out (plain ASGI)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from typing import TYPE_CHECKING, Final
+
+from soc_api.problems import problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from collector.settings import Web
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+#: The most a request's body may weigh (a registry's CSV is the largest thing anyone sends).
+MAX_BODY_BYTES: Final = 4 << 20
+
+#: ``img-src data:`` because the style sheet's small icons are data addresses; nothing inline, nothing from elsewhere.
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self';"
+    " frame-ancestors 'none'"
+)
+HEADERS: Final = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "strict-transport-security": "max-age=31536000",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_HOST: Final = re.compile(r"\[?([0-9A-Za-z.:_-]{1,253}?)\]?(?::[0-9]{1,5})?")
+
+
+def allowed_hosts(web: Web) -> frozenset[str]:
+    """The names by which the console may be asked for: the settings', this machine's, and loopback."""
+    names = {web.host, *web.names, "localhost", "127.0.0.1", "::1", socket.gethostname(), socket.getfqdn()}
+    return frozenset(name.casefold() for name in names)
+
+
+class Guard:
+    """Refuses a foreign ``Host`` (DNS rebinding), a change asked for from another origin, and a body too large;
+    adds the security headers to every answer, and ``no-store`` where the answer itself says nothing of caching."""
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], max_body_bytes: int = MAX_BODY_BYTES) -> None:
+        self._app = app
+        self._hosts = frozenset(hosts)
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                present = {name.lower() for name, _ in headers}
+                added = dict(HEADERS)
+                if b"cache-control" not in present:
+                    added["cache-control"] = "no-store"
+                headers += [(n.encode(), v.encode()) for n, v in added.items() if n.encode() not in present]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        host = headers.get("host", "")
+        refusal = self._refusal(scope["method"], host, headers)
+        if refusal is not None:
+            status, title, detail = refusal
+            await problem(status, title, detail)(scope, receive, send_guarded)
+            return
+        await self._app(scope, self._bounded(receive), send_guarded)
+
+    def _refusal(self, method: str, host: str, headers: dict[str, str]) -> tuple[int, str, str] | None:
+        name = _host_name(host)
+        if name is None or (name not in self._hosts and not _is_loopback(name)):
+            return 421, "Unknown host name", "ask by a name of this server; add others to [web] names in the settings"
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length[:12]) > self._max_body_bytes:
+            return 413, "Too large", f"the body may weigh at most {self._max_body_bytes} bytes"
+        if method not in _SAFE:
+            origin = headers.get("origin")
+            if origin is not None and origin.casefold() != f"https://{host.casefold()}":
+                return 403, "From another site", "changes are only accepted from the console's own pages"
+            if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+                return 403, "From another site", "changes are only accepted from the console's own pages"
+        return None
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """Cut off a chunked body that announced no length: to the application the client has gone away."""
+        taken = 0
+
+        async def bounded() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            return {"type": "http.disconnect"} if taken > self._max_body_bytes else message
+
+        return bounded
+
+
+def _host_name(host: str) -> str | None:
+    match = _HOST.fullmatch(host)
+    return None if match is None else match[1].casefold()
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
