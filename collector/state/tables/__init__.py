@@ -1,7 +1,7 @@
 """Every table, one module a subject. Importing this package fills ``Base.metadata``."""
 
 from collector.state.tables.accounts import AuditEntry, User, UserSession
-from collector.state.tables.agencies import Agency, AgencyNetwork, AgencySuccession
+from collector.state.tables.agencies import Agency, AgencyName, AgencyNetwork, AgencySuccession
 from collector.state.tables.alerts import Alert, AlertEvidence, Incident, IncidentNote
 from collector.state.tables.endpoints import (
     Assignment,
@@ -17,6 +17,7 @@ from collector.state.tables.pipeline import Checkpoint, DeadLetter, Stream
 
 __all__ = [
     "Agency",
+    "AgencyName",
     "AgencyNetwork",
     "AgencySuccession",
     "Alert",

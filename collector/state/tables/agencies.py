@@ -30,6 +30,18 @@ class Agency(Base):
     valid_to: Mapped[date | None]
 
 
+class AgencyName(Base):
+    """A name that an agency bore until ``until``; search still finds the agency by it."""
+
+    __tablename__ = "agency_name"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    agency_id: Mapped[int] = mapped_column(ForeignKey("agency.id"), index=True)
+    name: Mapped[str]
+    search_name: Mapped[str] = mapped_column(index=True)
+    until: Mapped[date]
+
+
 class AgencyNetwork(Base):
     """A network (CIDR) that belongs to an agency."""
 
