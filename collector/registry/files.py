@@ -22,13 +22,16 @@ _MAX_OFFICIALS = 1_000_000
 
 
 def builtin_rows(name: str = "thanh_hoa") -> list[AgencyRow]:
-    """The agencies that the project ships: Thanh Hóa's 49, with the officials of Kế hoạch 22/KH-UBND (2016)."""
+    """The agencies that the project ships: Thanh Hóa's 49, with the officials of Kế hoạch 22/KH-UBND
+    (2016).
+    """
     text = (resources.files("collector.registry") / "data" / f"{name}.csv").read_text(encoding="utf-8")
     return parse_agencies(text)
 
 
 def parse_agencies(text: str) -> list[AgencyRow]:
-    """Rows of a CSV with a header of :data:`COLUMNS` (the last four may be missing), a byte order mark or none.
+    """Rows of a CSV with a header of :data:`COLUMNS` (the last four may be missing), a byte order mark or
+    none.
 
     Raises:
         RegistryRowError: the first thing wrong, by row (1 is the header) and column.

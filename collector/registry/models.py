@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date  # noqa: TC003 - a dataclass field that tools introspect
 
 LEVELS = ("tinh", "huyen", "xa")
 
 
 @dataclass(frozen=True)
 class AgencyRow:
-    """One agency of an import. ``None`` for ``officials`` means that no head-count was declared, which is not 0."""
+    """One agency of an import. ``None`` for ``officials`` means that no head-count was declared, which is
+    not 0.
+    """
 
     code: str
     name: str

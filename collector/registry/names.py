@@ -1,8 +1,8 @@
 """Makes Vietnamese names comparable.
 
-«Thanh Hóa» and «Thanh Hoá» are one name: Unicode has two forms of every accented letter, and Vietnamese has two
-habits of placing the tone mark in ``oa``, ``oe`` and ``uy``. A syllable has one tone, so the key takes the tone
-mark out of the syllable and puts it at its end; where it stood is then of no matter.
+«Thanh Hóa» and «Thanh Hoá» are one name: Unicode has two forms of every accented letter, and Vietnamese has
+two habits of placing the tone mark in ``oa``, ``oe`` and ``uy``. A syllable has one tone, so the key takes
+the tone mark out of the syllable and puts it at its end; where it stood is then of no matter.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Grave, acute, tilde, hook above, dot below. The breve, the circumflex and the horn change the vowel, not the tone.
+# Grave, acute, tilde, hook above, dot below. The breve, the circumflex and the horn change the vowel, not
+# the tone.
 _TONES = frozenset("\u0300\u0301\u0303\u0309\u0323")
 _WORD = re.compile(r"\w+")
 
 
 def search_key(name: str) -> str:
-    """The key under which two spellings of one name are equal: case, Unicode form, tone place, blanks and dashes."""
+    """The key under which two spellings of one name are equal: case, Unicode form, tone place, blanks and
+    dashes.
+    """
     decomposed = unicodedata.normalize("NFD", name.casefold())
     return " ".join(_syllable(word) for word in _words(decomposed))
 

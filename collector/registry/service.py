@@ -1,4 +1,6 @@
-"""The registry of agencies: import, search by present and former names, and the dated assignment of endpoints."""
+"""The registry of agencies: import, search by present and former names, and the dated assignment of
+endpoints.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 def import_agencies(session: Session, rows: Iterable[AgencyRow], now: datetime) -> ImportResult:
     """Bring the registry to what ``rows`` say, by code; agencies that are not named stay as they are.
 
-    Importing the same rows again changes nothing. A changed name is kept as a former name, so that old papers and
-    old bookmarks still find the agency.
+    Importing the same rows again changes nothing. A changed name is kept as a former name, so that old
+    papers and old bookmarks still find the agency.
     """
     known = {agency.code: agency for agency in session.scalars(select(Agency))}
     created = changed = unchanged = 0
@@ -53,7 +55,9 @@ def import_agencies(session: Session, rows: Iterable[AgencyRow], now: datetime) 
 
 
 def list_agencies(session: Session, scope: Scope) -> list[Agency]:
-    """Every agency within reach, in the order of the registry (province, district, commune; then as imported)."""
+    """Every agency within reach, in the order of the registry (province, district, commune; then as
+    imported).
+    """
     order = {"tinh": 0, "huyen": 1, "xa": 2}
     agencies = session.scalars(select(Agency).where(scope.where(Agency.id)).order_by(Agency.id)).all()
     return sorted(agencies, key=lambda agency: (order.get(agency.level, 3), agency.id))
@@ -76,8 +80,8 @@ def get_agency(session: Session, scope: Scope, code: str) -> Agency:
 def find_agencies(session: Session, scope: Scope, text: str) -> list[Agency]:
     """Agencies whose code, name or former name holds ``text``, whole names before parts, in registry order.
 
-    An agency is also found by the names of its predecessors. Text without Vietnamese marks is compared without
-    marks; text with marks in any Unicode form and with either habit of placing the tone mark.
+    An agency is also found by the names of its predecessors. Text without Vietnamese marks is compared
+    without marks; text with marks in any Unicode form and with either habit of placing the tone mark.
     """
     key_of = search_key if has_marks(text) else plain_key
     wanted = key_of(text)
@@ -96,7 +100,9 @@ def find_agencies(session: Session, scope: Scope, text: str) -> list[Agency]:
 
 
 def add_succession(session: Session, predecessor: Agency, successor: Agency, act: str, on: date) -> None:
-    """Note that ``predecessor``'s duties pass to ``successor`` by ``act`` on that day. Saying it twice is no harm."""
+    """Note that ``predecessor``'s duties pass to ``successor`` by ``act`` on that day. Saying it twice is
+    no harm.
+    """
     same = session.scalar(
         select(AgencySuccession).where(
             AgencySuccession.predecessor_id == predecessor.id, AgencySuccession.successor_id == successor.id

@@ -1,0 +1,290 @@
+"""The coverage ledger: every machine that is known, in exactly one state, with the reason.
+
+An endpoint's state is the first of these that holds: retired (not counted), silent, then what its antivirus
+documents say (:mod:`collector.coverage.protection`). The national limit (15 days) decides ``outdated``; the
+stricter local limit sets the flag ``late``, for both have their alerts but only one may decide a
+percentage. A device is ``unmanaged`` unless its MAC is an enrolled endpoint's; a default gateway is listed,
+not counted.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from collector.coverage.models import (
+    STATES,
+    AgencyCoverage,
+    Counts,
+    Ledger,
+    Machine,
+    Reason,
+)
+from collector.coverage.protection import ANTIVIRUS, HEALTH, protection_of
+from collector.registry.service import list_agencies
+from collector.state.tables import Assignment, Device, Document, Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sqlalchemy.orm import Session
+
+    from collector.settings import Coverage
+    from collector.state.scope import Scope
+    from collector.state.tables import Agency
+
+_WORST_FIRST = ("none", "off", "outdated", "unmanaged", "silent", "unknown", "protected")
+_Bodies = dict[str, dict[str, dict[str, Any]]]
+
+
+def ledger(
+    session: Session,
+    scope: Scope,
+    limits: Coverage,
+    now: datetime,
+    *,
+    agency_id: int | None = None,
+    include_simulated: bool,
+) -> Ledger:
+    """Reconcile agents and devices as they stand at ``now``, for the agencies within reach (or just one of
+    them).
+
+    Agencies that ended before ``now`` appear only while machines still belong to them. Endpoints without an
+    agency are seen by an unlimited scope only.
+    """
+    agencies = {
+        agency.id: agency
+        for agency in list_agencies(session, scope)
+        if agency_id is None or agency.id == agency_id
+    }
+    unassigned = scope.agency_ids is None and agency_id is None
+    machines = [
+        *_endpoints(session, agencies, limits, now, include_simulated, unassigned),
+        *_devices(session, agencies, limits, now, include_simulated),
+    ]
+    order = {key: position for position, key in enumerate(agencies)}
+    machines.sort(
+        key=lambda machine: (
+            order.get(machine.agency_id or 0, len(order)),
+            _WORST_FIRST.index(machine.state),
+            machine.name,
+            machine.id,
+        )
+    )
+    lines = _lines(agencies, machines, now)
+    return Ledger(
+        as_of=now,
+        machines=machines,
+        agencies=lines,
+        total=_total(lines, machines),
+        national_days=limits.national_signature_days,
+        local_days=limits.local_signature_days,
+        include_simulated=include_simulated,
+    )
+
+
+def _endpoints(
+    session: Session,
+    agencies: Mapping[int, Agency],
+    limits: Coverage,
+    now: datetime,
+    include_simulated: bool,
+    unassigned: bool,
+) -> Iterable[Machine]:
+    query = (
+        select(Endpoint, Assignment.agency_id)
+        .outerjoin(Assignment, (Assignment.endpoint_id == Endpoint.id) & Assignment.valid_to.is_(None))
+        .where(Endpoint.retired_at.is_(None))
+    )
+    if not include_simulated:
+        query = query.where(Endpoint.simulated.is_(False))
+    antivirus, health, observed = _documents(session)
+    for endpoint, belongs_to in session.execute(query):
+        agency = agencies.get(belongs_to) if belongs_to is not None else None
+        if agency is None and not (unassigned and belongs_to is None):
+            continue
+        yield _endpoint(
+            endpoint,
+            agency,
+            antivirus.get(endpoint.id, {}),
+            health.get(endpoint.id, {}),
+            observed.get(endpoint.id),
+            limits,
+            now,
+        )
+
+
+def _documents(session: Session) -> tuple[_Bodies, _Bodies, dict[str, datetime]]:
+    antivirus: _Bodies = defaultdict(dict)
+    health: _Bodies = defaultdict(dict)
+    observed: dict[str, datetime] = {}
+    query = select(
+        Document.endpoint_id, Document.kind, Document.item, Document.body, Document.observed_at
+    ).where(Document.kind.in_((ANTIVIRUS, HEALTH)))
+    for endpoint_id, kind, item, body, observed_at in session.execute(query):
+        if kind == HEALTH:
+            health[endpoint_id][item] = body
+        else:
+            antivirus[endpoint_id][item] = body
+            observed[endpoint_id] = max(observed_at, observed.get(endpoint_id, observed_at))
+    return antivirus, health, observed
+
+
+def _endpoint(
+    endpoint: Endpoint,
+    agency: Agency | None,
+    antivirus: Mapping[str, Mapping[str, Any]],
+    health: Mapping[str, Mapping[str, Any]],
+    observed_at: datetime | None,
+    limits: Coverage,
+    now: datetime,
+) -> Machine:
+    protection = protection_of(antivirus, health, now.timestamp(), limits)
+    state, reason = protection.state, protection.reason
+    evidence = tuple(f"document:{kind}/{item}" for kind, item in protection.documents)
+    quiet = int((now - (endpoint.last_seen_at or endpoint.enrolled_at)).total_seconds())
+    if quiet > limits.silent_after_seconds:
+        code = "never_reported" if endpoint.last_seen_at is None else "not_heard_from"
+        state, reason, evidence = "silent", Reason(code, {"seconds": quiet}), ("endpoint:last_seen",)
+    elif endpoint.last_seen_at is None:
+        state, reason = "unknown", Reason("waiting_for_first_report")
+        evidence = ("endpoint:last_seen",)
+    moment = protection.signature_time
+    return Machine(
+        id=endpoint.id,
+        kind="endpoint",
+        name=endpoint.hostname,
+        **_agency_fields(agency),
+        state=state,
+        reason=reason,
+        counted=True,
+        antivirus=protection.product,
+        signature_time=None if moment is None else datetime.fromtimestamp(moment, UTC),
+        age_days=protection.age_days,
+        late=protection.late and state in ("protected", "outdated"),
+        real_time=protection.real_time,
+        role=endpoint.role,
+        mac="",
+        ip="",
+        last_seen=endpoint.last_seen_at,
+        simulated=endpoint.simulated,
+        evidence=evidence,
+        observed_at=observed_at,
+    )
+
+
+def _devices(
+    session: Session,
+    agencies: Mapping[int, Agency],
+    limits: Coverage,
+    now: datetime,
+    include_simulated: bool,
+) -> Iterable[Machine]:
+    query = (
+        select(Device, Endpoint)
+        .outerjoin(Endpoint, Endpoint.id == Device.endpoint_id)
+        .where(Device.last_seen_at >= now - timedelta(days=limits.device_forgotten_days))
+    )
+    if not include_simulated:
+        query = query.where(Device.simulated.is_(False))
+    # A machine that was carried to another agency is counted where it was seen last, once.
+    newest: dict[str, tuple[Device, Endpoint | None]] = {}
+    for found, owner in session.execute(query.order_by(Device.last_seen_at, Device.id)):
+        newest[found.mac] = (found, owner)
+    watchers = dict(session.execute(select(Endpoint.id, Endpoint.hostname)).tuples().all())
+    for device, endpoint in newest.values():
+        agency = agencies.get(device.agency_id)
+        if agency is None:
+            continue
+        parameters = {"mac": device.mac, "ip": device.ip, "seen_by": watchers.get(device.seen_by or "", "")}
+        reason = Reason("no_agent", parameters)
+        if endpoint is not None:
+            if endpoint.retired_at is None or device.last_seen_at <= endpoint.retired_at:
+                continue  # it stands in the ledger as the endpoint it is
+            parameters = {"mac": device.mac, "ip": device.ip, "hostname": endpoint.hostname}
+            reason = Reason("retired_but_seen", parameters)
+        yield _device(device, agency, reason)
+
+
+def _device(device: Device, agency: Agency, reason: Reason) -> Machine:
+    return Machine(
+        id=str(device.id),
+        kind="device",
+        name=device.ip or device.mac,
+        **_agency_fields(agency),
+        state="unmanaged",
+        reason=reason,
+        counted=device.kind != "gateway",
+        antivirus="",
+        signature_time=None,
+        age_days=None,
+        late=False,
+        real_time="unknown",
+        role=device.kind,
+        mac=device.mac,
+        ip=device.ip,
+        last_seen=device.last_seen_at,
+        simulated=device.simulated,
+        evidence=(f"device:{device.id}",),
+        observed_at=device.last_seen_at,
+    )
+
+
+def _agency_fields(agency: Agency | None) -> dict[str, Any]:
+    return {
+        "agency_id": None if agency is None else agency.id,
+        "agency_code": "" if agency is None else agency.code,
+        "agency_name": "" if agency is None else agency.name,
+    }
+
+
+def _lines(agencies: Mapping[int, Agency], machines: list[Machine], now: datetime) -> list[AgencyCoverage]:
+    of_agency: dict[int | None, list[Machine]] = defaultdict(list)
+    for machine in machines:
+        of_agency[machine.agency_id].append(machine)
+    lines = [
+        AgencyCoverage(
+            agency_id=agency.id,
+            code=agency.code,
+            name=agency.name,
+            level=agency.level,
+            officials=agency.officials,
+            counts=_count(of_agency[agency.id], agency.officials),
+        )
+        for agency in agencies.values()
+        if agency.id in of_agency or agency.valid_to is None or agency.valid_to >= now.date()
+    ]
+    if None in of_agency:
+        lines.append(AgencyCoverage(None, "", "", "", None, _count(of_agency[None], None)))
+    return lines
+
+
+def _count(machines: list[Machine], officials: int | None) -> Counts:
+    by_state = dict.fromkeys(STATES, 0)
+    for machine in machines:
+        if machine.counted:
+            by_state[machine.state] += 1
+    return Counts(
+        by_state=by_state,
+        late=sum(machine.late for machine in machines),
+        real_time_on=sum(machine.state == "protected" and machine.real_time == "on" for machine in machines),
+        network_equipment=sum(not machine.counted for machine in machines),
+        declared=officials,
+        protected_of_declared=0 if officials is None else by_state["protected"],
+    )
+
+
+def _total(lines: list[AgencyCoverage], machines: list[Machine]) -> Counts:
+    counts = _count(machines, None)
+    declared = [line.counts.declared for line in lines if line.counts.declared is not None]
+    return Counts(
+        by_state=counts.by_state,
+        late=counts.late,
+        real_time_on=counts.real_time_on,
+        network_equipment=counts.network_equipment,
+        declared=sum(declared) if declared else None,
+        protected_of_declared=sum(line.counts.protected_of_declared for line in lines),
+    )
