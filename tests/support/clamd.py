@@ -1,7 +1,8 @@
 """A real clamd on a database of one signature that the test makes itself: nothing is downloaded.
 
-The database is an unsigned container (``daily.cud``): a 512-byte header, then a tar.gz whose ``daily.info`` repeats the
-header. clamd takes version and build date from it, as from the official one, so a test can also make it old.
+The database is an unsigned container (``daily.cud``): a 512-byte header, then a tar.gz whose ``daily.info``
+repeats the header. clamd takes version and build date from it, as from the official one, so a test can also make
+it old.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tests.support.waiting import wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The harmless file that every antivirus program calls malware; in two halves, so that this file is not one itself.
+#: The harmless file that every antivirus program calls malware; in halves, so that this file is none itself.
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-" + b"ANTIVIRUS-TEST-FILE!$H+H*"
 SIGNATURE = "Eicar-Test-Signature"
 
