@@ -119,8 +119,8 @@ def collector(
     """Register the decorated function; it stays an ordinary function.
 
     ``platforms`` are values of :data:`sys.platform`. A run longer than ``timeout_seconds`` counts as failed
-    and its output is dropped. The function may raise anything: :class:`NothingToReport` is an answer, all else
-    a failure of this collector alone.
+    and its output is dropped. The function may raise anything: :class:`NothingToReport` is an answer, all
+    else a failure of this collector alone.
 
     Raises:
         DuplicateCollectorError: the name is taken, at import.

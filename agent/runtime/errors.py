@@ -1,0 +1,36 @@
+"""What the agent's runtime raises. Every ``str()`` is one line that says what to do next."""
+
+from __future__ import annotations
+
+
+class AgentError(Exception):
+    """Root of the agent's own exceptions."""
+
+
+class NotEnrolledError(AgentError):
+    """The state directory holds no identity, or one that cannot be used."""
+
+
+class AlreadyRunningError(AgentError):
+    """Another process holds the state directory."""
+
+
+class SpoolError(AgentError):
+    """The spool cannot be written: nothing was committed, the same content may be offered again."""
+
+
+class TornFileError(AgentError):
+    """A spool file that is not what was written: cut off, overwritten, or of another program."""
+
+
+class EnrolmentError(AgentError):
+    """Enrolment or renewal was refused, or the collector is not who the token says."""
+
+
+class TransportError(AgentError):
+    """No answer came. ``code`` is a status code of :mod:`agent.runtime.status`: why."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail

@@ -1,0 +1,114 @@
+"""Turns gathered content into batches that the collector will take: encoded, compressed, none too large."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import zstandard
+from msgspec import Struct, structs
+
+from agent.messages import (
+    MAX_BODY_BYTES,
+    SCHEMA_VERSION,
+    Batch,
+    CollectorHealth,
+    Event,
+    Metric,
+    StatusDocument,
+    encode_batch,
+)
+from agent.runtime.spool import Piece
+from agent.runtime.spool_file import CHATTER, DOCUMENTS, EVENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Well under the contract's limit: what one batch may need to be decoded.
+_MAX_ENCODED_BYTES: Final = 4 << 20
+_LEVEL: Final = 3
+
+
+class Content(Struct, frozen=True):
+    """What goes into one batch or more, in the order in which it was found."""
+
+    events: list[Event] = []
+    documents: list[StatusDocument] = []
+    metrics: list[Metric] = []
+    health: list[CollectorHealth] = []
+
+    @property
+    def empty(self) -> bool:
+        return not (self.events or self.documents or self.metrics or self.health)
+
+    @property
+    def weight(self) -> int:
+        if self.events:
+            return EVENTS
+        return DOCUMENTS if self.documents else CHATTER
+
+    @property
+    def counts(self) -> dict[str, int]:
+        every = {
+            "events": len(self.events),
+            "documents": len(self.documents),
+            "metrics": len(self.metrics),
+            "health": len(self.health),
+        }
+        return {kind: number for kind, number in every.items() if number}
+
+    def batch(self, created_at: float, dropped: dict[str, int]) -> Batch:
+        return Batch(
+            schema=SCHEMA_VERSION,
+            created_at=created_at,
+            events=self.events,
+            documents=self.documents,
+            metrics=self.metrics,
+            health=self.health,
+            dropped=dropped,
+        )
+
+    def halves(self) -> tuple[Content, Content]:
+        """Two contents that together, in order, are this one; neither is empty where this holds two items."""
+        sizes = [len(self.events), len(self.documents), len(self.metrics), len(self.health)]
+        left = sum(sizes) // 2
+        first: list[list[object]] = []
+        second: list[list[object]] = []
+        for items in (self.events, self.documents, self.metrics, self.health):
+            first.append(list(items[:left]))
+            second.append(list(items[left:]))
+            left = max(0, left - len(items))
+        return Content(*first), Content(*second)  # type: ignore[arg-type] # in the fields' own order
+
+
+class PackedPiece(Piece, frozen=True):
+    """A piece that still knows which documents it holds."""
+
+    documents: tuple[tuple[str, str], ...] = ()
+
+    def with_digests(
+        self, keys: Mapping[tuple[str, str], str], digests: Mapping[str, str | None]
+    ) -> PackedPiece:
+        mine = [keys[each] for each in self.documents]
+        return structs.replace(self, digests={key: digests[key] for key in mine})
+
+
+def pack(
+    content: Content, created_at: float, dropped: dict[str, int]
+) -> tuple[list[PackedPiece], dict[str, int]]:
+    """Return the pieces, and the counts of single items that no batch can carry."""
+    encoded = encode_batch(content.batch(created_at, dropped))
+    if len(encoded) <= _MAX_ENCODED_BYTES:
+        body = zstandard.ZstdCompressor(level=_LEVEL).compress(encoded)
+        if len(body) <= MAX_BODY_BYTES:
+            names = tuple((d.kind, d.item) for d in content.documents)
+            return [PackedPiece(body=body, weight=content.weight, counts=content.counts, documents=names)], {}
+    if sum(content.counts.values()) == 1:
+        return [], content.counts
+    pieces: list[PackedPiece] = []
+    oversized: dict[str, int] = {}
+    for half in content.halves():
+        made, left_out = pack(half, created_at, dropped)
+        pieces += made
+        for kind, number in left_out.items():
+            oversized[kind] = oversized.get(kind, 0) + number
+    return pieces, oversized

@@ -1,0 +1,409 @@
+"""The disk spool: every batch is a file here until the collector has acknowledged it.
+
+What must survive is in two places. ``cursors.json`` (:class:`Saved`) is the memory as of the last checkpoint;
+the heads of the spool files made since then are replayed over it. So the one rename that brings a spool file
+into being commits its batch together with the cursors and digests it carries, and a file is only ever removed
+after a checkpoint that includes it.
+
+Numbers in the stream are given when a batch is first sent, in order, and are written into the file's name
+before that: a batch that a full spool had to let go never had one, so numbers are consecutive, and one that
+was sent before a crash is sent again under its old number. What was let go is counted per kind (``dropped``).
+
+Thread-safe: one thread appends, another sends.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from array import array
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from agent.runtime.errors import SpoolError, TornFileError
+from agent.runtime.files import sync_directory, write_atomically
+from agent.runtime.spool_file import WEIGHTS, FileName, Head, decode_file, encode_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+#: So many acknowledged files are removed behind one checkpoint while a backlog is sent.
+_ACKNOWLEDGED_AT_ONCE: Final = 32
+_REFUSED_KEPT: Final = 100
+
+
+class Piece(Struct, frozen=True):
+    """One batch to come: its compressed body, weight, content per kind, and the digests of its documents."""
+
+    body: bytes
+    weight: int
+    counts: dict[str, int]
+    digests: dict[str, str | None] = {}
+
+
+class Saved(Struct):
+    """``cursors.json``. ``last_id`` is the newest spool file it includes, ``last_seq`` the last number given.
+
+    ``endpoint_id`` is whose stream it is: a new identity begins a new stream and owes all documents again.
+    """
+
+    stream: str
+    endpoint_id: str = ""
+    last_id: int = 0
+    last_seq: int = 0
+    cursors: dict[str, dict[str, Any]] = {}
+    digests: dict[str, str] = {}
+    dropped: dict[str, int] = {}
+    refused: int = 0
+
+
+class Outgoing(Struct, frozen=True):
+    """The next batch to send: always the same one, under the same number, until it is settled."""
+
+    id: int
+    stream: str
+    seq: int
+    body: bytes
+
+
+class Backlog(Struct, frozen=True):
+    files: int
+    bytes: int
+
+
+class _Line:
+    """The files of one weight, oldest first; arrays, because a long outage makes tens of thousands."""
+
+    def __init__(self) -> None:
+        self.ids = array("Q")
+        self.sizes = array("Q")
+
+    def remove(self, file_id: int) -> int:
+        at = self.ids.index(file_id)
+        del self.ids[at]
+        return self.sizes.pop(at)
+
+
+class Spool:
+    """Opens ``folder`` and recovers what a crash left. Nobody else may have it open (``agent.lock``).
+
+    ``notice(event, detail)`` is told of what a person should know of: a torn file, a fresh stream, a drop.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        cursors: Path,
+        limit_bytes: int,
+        *,
+        endpoint_id: str = "",
+        notice: Callable[[str, str], None] = lambda _event, _detail: None,
+    ) -> None:
+        self._folder = folder
+        self._cursors = cursors
+        self._limit = limit_bytes
+        self._notice = notice
+        self._lock = threading.Lock()
+        self._lines = [_Line() for _ in WEIGHTS]
+        self._bytes = 0
+        self._flight: FileName | None = None
+        self._numbers: dict[int, int] = {}
+        self._settled: list[FileName] = []
+        #: Documents were let go: whoever collects them should do so again. Reset by the reader.
+        self.documents_lost = False
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / "refused").mkdir(mode=0o700, exist_ok=True)
+        (folder / "torn").mkdir(mode=0o700, exist_ok=True)
+        self.saved = self._load()
+        self._recover()
+        if endpoint_id and self.saved.endpoint_id != endpoint_id:
+            self._begin_stream(endpoint_id)
+
+    # -- what is remembered --------------------------------------------------------------------------------
+
+    def _load(self) -> Saved:
+        try:
+            return msgspec.json.decode(self._cursors.read_bytes(), type=Saved)
+        except FileNotFoundError:
+            pass
+        except (OSError, msgspec.MsgspecError) as error:
+            self._notice("memory_lost", f"{self._cursors.name}: {error}; a new stream begins")
+        return Saved(stream=os.urandom(16).hex())
+
+    def _save(self) -> None:
+        try:
+            write_atomically(self._cursors, msgspec.json.encode(self.saved))
+        except OSError as error:
+            raise SpoolError(f"{self._cursors}: cannot be written: {error.strerror}") from error
+
+    def _begin_stream(self, endpoint_id: str) -> None:
+        for weight, line in enumerate(self._lines):
+            for file_id in line.ids:
+                if file_id in self._numbers:
+                    numbered = FileName(file_id, weight, self._numbers[file_id])
+                    (self._folder / numbered.encode()).rename(
+                        self._folder / FileName(file_id, weight).encode()
+                    )
+        self._numbers = {}
+        self.saved.stream = os.urandom(16).hex()
+        self.saved.endpoint_id = endpoint_id
+        self.saved.last_seq = 0
+        self.saved.digests = {}
+        self.saved.dropped = {}
+        self._save()
+
+    def _recover(self) -> None:
+        names: list[FileName] = []
+        for entry in os.scandir(self._folder):
+            name = FileName.decode(entry.name)
+            if name is not None:
+                names.append(name)
+            elif entry.name.endswith(".tmp"):
+                (self._folder / entry.name).unlink()
+        names.sort(key=lambda n: n.id)
+        unfinished: list[tuple[FileName, Head, int]] = []
+        for name in names:
+            path = self._folder / name.encode()
+            if name.id <= self.saved.last_id:
+                self._enter(name, path.stat().st_size)
+                continue
+            try:
+                data = path.read_bytes()
+                head, _ = decode_file(data)
+            except TornFileError as error:
+                self._discard(unfinished)
+                unfinished = []
+                self._set_aside(name, error)
+                continue
+            unfinished.append((name, head, len(data)))
+            if not head.more:
+                for each, its_head, size in unfinished:
+                    self._enter(each, size)
+                    self._apply(its_head)
+                unfinished = []
+            self.saved.last_id = name.id
+        self._discard(unfinished)
+        self.saved.last_seq = max(self.saved.last_seq, *(name.seq for name in names), 0)
+
+    def _enter(self, name: FileName, size: int) -> None:
+        if name.seq:
+            self._numbers[name.id] = name.seq
+        line = self._lines[name.weight]
+        line.ids.append(name.id)
+        line.sizes.append(size)
+        self._bytes += size
+
+    def _leave(self, name: FileName) -> None:
+        self._bytes -= self._lines[name.weight].remove(name.id)
+        self._numbers.pop(name.id, None)
+        self._flight = None
+
+    def _discard(self, unfinished: list[tuple[FileName, Head, int]]) -> None:
+        """Remove the first files of a commit that was cut off: their cursors never moved, they come again."""
+        for name, _, _ in unfinished:
+            (self._folder / name.encode()).unlink()
+
+    def _set_aside(self, name: FileName, error: TornFileError) -> None:
+        path = self._folder / name.encode()
+        path.rename(self._folder / "torn" / path.name)
+        self._count({"batches": 1})
+        self._notice("torn_file", f"{path.name}: {error}; kept in spool/torn")
+
+    def _apply(self, head: Head) -> None:
+        self.saved.cursors.update(head.cursors)
+        for key, digest in head.digests.items():
+            if digest is None:
+                self.saved.digests.pop(key, None)
+            else:
+                self.saved.digests[key] = digest
+
+    def _count(self, counts: dict[str, int]) -> None:
+        for kind, number in counts.items():
+            self.saved.dropped[kind] = self.saved.dropped.get(kind, 0) + number
+
+    # -- adding --------------------------------------------------------------------------------------------
+
+    def append(self, pieces: list[Piece], cursors: dict[str, dict[str, Any]], now: float) -> None:
+        """Commit all ``pieces`` and the ``cursors``, or nothing.
+
+        Where they do not fit, less valuable and older content goes: metrics, then documents, then events,
+        each oldest first. Content never displaces what is more valuable than itself: it is dropped instead.
+        All that is dropped is counted.
+
+        Raises:
+            SpoolError: the disk refused; nothing was committed.
+        """
+        with self._lock:
+            heads = [
+                Head(
+                    made_at=now,
+                    counts=piece.counts,
+                    cursors=cursors if last else {},
+                    digests=piece.digests,
+                    more=not last,
+                )
+                for piece, last in zip(pieces, _last_is_true(len(pieces)), strict=True)
+            ]
+            files = [encode_file(head, piece.body) for head, piece in zip(heads, pieces, strict=True)]
+            weight = max((piece.weight for piece in pieces), default=0)
+            victims = self._victims(sum(map(len, files)), weight)
+            if victims is None or not files:
+                self._give_up(pieces, cursors)
+                return
+            self._write(pieces, files)
+            for head in heads:
+                self._apply(head)
+            if victims:
+                self._let_go(victims)
+
+    def _write(self, pieces: list[Piece], files: list[bytes]) -> None:
+        written: list[tuple[FileName, int]] = []
+        try:
+            for piece, data in zip(pieces, files, strict=True):
+                name = FileName(self.saved.last_id + len(written) + 1, piece.weight)
+                write_atomically(self._folder / name.encode(), data)
+                written.append((name, len(data)))
+        except OSError as error:
+            for name, _ in written:
+                (self._folder / name.encode()).unlink(missing_ok=True)
+            raise SpoolError(f"{self._folder}: cannot be written: {error.strerror}") from error
+        for name, size in written:
+            self._enter(name, size)
+        self.saved.last_id += len(written)
+
+    def _give_up(self, pieces: list[Piece], cursors: dict[str, dict[str, Any]]) -> None:
+        for piece in pieces:
+            self._count(piece.counts)
+            self.documents_lost |= bool(piece.digests)
+        self.saved.cursors.update(cursors)
+        self._save()
+        if pieces:
+            self._notice("dropped", "the spool is full")
+
+    def _victims(self, size: int, weight: int) -> list[FileName] | None:
+        """Return whom to let go so that ``size`` fits, or ``None`` where that cannot be."""
+        excess = self._bytes + size - self._limit
+        victims: list[FileName] = []
+        for line_weight in range(weight + 1):
+            line = self._lines[line_weight]
+            for file_id, file_size in zip(line.ids, line.sizes, strict=True):
+                if excess <= 0:
+                    return victims
+                if file_id not in self._numbers:
+                    victims.append(FileName(file_id, line_weight))
+                    excess -= file_size
+        return victims if excess <= 0 else None
+
+    def _let_go(self, victims: list[FileName]) -> None:
+        for name in victims:
+            try:
+                head, _ = decode_file((self._folder / name.encode()).read_bytes())
+            except (OSError, TornFileError):
+                head = Head(made_at=0, counts={"batches": 1})
+            self._forget(head)
+            self._bytes -= self._lines[name.weight].remove(name.id)
+        self._save()
+        for name in victims:
+            (self._folder / name.encode()).unlink(missing_ok=True)
+        self._notice("dropped", f"the spool is full: {len(victims)} batches let go")
+
+    def _forget(self, head: Head) -> None:
+        """Count what ``head`` says is lost, and owe its documents again."""
+        self._count(head.counts)
+        for key, digest in head.digests.items():
+            if self.saved.digests.get(key) == digest:
+                self.saved.digests.pop(key, None)
+                self.documents_lost = True
+
+    # -- sending -------------------------------------------------------------------------------------------
+
+    def next(self) -> Outgoing | None:
+        """Return the oldest batch with its number, or ``None``. The same until :meth:`acknowledge` or
+        :meth:`refuse`, also across restarts."""
+        with self._lock:
+            while (name := self._oldest()) is not None:
+                path = self._folder / name.encode()
+                try:
+                    _, body = decode_file(path.read_bytes())
+                except (OSError, TornFileError) as error:
+                    self._leave(name)
+                    if path.exists():
+                        self._set_aside(name, TornFileError(str(error)))
+                    continue
+                if not name.seq:
+                    self.saved.last_seq += 1
+                    self._numbers[name.id] = self.saved.last_seq
+                    name = FileName(name.id, name.weight, self.saved.last_seq)
+                    path.rename(self._folder / name.encode())
+                self._flight = name
+                return Outgoing(id=name.id, stream=self.saved.stream, seq=name.seq, body=body)
+            return None
+
+    def _oldest(self) -> FileName | None:
+        heads = [(line.ids[0], weight) for weight, line in enumerate(self._lines) if line.ids]
+        if not heads:
+            return None
+        file_id, weight = min(heads)
+        return FileName(file_id, weight, self._numbers.get(file_id, 0))
+
+    def acknowledge(self, outgoing: Outgoing) -> None:
+        """The collector has it, durably. The file goes away behind the next checkpoint."""
+        with self._lock:
+            self._settle(outgoing)
+            if len(self._settled) >= _ACKNOWLEDGED_AT_ONCE or self._oldest() is None:
+                self._sweep()
+
+    def refuse(self, outgoing: Outgoing, reason: str) -> None:
+        """The collector will never take it: keep it in ``spool/refused`` with the reason, and go on."""
+        with self._lock:
+            name = self._settle(outgoing)
+            self._settled.pop()
+            path = self._folder / name.encode()
+            aside = self._folder / "refused" / path.name
+            self.saved.refused += 1
+            head, _ = decode_file(path.read_bytes())
+            self._count(head.counts)
+            self._save()
+            write_atomically(aside.with_suffix(".txt"), (reason + "\n").encode(), durable=False)
+            path.rename(aside)
+            kept = sorted(aside.parent.glob("*.zst"))
+            for old in kept[: max(0, len(kept) - _REFUSED_KEPT)]:
+                old.unlink()
+                old.with_suffix(".txt").unlink(missing_ok=True)
+
+    def _settle(self, outgoing: Outgoing) -> FileName:
+        name = self._flight
+        if name is None or name.id != outgoing.id:
+            raise SpoolError(f"batch {outgoing.seq} is not the one being sent")
+        self._leave(name)
+        self._settled.append(name)
+        return name
+
+    def _sweep(self) -> None:
+        self._save()
+        for name in self._settled:
+            (self._folder / name.encode()).unlink(missing_ok=True)
+        self._settled.clear()
+
+    def checkpoint(self, cursors: dict[str, dict[str, Any]] | None = None) -> None:
+        """Make all that is remembered durable now, with ``cursors`` that moved over nothing worth sending."""
+        with self._lock:
+            self.saved.cursors.update(cursors or {})
+            self._sweep()
+            sync_directory(self._folder)
+
+    def count_dropped(self, counts: dict[str, int]) -> None:
+        """Add to what the next batch says was dropped."""
+        with self._lock:
+            self._count(counts)
+
+    def backlog(self) -> Backlog:
+        with self._lock:
+            return Backlog(files=sum(len(line.ids) for line in self._lines), bytes=self._bytes)
+
+
+def _last_is_true(length: int) -> list[bool]:
+    return [at == length - 1 for at in range(length)]
