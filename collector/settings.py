@@ -43,7 +43,7 @@ class Detect(Struct, frozen=True):
 
     poll_seconds: Seconds = 0.2
     clock_seconds: Seconds = 10
-    silence_marks_seconds: list[int] = [900, 3600, 86400, 259200, 604800]
+    silence_marks_seconds: tuple[int, ...] = (900, 3600, 86400, 259200, 604800)
     clock_skew_step_seconds: Seconds = 5
     batch_rows: Annotated[int, Meta(ge=1)] = 500
     log_keep_hours: Annotated[int, Meta(ge=1)] = 72
