@@ -31,7 +31,7 @@ _READY_SECONDS: Final = 120
 _STOP_SECONDS: Final = 15
 
 
-class Stopped(Exception):
+class StopRequested(Exception):  # noqa: N818 - a wish, not an error
     """Somebody pressed Ctrl-C or sent SIGTERM."""
 
 
@@ -84,7 +84,7 @@ def command(data: Path, agency: str, simulate: int) -> None:
                 )
             click.echo(f"\nVọng Gác: {web}   (Ctrl-C: dừng / stop)\n")
             _watch(parts)
-    except Stopped:
+    except StopRequested:
         click.echo("đã dừng / stopped")
 
 
@@ -190,7 +190,7 @@ def _watch(parts: Sequence[_Child]) -> None:
 @contextmanager
 def _interruptible() -> Iterator[None]:
     def stop(_signal: int, _frame: object) -> None:
-        raise Stopped
+        raise StopRequested
 
     before = {name: signal.signal(name, stop) for name in (signal.SIGINT, signal.SIGTERM)}
     try:

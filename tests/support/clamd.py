@@ -1,8 +1,8 @@
 """A real clamd on a database of one signature that the test makes itself: nothing is downloaded.
 
 The database is an unsigned container (``daily.cud``): a 512-byte header, then a tar.gz whose ``daily.info``
-repeats the header. clamd takes version and build date from it, as from the official one, so a test can also make
-it old.
+repeats the header. clamd takes version and build date from it, as from the official one, so a test can also
+make it old.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The whole server and agents on loopback: the programs a user starts, with a data directory of the test's own."""
+"""The whole server and agents on loopback: the programs a user starts, with data directories of the test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PASSWORD = "a long enough pass phrase"
 
 
 class Stack:
-    """``vonggac serve`` under ``folder``. Start, stop and kill as often as wished; the ports stay the same."""
+    """``vonggac serve`` under ``folder``. Start, stop and kill it as often as wished; its ports stay."""
 
     def __init__(self, folder: Path, settings: str = "") -> None:
         self.data = folder / "data"

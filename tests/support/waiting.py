@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def wait_until(look: Callable[[], T], *, seconds: float, what: str, every: float = 0.1) -> T:
-    """Return the first truthy answer of ``look``; fail after ``seconds`` with ``what`` and the last answer."""
+    """Return the first truthy answer of ``look``; fail after ``seconds`` with ``what`` and the last one."""
     deadline = time.monotonic() + seconds
     while True:
         answer = look()
