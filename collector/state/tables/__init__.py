@@ -10,6 +10,7 @@ from collector.state.tables.endpoints import (
     Document,
     DocumentChange,
     Endpoint,
+    EndpointMac,
     EnrolmentToken,
     IpBinding,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "Document",
     "DocumentChange",
     "Endpoint",
+    "EndpointMac",
     "EnrolmentToken",
     "Incident",
     "IncidentNote",

@@ -32,7 +32,17 @@ class Endpoint(Base):
     last_seen_at: Mapped[datetime | None]
     silence_mark_seconds: Mapped[int] = mapped_column(default=0)
     clock_skew_seconds: Mapped[float] = mapped_column(default=0.0)
+    dead_letters: Mapped[int] = mapped_column(default=0)
     retired_at: Mapped[datetime | None]
+
+
+class EndpointMac(Base):
+    """A MAC address that an endpoint says is its own, by which devices are recognised as endpoints."""
+
+    __tablename__ = "endpoint_mac"
+
+    endpoint_id: Mapped[str] = mapped_column(ForeignKey("endpoint.id", ondelete="CASCADE"), primary_key=True)
+    mac: Mapped[str] = mapped_column(primary_key=True, index=True)
 
 
 class Assignment(Base):
@@ -130,12 +140,13 @@ class Device(Base):
 
 
 class IpBinding(Base):
-    """Which MAC last answered for an IP address in an agency."""
+    """Which MAC last answered for an IP address in an agency, and which endpoint saw it."""
 
     __tablename__ = "ip_binding"
 
     agency_id: Mapped[int] = mapped_column(ForeignKey("agency.id"), primary_key=True)
     ip: Mapped[str] = mapped_column(primary_key=True)
     mac: Mapped[str]
+    seen_by: Mapped[str | None] = mapped_column(ForeignKey("endpoint.id", ondelete="SET NULL"))
     changed_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, LargeBinary
+from sqlalchemy import JSON, ForeignKey, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from collector.state.base import Base
@@ -23,7 +23,8 @@ class Checkpoint(Base):
 
 class Stream(Base):
     """An agent's stream as the worker sees it: the highest number, how many never came, and what the agent itself
-    had to drop."""
+    had to drop. ``gaps`` are the ranges ``[first, last]`` that never came, newest last, so that a late number is
+    told from a repeated one; very many old ones are forgotten, but stay counted in ``missing``."""
 
     __tablename__ = "stream"
 
@@ -32,17 +33,24 @@ class Stream(Base):
     last_seq: Mapped[int]
     missing: Mapped[int] = mapped_column(default=0)
     dropped: Mapped[int] = mapped_column(default=0)
+    gaps: Mapped[list[list[int]]] = mapped_column(JSON, default=list)
     updated_at: Mapped[datetime]
 
 
 class DeadLetter(Base):
-    """A batch, or a part of one, that could not be read; kept with the reason, counted, never in the way."""
+    """A batch, or a part of one, that could not be read; kept with the reason, counted, never in the way.
+
+    ``part`` is empty for a whole batch, else as ``events[3]``. The body is cut where it is long, and the oldest of
+    an endpoint make room for new ones; ``Endpoint.dead_letters`` counts them all.
+    """
 
     __tablename__ = "dead_letter"
+    __table_args__ = (UniqueConstraint("log_offset", "part"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     endpoint_id: Mapped[str] = mapped_column(index=True)
-    log_offset: Mapped[int] = mapped_column(unique=True)
+    log_offset: Mapped[int]
+    part: Mapped[str] = mapped_column(default="")
     reason: Mapped[str]
     body: Mapped[bytes] = mapped_column(LargeBinary)
     received_at: Mapped[datetime]

@@ -1,0 +1,1 @@
+"""The collector, room by room."""
