@@ -1,0 +1,97 @@
+"""Malware that ClamAV found, from the logs of clamd and clamonacc."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agent.collectors.common.clamd import Configuration, Finding, parse_found, read_configuration
+from agent.collectors.common.files import under
+from agent.collectors.common.follow import follow
+from agent.collectors.registry import Context, Event, NothingToReport, Output, collector
+from agent.messages import LogSource
+
+ANTIVIRUS = LogSource(product="linux", category="antivirus")
+ON_ACCESS_LOG = "/var/log/clamav/clamonacc.log"
+#: The same signature in the same file is told once in this time: clamonacc and clamd both log one access.
+REPEAT_SECONDS = 60.0
+REMEMBERED = 128
+
+
+def malware_event(finding: Finding, now: float) -> Event:
+    """Sigma's antivirus category: ``Signature``, ``Filename``, ``Action``, ``Hashes``. ClamAV only reports."""
+    fields: dict[str, Any] = {
+        "event.action": "malware_found",
+        "Signature": finding.signature,
+        "Filename": finding.filename[:4096],
+        "Action": "detected",
+        "Product": "ClamAV",
+    }
+    if finding.md5:
+        fields["Hashes"] = f"MD5={finding.md5}"
+    moment = finding.time if finding.time is not None and finding.time < now + 86400 else now
+    return Event(time=moment, logsource=ANTIVIRUS, fields=fields)
+
+
+def without_repeats(findings: list[Finding], seen: dict[str, float], now: float) -> list[Finding]:
+    """Findings not told within ``REPEAT_SECONDS``; ``seen`` is brought up to date and kept small."""
+    fresh = []
+    for finding in findings:
+        moment = finding.time if finding.time is not None else now
+        key = f"{finding.signature}\n{finding.filename[:500]}"
+        if abs(moment - seen.get(key, float("-inf"))) >= REPEAT_SECONDS:
+            seen[key] = moment
+            fresh.append(finding)
+    while len(seen) > REMEMBERED:
+        del seen[min(seen, key=lambda key: seen[key])]
+    return fresh
+
+
+def _logs(ctx: Context, configuration: Configuration | None) -> list[tuple[str, bool]]:
+    """(path on the host, whether its lines begin with a time)."""
+    named = configuration.log_file if configuration else ""
+    logs = [(named, configuration.log_time)] if configuration and named else []
+    logs += [(name, True) for name in ctx.settings.clamd_logs if name != named]
+    return [*logs, (ON_ACCESS_LOG, False)]
+
+
+@collector(
+    "antivirus_clamav_log",
+    interval_seconds=2,
+    platforms={"linux"},
+    privileges="root: the log of clamd is readable by clamav and the group adm only",
+    description="Malware found by ClamAV (clamd's and clamonacc's logs): the file and the signature",
+)
+def collect(ctx: Context) -> Output:
+    now = ctx.now()
+    findings: list[Finding] = []
+    present, key = False, str(ctx.root)
+    for name, stamped in _logs(ctx, _configuration(ctx)):
+        path = under(ctx.root, name)
+        cursor = dict(ctx.state.get(name) or {})
+        if not cursor and not path.exists():
+            continue
+        present = True
+        found = follow(path, cursor, now, from_start=key in _watched)
+        findings += parse_found(found.lines, stamped=stamped)
+        ctx.state[name] = cursor
+    _watched.add(key)  # a log that appears from now on is read from its beginning
+    if not present:
+        raise NothingToReport("no log of clamd or clamonacc (LogFile in clamd.conf)")
+    if findings:
+        seen = dict(ctx.state.get("seen") or {})
+        findings = without_repeats(findings, seen, now)
+        ctx.state["seen"] = seen
+    return Output(events=[malware_event(finding, now) for finding in findings])
+
+
+_watched: set[str] = set()
+_configured: dict[str, tuple[float, Configuration | None]] = {}
+
+
+def _configuration(ctx: Context) -> Configuration | None:
+    """clamd.conf, read again once a minute: this collector runs every two seconds."""
+    key, now = str(ctx.root), ctx.now()
+    known = _configured.get(key)
+    if known is None or not 0 <= now - known[0] < 60:
+        known = _configured[key] = (now, read_configuration(ctx.root))
+    return known[1]

@@ -1,0 +1,53 @@
+"""Sign-ins, sudo and changes of accounts, from the text log that syslog writes."""
+
+from __future__ import annotations
+
+from agent.collectors.common.auth import auth_fields
+from agent.collectors.common.files import under
+from agent.collectors.common.follow import follow
+from agent.collectors.common.journal import journal_missing
+from agent.collectors.common.syslog import parse_syslog_line
+from agent.collectors.registry import Context, Event, NothingToReport, Output, collector
+from agent.messages import LogSource
+
+AUTH = LogSource(product="linux", service="auth")
+
+
+def parse_auth_lines(lines: list[bytes], now: float) -> list[Event]:
+    """The events of whole lines of the log, in their order; lines that say nothing of interest give none."""
+    events = []
+    for raw in lines:
+        line = parse_syslog_line(raw.decode("utf-8", "replace").rstrip("\r"), now)
+        if line is None:
+            continue
+        for fields in auth_fields(line.program, line.pid, line.message):
+            events.append(Event(time=line.time, logsource=AUTH, fields=fields))
+    return events
+
+
+@collector(
+    "auth_log",
+    interval_seconds=2,
+    platforms={"linux"},
+    privileges="root: the authentication log is readable by root and the group adm only",
+    description="Sign-ins, sudo and account changes from /var/log/auth.log or /var/log/secure, "
+    "where the journal does not have them; also that the log was cut or removed",
+)
+def collect(ctx: Context) -> Output:
+    if "journal" not in ctx.settings.disabled and not journal_missing(ctx.root):
+        raise NothingToReport("the journal is read instead, it has the same messages and knows who sent them")
+    paths = [under(ctx.root, name) for name in ctx.settings.auth_logs]
+    known = ctx.state.get("path")
+    path = next((p for p in paths if p.exists()), None) or next((p for p in paths if str(p) == known), None)
+    if path is None:
+        raise NothingToReport(f"none of {', '.join(ctx.settings.auth_logs)} exists (is rsyslog installed?)")
+    now = ctx.now()
+    if known != str(path):
+        ctx.state.clear()
+        ctx.state["path"] = str(path)
+    found = follow(path, ctx.state, now)
+    events = parse_auth_lines(found.lines, now)
+    if found.change:
+        action = "auth_log_truncated" if found.change == "truncated" else "log_cleared"
+        events.append(Event(time=now, logsource=AUTH, fields={"event.action": action, "Filename": str(path)}))
+    return Output(events=events)

@@ -1,0 +1,83 @@
+"""What the firmware says of the machine: DMI strings and the chassis type (SMBIOS specification, section 7.4)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from agent.collectors.common.files import clean_text, read_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: What makers leave in a field they were meant to fill in, without regard to case, spaces and punctuation.
+_JUNK = re.compile(
+    r"(?:(?:default|default string|to be filled(?: by o ?e ?m)?|system (?:manufacturer|product name|serial number|version)"
+    r"|(?:base ?board |chassis )?serial number|not (?:specified|available|applicable|set|present|settable|defined)"
+    r"|none|null|n ?a|o ?e ?m|unknown|invalid|empty|asset tag|type1productconfigid|type2 board serial number"
+    r"|standard|undefined|no (?:enclosure|asset tag|serial(?: number)?)|serial|sn|bad index|xxx+)"
+    r"|(?P<digit>[0-9a-z])(?P=digit){3,}|0|0*123456789(?:0|abcdef)?|03000200 0400 0500 0006 000700080009)",
+)
+
+WORKSTATION_TYPES = frozenset({3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 24, 30, 31, 32, 35, 36})
+SERVER_TYPES = frozenset({17, 22, 23, 25, 27, 28, 29})
+_CHASSIS = (
+    "other unknown desktop low_profile_desktop pizza_box mini_tower tower portable laptop notebook hand_held "
+    "docking_station all_in_one sub_notebook space_saving lunch_box main_server expansion sub_chassis bus_expansion "
+    "peripheral raid rack_mount sealed_case multi_system compact_pci advanced_tca blade blade_enclosure tablet "
+    "convertible detachable iot_gateway embedded mini_pc stick_pc"
+).split()
+
+FIELDS = {"manufacturer": "sys_vendor", "model": "product_name", "serial_number": "product_serial"}
+
+
+def is_junk(text: str) -> bool:
+    """Whether a maker's placeholder stands where a value should (``To Be Filled By O.E.M.``, ``00000000``)."""
+    plain = " ".join(re.sub(r"[^0-9a-z]+", " ", text.lower()).split())
+    return not plain or _JUNK.fullmatch(plain) is not None
+
+
+def chassis_name(number: int | None) -> str:
+    """SMBIOS's word for a chassis type; the top bit only says that there is a lock. ``unknown`` for others."""
+    if number is None or not 1 <= (number & 0x7F) <= len(_CHASSIS):
+        return "unknown"
+    return _CHASSIS[(number & 0x7F) - 1]
+
+
+def parse_chassis(text: str | None) -> int | None:
+    stripped = (text or "").strip()
+    return int(stripped) if stripped.isascii() and stripped.isdigit() and len(stripped) < 4 else None
+
+
+def _value(folder: Path, name: str) -> tuple[str, str]:
+    """``(value, why it is empty)``."""
+    path = folder / name
+    if not path.exists():
+        return "", "the firmware has no such field"
+    text = read_text(path, 4096)
+    if text is None:
+        return "", "readable by root only"
+    cleaned = clean_text(text)
+    if is_junk(cleaned):
+        return "", f"the maker left a placeholder: {cleaned!r}" if cleaned else "empty in the firmware"
+    return cleaned, ""
+
+
+def read_dmi(sys: Path) -> dict[str, Any]:
+    """The DMI part of the ``host`` document: strings (empty with a reason), chassis type, ``dmi_state``."""
+    folder = sys / "class/dmi/id"
+    facts: dict[str, Any] = {**dict.fromkeys(FIELDS, ""), "product_uuid": "", "chassis_type": "unknown"}
+    if not folder.is_dir():
+        return {**facts, "dmi_state": "unknown", "reason": "this machine has no DMI tables (no /sys/class/dmi/id)"}
+    reasons = {}
+    for key, name in FIELDS.items():
+        facts[key], why = _value(folder, name)
+        if why:
+            reasons[key] = why
+    facts["product_uuid"], why = _value(folder, "product_uuid")
+    facts["product_uuid"] = facts["product_uuid"].lower()
+    if why:
+        reasons["product_uuid"] = why
+    number = parse_chassis(read_text(folder / "chassis_type", 16))
+    facts["chassis_type"] = chassis_name(number)
+    return {**facts, "dmi_state": "ok", "reason": "", "empty": reasons, "chassis_number": number}

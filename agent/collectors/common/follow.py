@@ -1,0 +1,153 @@
+"""Follows a log file across restarts, rotation and truncation, reading only what is new.
+
+The cursor (device, inode, offset) lives in the collector's state, so it becomes durable together with the events
+read up to it: a restart neither repeats nor skips a line. Memory and time of one call are bounded.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+#: How much of a log one call reads; the rest waits for the next call.
+READ_BYTES = 256 << 10
+#: A longer line is cut: its beginning is kept, the rest is passed over.
+LINE_BYTES = 16 << 10
+#: How exactly the state remembers when a log was last looked at.
+SEEN_SECONDS = 3600.0
+
+Change = Literal["", "truncated", "removed"]
+
+
+class Followed(Struct, frozen=True):
+    """What one call found: whole new lines without their line ends, and what befell the file.
+
+    ``change`` is ``truncated`` where the same file became shorter than what was read of it already, and
+    ``removed`` where the file that was being read vanished without a rotated copy beside it. ``more`` says that
+    there was more to read than one call takes.
+    """
+
+    lines: list[bytes]
+    change: Change = ""
+    more: bool = False
+
+
+def split_lines(data: bytes) -> tuple[list[bytes], int]:
+    """The whole lines of ``data`` and how many bytes they take; an unfinished last line is left for later."""
+    end = data.rfind(b"\n") + 1
+    if end == 0:
+        return [], 0
+    return [line[:LINE_BYTES] for line in data[: end - 1].split(b"\n")], end
+
+
+def follow(path: Path, state: MutableMapping[str, Any], now: float, *, from_start: bool = False) -> Followed:
+    """New lines of ``path`` since the cursor in ``state``, which is moved. ``now`` is the time, in seconds.
+
+    The first call ever puts the cursor at the end (or, with ``from_start``, at the beginning): an agent reports
+    what happens while it is there. A rotated file (``<name>.1`` or ``<name>-<date>``) is read to its end first.
+
+    Raises:
+        PermissionError: the log may not be read.
+    """
+    seen = float(state.get("seen", 0.0))
+    if abs(now - seen) > SEEN_SECONDS:  # coarse, so that an idle log does not change the state at every call
+        state["seen"] = now
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return _gone(path, state, seen)
+    try:
+        found = os.fstat(descriptor)
+        known = state.get("inode")
+        if known is None:
+            offset = 0 if from_start or state.get("gone") else found.st_size
+            state.update(inode=found.st_ino, offset=offset, gone=False)
+        elif known != found.st_ino:
+            rest, finished = _rest_of_rotated(path, int(known), int(state["offset"]))
+            if rest is not None and not finished:
+                state["offset"] = int(state["offset"]) + rest[1]
+                return Followed(lines=rest[0], more=True)
+            state.update(inode=found.st_ino, offset=0)
+            if rest is None and not _compressed_since(path, seen):
+                return Followed(lines=[], change="removed", more=True)
+            return Followed(lines=rest[0] if rest is not None else [], more=True)
+        elif found.st_size < int(state["offset"]):
+            state["offset"] = 0
+            return Followed(lines=[], change="truncated", more=found.st_size > 0)
+        lines, used, more = _read_from(descriptor, int(state["offset"]), found.st_size)
+        if used:
+            state["offset"] = int(state["offset"]) + used
+        return Followed(lines=lines, more=more)
+    finally:
+        os.close(descriptor)
+
+
+def _read_from(descriptor: int, offset: int, size: int) -> tuple[list[bytes], int, bool]:
+    if size <= offset:
+        return [], 0, False
+    data = os.pread(descriptor, READ_BYTES, offset)
+    lines, used = split_lines(data)
+    if not used and len(data) >= READ_BYTES:  # one endless line: keep its beginning, go on behind it
+        return [data[:LINE_BYTES]], len(data), True
+    return lines, used, offset + used < size and used > 0
+
+
+def _gone(path: Path, state: MutableMapping[str, Any], seen: float) -> Followed:
+    """The file is not there. Said once, and only where there was one."""
+    if state.get("inode") is None:
+        return Followed(lines=[])
+    rest, finished = _rest_of_rotated(path, int(state["inode"]), int(state["offset"]))
+    if rest is not None and not finished:
+        state["offset"] = int(state["offset"]) + rest[1]
+        return Followed(lines=rest[0], more=True)
+    rotated = rest is not None or _compressed_since(path, seen)
+    state.update(inode=None, offset=0, gone=True)
+    return Followed(lines=rest[0] if rest is not None else [], change="" if rotated else "removed")
+
+
+def _siblings(path: Path) -> list[Path]:
+    """Rotated copies of ``path``, as logrotate names them."""
+    names = []
+    try:
+        with os.scandir(path.parent) as entries:
+            for entry in entries:
+                if entry.name.startswith((path.name + ".", path.name + "-")):
+                    names.append(Path(entry.path))
+    except OSError:
+        return []
+    return names
+
+
+def _rest_of_rotated(path: Path, inode: int, offset: int) -> tuple[tuple[list[bytes], int] | None, bool]:
+    """What is unread of the rotated file with ``inode``: ``((lines, bytes), finished)``; ``None``: not found."""
+    for sibling in _siblings(path):
+        try:
+            descriptor = os.open(sibling, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            found = os.fstat(descriptor)
+            if found.st_ino == inode:
+                lines, used, more = _read_from(descriptor, offset, found.st_size)
+                return (lines, used), not more
+        finally:
+            os.close(descriptor)
+    return None, True
+
+
+def _compressed_since(path: Path, seen: float) -> bool:
+    """Whether the old file may have been rotated and compressed in one go since the log was looked at."""
+    for sibling in _siblings(path):
+        if sibling.suffix in (".gz", ".xz", ".zst", ".bz2"):
+            try:
+                if sibling.stat().st_ctime >= seen - SEEN_SECONDS:
+                    return True
+            except OSError:
+                continue
+    return False
