@@ -1,0 +1,76 @@
+"""``make run``'s own command: first start, Ctrl-C, second start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from tests.support.waiting import free_port, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.e2e
+
+
+class Quickstart:
+    def __init__(self, data: Path, output: Path) -> None:
+        self.output = output
+        with output.open("wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "soc_api.cli", "quickstart", "--data", str(data), "--simulate", "3"],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def said(self) -> str:
+        return self.output.read_text(encoding="utf-8", errors="replace")
+
+    def is_up(self) -> bool:
+        assert self.process.poll() is None, self.said()[-3000:]
+        return "Ctrl-C" in self.said()
+
+    def press_ctrl_c(self) -> int:
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(timeout=60)
+        _gone, alive = psutil.wait_procs(children, timeout=10)
+        assert alive == []
+        return code
+
+
+def test_quickstart_stops_cleanly_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    data = tmp_path / "var"
+    data.mkdir(mode=0o700)
+    (data / "vonggac.toml").write_text(f"[web]\nport = {free_port()}\n[ingest]\nport = {free_port()}\n")
+    first = Quickstart(data, tmp_path / "first.log")
+    try:
+        wait_until(first.is_up, seconds=120, what="the address to open")
+        identity = (data / "agent" / "identity.json").read_bytes()
+        assert "otpauth://" in first.said()
+        assert first.press_ctrl_c() == 0
+    finally:
+        _end(first)
+    second = Quickstart(data, tmp_path / "second.log")
+    try:
+        wait_until(second.is_up, seconds=120, what="the address to open, again")
+        assert (data / "agent" / "identity.json").read_bytes() == identity
+        assert "otpauth://" not in second.said()
+        assert second.press_ctrl_c() == 0
+    finally:
+        _end(second)
+
+
+def _end(run: Quickstart) -> None:
+    if run.process.poll() is None:
+        for child in psutil.Process(run.process.pid).children(recursive=True):
+            child.kill()
+        os.killpg(run.process.pid, signal.SIGKILL)
+        run.process.wait()
