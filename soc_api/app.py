@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI
 
+from collector.state.database import StateStore
+from collector.store.client import StoreClient
+from rules.catalogue import OWN_RULES, load_catalogue
 from soc_api import guard, problems
 from soc_api.services import Services
 
@@ -28,12 +32,12 @@ def create_app(data: DataDirectory, settings: Settings) -> FastAPI:
 
 
 def open_services(data: DataDirectory, settings: Settings) -> Services:
-    """Open the stores and load the rules' catalogue. Whoever calls closes ``state``."""
-    from collector.state.database import StateStore
-    from collector.store.client import StoreClient
-    from rules.catalogue import load_catalogue
+    """Open the stores and load the rules' catalogue. Whoever calls closes ``state`` and ``store``.
 
-    folders = importlib.import_module("rules.catalogue").default_folders(settings.detect.rule_folders)
+    Raises:
+        rules.engine.errors.RuleError: two rules share an id.
+    """
+    folders = (OWN_RULES, *(Path(folder) for folder in settings.detect.rule_folders))
     return Services(
         state=StateStore(data.state),
         store=StoreClient(data.store_socket),
@@ -55,6 +59,6 @@ def assemble(services: Services) -> FastAPI:
         module = importlib.import_module(name)
         app.include_router(module.router)
         error_page = getattr(module, "error_page", error_page)
-    problems.install(app, error_page)
-    app.add_middleware(guard.Guard, hosts=guard.allowed_hosts(services.settings.web))
+    unexpected = problems.install(app, error_page)
+    app.add_middleware(guard.Guard, hosts=guard.allowed_hosts(services.settings.web), unexpected=unexpected)
     return app

@@ -7,18 +7,24 @@ import re
 import socket
 from typing import TYPE_CHECKING, Final
 
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
 from soc_api.problems import problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from collector.settings import Web
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: The most a request's body may weigh (a registry's CSV is the largest thing anyone sends).
 MAX_BODY_BYTES: Final = 4 << 20
 
-#: ``img-src data:`` because the style sheet's small icons are data addresses; nothing inline, nothing from elsewhere.
+#: ``img-src data:`` because the style sheet's small icons are data addresses; nothing inline, nothing from
+#: elsewhere.
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self';"
     " frame-ancestors 'none'"
@@ -44,11 +50,23 @@ def allowed_hosts(web: Web) -> frozenset[str]:
 
 
 class Guard:
-    """Refuses a foreign ``Host`` (DNS rebinding), a change asked for from another origin, and a body too large;
-    adds the security headers to every answer, and ``no-store`` where the answer itself says nothing of caching."""
+    """Refuses a foreign ``Host`` (DNS rebinding), a change asked for from another origin, and a body too
+    large; adds the security headers to every answer, and ``no-store`` where the answer itself says nothing
+    of caching.
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    An exception that nothing else caught becomes ``unexpected(request, error)`` here, so that even that
+    answer carries the headers.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: Iterable[str],
+        unexpected: Callable[[Request, Exception], Response],
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
         self._app = app
+        self._unexpected = unexpected
         self._hosts = frozenset(hosts)
         self._max_body_bytes = max_body_bytes
 
@@ -57,8 +75,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        started = False
+
         async def send_guarded(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = list(message.get("headers", ()))
                 present = {name.lower() for name, _ in headers}
                 added = dict(HEADERS)
@@ -75,12 +97,22 @@ class Guard:
             status, title, detail = refusal
             await problem(status, title, detail)(scope, receive, send_guarded)
             return
-        await self._app(scope, self._bounded(receive), send_guarded)
+        try:
+            await self._app(scope, self._bounded(receive), send_guarded)
+        except Exception as error:
+            if started:
+                raise
+            response = await run_in_threadpool(self._unexpected, Request(scope), error)
+            await response(scope, receive, send_guarded)
 
     def _refusal(self, method: str, host: str, headers: dict[str, str]) -> tuple[int, str, str] | None:
         name = _host_name(host)
         if name is None or (name not in self._hosts and not _is_loopback(name)):
-            return 421, "Unknown host name", "ask by a name of this server; add others to [web] names in the settings"
+            return (
+                421,
+                "Unknown host name",
+                "ask by a name of this server; add others to [web] names in the settings",
+            )
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length[:12]) > self._max_body_bytes:
             return 413, "Too large", f"the body may weigh at most {self._max_body_bytes} bytes"

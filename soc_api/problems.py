@@ -6,13 +6,14 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
-from collector.errors import CollectorError, ConflictError, NotFoundError
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
+from collector.errors import CollectorError, ConflictError, NotFoundError
+from collector.store.errors import QueryError, StoreError
 from soc_api.errors import InvalidError, SignInRequiredError, SocError, TooManyTriesError
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -40,8 +41,11 @@ def problem(
     return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
 
 
-def install(app: FastAPI, error_page: ErrorPage | None) -> None:
-    """Make ``app`` answer every error so. Requests outside ``/api/`` that accept HTML get ``error_page``."""
+def install(app: FastAPI, error_page: ErrorPage | None) -> Callable[[Request, Exception], Response]:
+    """Make ``app`` answer every error so. Requests outside ``/api/`` that accept HTML get ``error_page``.
+
+    Returns what answers an exception that nobody expected (for the guard around the application).
+    """
 
     def answer(request: Request, document: JSONResponse, title: str, detail: str) -> Response:
         if error_page is None or not wants_html(request):
@@ -59,13 +63,22 @@ def install(app: FastAPI, error_page: ErrorPage | None) -> None:
         faults = [{"where": fault.where, "reason": fault.reason} for fault in getattr(error, "faults", ())]
         headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyTriesError) else None
         detail = str(error)
-        document = problem(error.status, error.title, detail, kind=error.problem, faults=faults, headers=headers)
+        document = problem(
+            error.status, error.title, detail, kind=error.problem, faults=faults, headers=headers
+        )
         return answer(request, document, error.title, detail)
 
     def on_collector(request: Request, error: Exception) -> Response:
-        status, name = next((found for kind, found in _COLLECTOR if isinstance(error, kind)), (400, "refused"))
+        status, name = next(
+            (found for kind, found in _COLLECTOR if isinstance(error, kind)), (422, "invalid")
+        )
         title = HTTPStatus(status).phrase
-        document = problem(status, title, str(error), kind=f"urn:vonggac:problem:{name}")
+        where = getattr(error, "field", None) or getattr(error, "column", None)
+        faults = [{"where": str(where), "reason": str(error)}] if where else []
+        headers = {"Retry-After": "5"} if status == 503 else None
+        document = problem(
+            status, title, str(error), kind=f"urn:vonggac:problem:{name}", faults=faults, headers=headers
+        )
         return answer(request, document, title, str(error))
 
     def on_validation(request: Request, error: Exception) -> Response:
@@ -87,19 +100,24 @@ def install(app: FastAPI, error_page: ErrorPage | None) -> None:
 
     def on_unexpected(request: Request, error: Exception) -> Response:
         _log.error("request failed: %s %s", request.method, request.url.path, exc_info=error)
-        title, detail = "Something went wrong on the server", "it has been logged; try again, then tell the administrator"
+        title, detail = (
+            "Something went wrong on the server",
+            "it has been logged; try again, then tell the administrator",
+        )
         return answer(request, problem(500, title, detail), title, detail)
 
     app.add_exception_handler(SocError, on_soc)
     app.add_exception_handler(CollectorError, on_collector)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(Exception, on_unexpected)
+    return on_unexpected
 
 
 _COLLECTOR: Final[tuple[tuple[type[CollectorError], tuple[int, str]], ...]] = (
     (NotFoundError, (404, "not-found")),
     (ConflictError, (409, "conflict")),
+    (QueryError, (422, "invalid")),
+    (StoreError, (503, "busy")),
 )
 
 

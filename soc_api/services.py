@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from collector.state.base import utcnow
-
 from soc_api.accounts.passwords import Passwords
 from soc_api.accounts.throttle import Throttle
 
@@ -32,4 +31,3 @@ class Services:
     clock: Callable[[], datetime] = utcnow
     passwords: Passwords = field(default_factory=Passwords)
     throttle: Throttle = field(default_factory=Throttle)
-

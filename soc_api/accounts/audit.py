@@ -1,8 +1,8 @@
 """The audit log: who did what to what, and from where. Append-only, each entry sealed with the one before it.
 
-An entry's digest is SHA-256 over the digest before it and the entry's own canonical JSON, so a changed, removed or
-inserted entry breaks the chain. What the chain cannot show by itself is a cut-off end; whoever keeps an older head
-digest elsewhere can ask :func:`verify` for it.
+An entry's digest is SHA-256 over the digest before it and the entry's own canonical JSON, so a changed,
+removed or inserted entry breaks the chain. What the chain cannot show by itself is a cut-off end; whoever
+keeps an older head digest elsewhere can ask :func:`verify` for it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from collector.state.tables import AuditEntry
 from sqlalchemy import select
+
+from collector.state.tables import AuditEntry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,8 @@ def encode(value: object) -> Any:
     text = str(value)
     short = text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
     return "".join(
-        char if unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} else f"\\u{ord(char):04x}" for char in short
+        char if unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} else f"\\u{ord(char):04x}"
+        for char in short
     )
 
 
@@ -52,12 +54,15 @@ def record(
     address: str = "",
     **detail: object,
 ) -> AuditEntry:
-    """Append an entry in the caller's write transaction, so that a change and its entry stand or fall together.
+    """Append an entry in the caller's write transaction, so that a change and its entry stand or fall
+    together.
 
-    ``action`` is ``subject.verb`` (``alert.close``). The state store lets one writer in at a time, which keeps the
-    chain in one line.
+    ``action`` is ``subject.verb`` (``alert.close``). The state store lets one writer in at a time, which
+    keeps the chain in one line.
     """
-    last = session.execute(select(AuditEntry.id, AuditEntry.digest).order_by(AuditEntry.id.desc()).limit(1)).first()
+    last = session.execute(
+        select(AuditEntry.id, AuditEntry.digest).order_by(AuditEntry.id.desc()).limit(1)
+    ).first()
     entry = AuditEntry(
         id=1 if last is None else last.id + 1,
         at=now,
@@ -91,8 +96,8 @@ def digest_of(entry: AuditEntry, previous: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """``broken_at`` is the id of the first entry that does not fit, None where all do; ``head`` the last digest that
-    does; ``contains`` whether the digest that was asked for was met on the way."""
+    """``broken_at`` is the id of the first entry that does not fit, None where all do; ``head`` the last
+    digest that does; ``contains`` whether the digest that was asked for was met on the way."""
 
     entries: int
     head: str
@@ -103,7 +108,9 @@ class Verification:
 def verify(session: Session, contains: str | None = None) -> Verification:
     """Walk the whole chain, from the first entry to the first that does not fit."""
     previous, count, expected, met = GENESIS, 0, 1, contains is None
-    for entry in session.scalars(select(AuditEntry).order_by(AuditEntry.id).execution_options(yield_per=1000)):
+    for entry in session.scalars(
+        select(AuditEntry).order_by(AuditEntry.id).execution_options(yield_per=1000)
+    ):
         if entry.id != expected or digest_of(entry, previous) != entry.digest:
             return Verification(count, previous, entry.id, met)
         previous, count, expected = entry.digest, count + 1, expected + 1
@@ -112,7 +119,12 @@ def verify(session: Session, contains: str | None = None) -> Verification:
 
 
 def entries(
-    session: Session, *, before: int | None = None, actor: str | None = None, action: str | None = None, limit: int = 50
+    session: Session,
+    *,
+    before: int | None = None,
+    actor: str | None = None,
+    action: str | None = None,
+    limit: int = 50,
 ) -> Sequence[AuditEntry]:
     """The newest first, from below id ``before``; ``action`` matches whole or as a prefix up to a dot."""
     query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
@@ -121,5 +133,7 @@ def entries(
     if actor is not None:
         query = query.where(AuditEntry.actor == actor)
     if action is not None:
-        query = query.where((AuditEntry.action == action) | AuditEntry.action.startswith(f"{action}.", autoescape=True))
+        query = query.where(
+            (AuditEntry.action == action) | AuditEntry.action.startswith(f"{action}.", autoescape=True)
+        )
     return session.scalars(query).all()

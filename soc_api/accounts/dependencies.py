@@ -1,7 +1,7 @@
 """FastAPI dependencies: who is asking, may they, and is it really their own form.
 
-Every route names what it needs by ``Depends(require(Permission.…))`` (no permission: any signed-in user). A test
-walks all routes and fails on one that names nothing and is not in ``PUBLIC_PATHS`` (``soc_api.app``).
+Every route names what it needs by ``Depends(require(Permission.…))`` (no permission: any signed-in user). A
+test walks all routes and fails on one that names nothing and is not in ``PUBLIC_PATHS`` (``soc_api.app``).
 """
 
 import hmac
@@ -51,13 +51,16 @@ def principal(request: Request, services: RequestServices) -> Principal:
 
 
 class Require:
-    """A dependency that gives the :class:`Principal`, once it holds ``permissions`` and, where the request changes
-    something, has shown the session's CSRF token (form field ``csrf_token`` or header ``X-CSRF-Token``)."""
+    """A dependency that gives the :class:`Principal`, once it holds ``permissions`` and, where the request
+    changes something, has shown the session's CSRF token (form field ``csrf_token`` or header
+    ``X-CSRF-Token``)."""
 
     def __init__(self, *permissions: Permission) -> None:
         self.permissions = permissions
 
-    async def __call__(self, request: Request, principal: Annotated[Principal, Depends(principal)]) -> Principal:
+    async def __call__(
+        self, request: Request, principal: Annotated[Principal, Depends(principal)]
+    ) -> Principal:
         if request.method not in _SAFE:
             await _check_csrf(request, principal)
         principal.demand(self.permissions)

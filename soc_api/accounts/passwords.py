@@ -15,7 +15,8 @@ LONGEST = 256
 
 
 class Passwords:
-    """Hashes and checks. A hash takes 64 MiB, so at most ``at_once`` run together; the others wait their turn."""
+    """Hashes and checks. A hash takes 64 MiB, so at most ``at_once`` run together; the others wait their
+    turn."""
 
     def __init__(self, hasher: PasswordHasher | None = None, at_once: int = 2) -> None:
         self._hasher = hasher or PasswordHasher()
@@ -27,7 +28,8 @@ class Passwords:
             return self._hasher.hash(password)
 
     def check(self, password_hash: str | None, password: str) -> bool:
-        """True where the password is right. ``None`` (no such user) takes just as long and is always false."""
+        """True where the password is right. ``None`` (no such user) takes just as long and is always
+        false."""
         with self._turn:
             try:
                 right = self._hasher.verify(password_hash or self._nobody, password[:LONGEST])

@@ -1,4 +1,5 @@
-"""Who may do what: the permissions, and the roles that are made of them. Nothing is allowed that is not listed."""
+"""Who may do what: the permissions, and the roles that are made of them. Nothing is allowed that is not
+listed."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class Permission(StrEnum):
 
 
 class Role(StrEnum):
-    """``officer`` reaches one agency only; the others reach all. ``auditor`` reads all and changes nothing."""
+    """``officer`` reaches one agency only; the others reach all. ``auditor`` reads all and changes
+    nothing."""
 
     ADMIN = "admin"
     ANALYST = "analyst"

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from soc_api.accounts.permissions import Permission, Role
 from soc_api.errors import ForbiddenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from collector.state.scope import Scope
+    from soc_api.accounts.permissions import Permission, Role
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A signed-in user. ``scope`` goes into every query; ``address`` is where the request came from (for the audit
-    log); ``csrf_token`` goes into every form (field ``csrf_token``) or header ``X-CSRF-Token``."""
+    """A signed-in user. ``scope`` goes into every query; ``address`` is where the request came from (for the
+    audit log); ``csrf_token`` goes into every form (field ``csrf_token``) or header ``X-CSRF-Token``."""
 
     user_id: int
     username: str

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from collector.errors import ConflictError, NotFoundError
-from collector.state.tables import Agency, User
 from sqlalchemy import func, select
 
+from collector.errors import ConflictError, NotFoundError
+from collector.state.tables import Agency, User
 from soc_api.accounts import audit, sessions, totp
 from soc_api.accounts.passwords import make_password, refuse_weak
 from soc_api.accounts.permissions import Role
@@ -81,13 +81,18 @@ def create_user(
     )
     session.add(user)
     session.flush()
-    audit.record(session, now, actor, "user.create", username, address=address, role=role.value, agency_id=agency_id)
+    audit.record(
+        session, now, actor, "user.create", username, address=address, role=role.value, agency_id=agency_id
+    )
     return NewUser(user.id, username, made, secret, totp.uri(secret, username))
 
 
 def has_administrator(session: Session) -> bool:
     """True where somebody with the role ``admin`` can sign in."""
-    return session.scalar(select(User.id).where(User.role == Role.ADMIN.value, User.disabled_at.is_(None))) is not None
+    return (
+        session.scalar(select(User.id).where(User.role == Role.ADMIN.value, User.disabled_at.is_(None)))
+        is not None
+    )
 
 
 def list_users(session: Session) -> Sequence[User]:
@@ -166,7 +171,12 @@ def change_password(services: Services, principal: Principal, old: str, new: str
             session.get_one(User, principal.user_id).password_hash = fresh
             sessions.close_all(session, principal.user_id)
         audit.record(
-            session, services.clock(), principal.username, action, principal.username, address=principal.address
+            session,
+            services.clock(),
+            principal.username,
+            action,
+            principal.username,
+            address=principal.address,
         )
     if not right:
         services.throttle.failed(principal.address)

@@ -8,20 +8,23 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from collector.state.scope import EVERYTHING, Scope
-from collector.state.tables import User, UserSession
 from sqlalchemy import delete, select, update
 
+from collector.state.scope import EVERYTHING, Scope
+from collector.state.tables import User, UserSession
+from soc_api.accounts import audit
 from soc_api.accounts.permissions import PERMISSIONS, Role
 from soc_api.accounts.principal import Principal
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from collector.settings import Web
-    from collector.state.database import StateStore
     from sqlalchemy.orm import Session
     from starlette.responses import Response
+
+    from collector.settings import Web
+    from collector.state.database import StateStore
+    from soc_api.services import Services
 
 COOKIE: Final = "__Host-vonggac"
 #: The time of last use is written at most this often, so that reading a page is not a write to the disk.
@@ -57,7 +60,9 @@ def find(state: StateStore, value: str, address: str, settings: Web, now: dateti
     key = _digest(value)
     with state.read() as session:
         row = session.execute(
-            select(User, UserSession).join(User, User.id == UserSession.user_id).where(UserSession.token_sha256 == key)
+            select(User, UserSession)
+            .join(User, User.id == UserSession.user_id)
+            .where(UserSession.token_sha256 == key)
         ).first()
         if row is None:
             return None
@@ -66,7 +71,9 @@ def find(state: StateStore, value: str, address: str, settings: Web, now: dateti
         return None
     if now - opened.last_used_at >= timedelta(seconds=_TOUCH_SECONDS):
         with state.write() as session:
-            session.execute(update(UserSession).where(UserSession.token_sha256 == key).values(last_used_at=now))
+            session.execute(
+                update(UserSession).where(UserSession.token_sha256 == key).values(last_used_at=now)
+            )
     return principal_of(user, opened.csrf_token, address)
 
 
@@ -76,7 +83,19 @@ def principal_of(user: User, csrf_token: str, address: str) -> Principal:
         scope = Scope(frozenset() if user.agency_id is None else frozenset({user.agency_id}))
     else:
         scope = EVERYTHING
-    return Principal(user.id, user.username, role, user.agency_id, scope, PERMISSIONS[role], csrf_token, address)
+    return Principal(
+        user.id, user.username, role, user.agency_id, scope, PERMISSIONS[role], csrf_token, address
+    )
+
+
+def sign_out(services: Services, principal: Principal, value: str) -> None:
+    """End the session whose cookie is ``value``, and note it."""
+    now = services.clock()
+    with services.state.write() as session:
+        close_session(session, value)
+        audit.record(
+            session, now, principal.username, "session.close", principal.username, address=principal.address
+        )
 
 
 def close_session(session: Session, value: str) -> None:
@@ -107,10 +126,9 @@ def clear_cookie(response: Response) -> None:
 
 
 def _has_ended(opened: UserSession, settings: Web, now: datetime) -> bool:
-    return (
-        (now - opened.last_used_at).total_seconds() >= settings.session_idle_seconds
-        or (now - opened.created_at).total_seconds() >= settings.session_lifetime_seconds
-    )
+    return (now - opened.last_used_at).total_seconds() >= settings.session_idle_seconds or (
+        now - opened.created_at
+    ).total_seconds() >= settings.session_lifetime_seconds
 
 
 def _digest(value: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from collector.state.tables import User
 from sqlalchemy import select
 
+from collector.state.tables import User
 from soc_api.accounts import audit, sessions, totp
 from soc_api.errors import SignInRefusedError
 
@@ -23,8 +23,8 @@ FIRST_LOCK: Final = timedelta(seconds=30)
 LONGEST_LOCK: Final = timedelta(minutes=15)
 
 _REFUSAL: Final = (
-    "user name, password or code is wrong, or the account is locked after too many tries: check them, wait for a new"
-    " code, and try again"
+    "user name, password or code is wrong, or the account is locked after too many tries: check them,"
+    " wait for a new code, and try again"
 )
 
 
@@ -40,8 +40,9 @@ def sign_in(
 ) -> NewSession:
     """Open a session, and end the one whose cookie value is ``previous`` (rotation at sign-in).
 
-    An unknown user, a wrong password, a used or wrong code and a locked account get the same answer after the same
-    work. Slow on purpose (tens of milliseconds): call it from a worker thread, never from the event loop.
+    An unknown user, a wrong password, a used or wrong code and a locked account get the same answer after
+    the same work. Slow on purpose (tens of milliseconds): call it from a worker thread, never from the event
+    loop.
 
     Raises:
         TooManyTriesError: the address has failed too often.
@@ -52,7 +53,11 @@ def sign_in(
     with services.state.read() as session:
         found = session.scalar(select(User).where(User.username == username))
     right = services.passwords.check(found.password_hash if found else None, password)
-    fresh = services.passwords.hash(password) if found and right and services.passwords.is_stale(found.password_hash) else None
+    fresh = (
+        services.passwords.hash(password)
+        if found and right and services.passwords.is_stale(found.password_hash)
+        else None
+    )
 
     now = services.clock()
     made: NewSession | None = None
@@ -80,7 +85,9 @@ def sign_in(
     return made
 
 
-def _refusal(user: User | None, found: User | None, right: bool, step: int | None, now: datetime) -> str | None:
+def _refusal(
+    user: User | None, found: User | None, right: bool, step: int | None, now: datetime
+) -> str | None:
     """Why not, for the audit log only."""
     if user is None or found is None:
         return "unknown user"

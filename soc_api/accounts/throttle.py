@@ -25,7 +25,10 @@ class Throttle:
     """
 
     def __init__(
-        self, tries: int = TRIES, window_seconds: float = WINDOW_SECONDS, clock: Callable[[], float] = time.monotonic
+        self,
+        tries: int = TRIES,
+        window_seconds: float = WINDOW_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tries = tries
         self._window = window_seconds

@@ -1,0 +1,1 @@
+"""Incidents: cases that people make of alerts, work, and close; with the law's clocks."""

@@ -1,0 +1,1 @@
+"""How the pipeline itself stands, for the console, the API and `vonggac doctor`."""
