@@ -8,7 +8,8 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One wrong thing in a request: ``where`` is its place (``body.note``, ``query.limit``), ``reason`` one sentence."""
+    """One wrong thing in a request: ``where`` is its place (``body.note``, ``query.limit``), ``reason`` one
+    sentence."""
 
     where: str
     reason: str
