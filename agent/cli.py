@@ -1,0 +1,279 @@
+"""``vonggac-agent``: enrol, run, look. Exit status 0: done; 1: it failed, one line says why; 2: wrong usage.
+
+Imports stand inside the commands, because the one that runs for months should not carry what the others need.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.collectors.registry import Collector
+    from agent.runtime.words import Lang
+    from agent.settings import Settings, StateDirectory
+
+
+class _Failure(Exception):  # noqa: N818 - it carries the one line and the exit status
+    def __init__(self, line: str, status: int = 1) -> None:
+        super().__init__(line)
+        self.status = status
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """The entry point. ``argv`` without the program's name; the process's own where it is ``None``."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status = int(arguments.command(arguments))
+    except _Failure as failure:
+        print(f"vonggac-agent: {failure}", file=sys.stderr)
+        status = failure.status
+    except KeyboardInterrupt:
+        status = 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        status = 1
+    sys.exit(status)
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings (/etc/vonggac-agent/agent.toml)"
+    )
+    common.add_argument("--state", type=Path, metavar="DIR", help="state directory (/var/lib/vonggac-agent)")
+    as_json = argparse.ArgumentParser(add_help=False)
+    as_json.add_argument(
+        "--json", action="store_true", help="for programs: one JSON document on standard output"
+    )
+    parser = argparse.ArgumentParser(
+        prog="vonggac-agent",
+        description="Vọng Gác's agent: observes this machine and reports to the provincial data centre.",
+        epilog="example: vonggac-agent status --lang en",
+    )
+    from agent import __version__
+
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    enroll = commands.add_parser(
+        "enroll",
+        parents=[common, as_json],
+        help="make this machine known to a collector, with a one-time token",
+        epilog="example: vonggac-agent enroll --collector https://soc.example:8444 --token-file token.txt",
+    )
+    enroll.add_argument(
+        "--collector", required=True, metavar="URL", help="the collector's agent port, https://…"
+    )
+    token = enroll.add_mutually_exclusive_group(required=True)
+    token.add_argument("--token-file", metavar="FILE", help="file that holds the token; - is standard input")
+    token.add_argument("--token", help="the token itself (others on this machine may see it while this runs)")
+    enroll.add_argument(
+        "--force", action="store_true", help="enrol again although this machine has an identity"
+    )
+    enroll.set_defaults(command=_enroll)
+
+    run = commands.add_parser(
+        "run",
+        parents=[common],
+        help="observe and report until stopped (SIGTERM or Ctrl-C)",
+        epilog="example: vonggac-agent run --config /etc/vonggac-agent/agent.toml",
+    )
+    run.set_defaults(command=_run)
+
+    once = commands.add_parser(
+        "once",
+        parents=[common, as_json],
+        help="run every collector once and send what was found",
+        epilog="example: vonggac-agent once --dry-run --only host --only lan",
+    )
+    once.add_argument("--dry-run", action="store_true", help="show what was found; keep and send nothing")
+    once.add_argument(
+        "--only", action="append", default=[], metavar="COLLECTOR", help="only this one (repeat)"
+    )
+    once.set_defaults(command=_once)
+
+    status = commands.add_parser(
+        "status",
+        parents=[common, as_json],
+        help="say what is wrong and what to do; exit status 1 where something is",
+        epilog="example: vonggac-agent status --lang en",
+    )
+    status.add_argument("--lang", choices=("vi", "en"), default="vi", help="language (vi)")
+    status.set_defaults(command=_status)
+
+    check = commands.add_parser(
+        "check-config",
+        parents=[common, as_json],
+        help="read the settings, touch nothing, show what is in force",
+        epilog="example: vonggac-agent check-config --config agent.toml",
+    )
+    check.set_defaults(command=_check_config)
+    return parser
+
+
+def _load(arguments: argparse.Namespace) -> tuple[Settings, StateDirectory, list[Collector]]:
+    from agent import settings as settings_module
+    from agent.collectors.registry import load_collectors
+    from agent.settings_file import SettingsError
+
+    try:
+        settings = settings_module.load(arguments.config)
+        collectors = load_collectors()
+        settings_module.check_names(settings, [c.name for c in collectors])
+    except SettingsError as error:
+        raise _Failure(str(error), 2) from error
+    root = arguments.state if arguments.state is not None else Path(settings.agent.state_dir)
+    return settings, settings_module.StateDirectory(root.absolute()), collectors
+
+
+def _print_json(value: object) -> None:
+    import msgspec
+
+    print(msgspec.json.encode(value).decode())
+
+
+def _enroll(arguments: argparse.Namespace) -> int:
+    from agent.runtime.errors import AgentError
+    from agent.runtime.runner import hold_lock
+    from agent.runtime.transport import Address
+
+    settings, state, _ = _load(arguments)
+    if state.identity.exists() and not arguments.force:
+        raise _Failure(f"{state.root}: this machine has already enrolled: give --force to enrol it anew")
+    try:
+        source = arguments.token_file
+        if source is None:
+            token = arguments.token
+        else:
+            token = sys.stdin.readline() if source == "-" else Path(source).read_text(encoding="ascii")
+        address = Address.of(arguments.collector)
+    except (OSError, ValueError) as error:
+        raise _Failure(str(error), 2) from error
+    try:
+        hold_lock(state)
+        from agent.runtime.enrolment import enrol, host_facts
+
+        identity = enrol(state, address, token.strip(), host_facts(Path(settings.host.root)))
+    except (AgentError, OSError) as error:
+        raise _Failure(str(error)) from error
+    if arguments.json:
+        _print_json(identity)
+    else:
+        print(f"enrolled as {identity.endpoint_id} with {identity.collector_url}")
+        print("next: systemctl enable --now vonggac-agent   (or: vonggac-agent run)")
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    _spare_memory()
+    settings, state, collectors = _load(arguments)
+    from agent.runtime.errors import AgentError
+    from agent.runtime.log import Log
+    from agent.runtime.runner import Runner, hold_lock
+
+    try:
+        hold_lock(state)
+        Runner(settings, state, collectors, Log()).run()
+    except (AgentError, OSError) as error:
+        raise _Failure(str(error)) from error
+    return 0
+
+
+def _spare_memory() -> None:
+    """Keep out what an endpoint does not have, but a server's environment does.
+
+    msgspec takes ``typing_extensions`` where it is installed, 5 MB of it, for annotations that nobody here
+    uses.
+    """
+    if "msgspec" not in sys.modules:
+        sys.modules["typing_extensions"] = None  # type: ignore[assignment] # the documented way to bar an import
+        import msgspec  # noqa: F401
+
+        del sys.modules["typing_extensions"]
+
+
+def _once(arguments: argparse.Namespace) -> int:
+    settings, state, collectors = _load(arguments)
+    from agent.runtime import once
+    from agent.runtime.errors import AgentError
+    from agent.runtime.log import Log
+    from agent.runtime.runner import hold_lock
+
+    known = {c.name for c in collectors}
+    for name in arguments.only:
+        if name not in known:
+            raise _Failure(f"no collector is called {name!r}; known: {', '.join(sorted(known))}", 2)
+    wanted = set(arguments.only) or known - set(settings.collectors.disabled)
+    chosen = [c for c in collectors if c.name in wanted]
+    if arguments.dry_run:
+        found = once.look(settings, chosen)
+        if arguments.json:
+            _print_json(found)
+        else:
+            _show(found)
+        return int(any(each.failure for each in found))
+    if arguments.only:
+        raise _Failure("--only goes with --dry-run: a part of the truth is not sent", 2)
+    try:
+        hold_lock(state)
+        sent = once.collect_and_send(settings, state, collectors, Log())
+    except (AgentError, OSError) as error:
+        raise _Failure(str(error)) from error
+    if arguments.json:
+        _print_json(sent)
+    elif sent.waiting == 0:
+        print("sent")
+    if sent.waiting:
+        raise _Failure(f"{sent.waiting} batches wait on disk: {sent.link}: {sent.detail}")
+    return int(bool(sent.failures))
+
+
+def _show(found: Sequence[object]) -> None:
+    import msgspec
+
+    for each in found:
+        print(msgspec.json.format(msgspec.json.encode(each), indent=2).decode())
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from agent.runtime.diagnosis import diagnose, render
+
+    _, state, _ = _load(arguments)
+    lang: Lang = arguments.lang
+    diagnosis = diagnose(state, lang)
+    if arguments.json:
+        _print_json(diagnosis)
+    else:
+        print(render(diagnosis, lang))
+    return 0 if diagnosis.ok else 1
+
+
+def _check_config(arguments: argparse.Namespace) -> int:
+    settings, state, collectors = _load(arguments)
+    rows = [
+        {
+            "name": c.name,
+            "enabled": c.name not in settings.collectors.disabled,
+            "interval_seconds": settings.collectors.intervals.get(c.name, c.interval_seconds),
+            "privileges": c.privileges,
+            "description": c.description,
+        }
+        for c in collectors
+    ]
+    if arguments.json:
+        _print_json({"settings": settings, "state_dir": str(state.root), "collectors": rows})
+        return 0
+    print(f"settings are sound; state directory {state.root}")
+    for row in rows:
+        state_word = "" if row["enabled"] else "  (disabled)"
+        print(f"  {row['name']:<24} every {row['interval_seconds']:g} s  {row['description']}{state_word}")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

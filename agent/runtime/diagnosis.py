@@ -1,0 +1,133 @@
+"""What is wrong with this endpoint's agent, worked out from its state directory alone."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from agent.runtime import words
+from agent.runtime.errors import NotEnrolledError
+from agent.runtime.identity import Identity, load_identity
+from agent.runtime.status import Status, read_status
+
+if TYPE_CHECKING:
+    from agent.runtime.words import Lang, Words
+    from agent.settings import StateDirectory
+
+_SKEW_WORTH_SAYING_SECONDS: Final = 30.0
+#: The people who read this live at UTC+7.
+_LOCAL_OFFSET_SECONDS: Final = 7 * 3600
+
+
+class Problem(Struct, frozen=True):
+    """``code`` is for programs, the rest for people."""
+
+    code: str
+    what: str
+    to_do: str
+
+
+class Diagnosis(Struct, frozen=True):
+    """``ok`` is true where nothing is wrong."""
+
+    ok: bool
+    running: bool
+    problems: list[Problem]
+    identity: Identity | None
+    status: Status | None
+
+
+def is_running(state: StateDirectory) -> bool:
+    """Whether a process holds the state directory. Touches nothing."""
+    try:
+        descriptor = os.open(state.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def diagnose(state: StateDirectory, lang: Lang, now: float | None = None) -> Diagnosis:
+    """Read the state directory and say, in ``lang``, what is wrong; most important first."""
+    now = time.time() if now is None else now
+    problems: list[Problem] = []
+
+    def add(code: str, pair: tuple[Words, Words], **values: object) -> None:
+        problems.append(Problem(code, pair[0].say(lang, **values), pair[1].say(lang, **values)))
+
+    running = is_running(state)
+    status = read_status(state.status)
+    try:
+        identity = load_identity(state)
+    except NotEnrolledError as error:
+        if state.identity.exists():
+            add("unreadable", words.COLLECTOR, name="identity", detail=str(error))
+        else:
+            add("not_enrolled", words.NOT_ENROLLED)
+        return Diagnosis(ok=False, running=running, problems=problems, identity=None, status=status)
+    if not running:
+        add("not_running", words.NOT_RUNNING)
+    if identity.not_after <= now:
+        add("expired", words.EXPIRED, detail=local_time(identity.not_after))
+    if status is not None:
+        if running and status.link.code != "ok":
+            pair = words.LINK.get(status.link.code, words.LINK["unreachable"])
+            add(status.link.code, pair, url=status.collector_url, detail=status.link.detail)
+        if status.spool_error:
+            add("spool", words.SPOOL, detail=status.spool_error)
+        if status.dropped:
+            add("dropped", words.DROPPED, detail=", ".join(f"{k} {n}" for k, n in status.dropped.items()))
+        if status.refused:
+            add("refused", words.REFUSED, detail=status.refused)
+        if abs(status.link.clock_skew_seconds) > _SKEW_WORTH_SAYING_SECONDS:
+            add("clock", words.SKEW, detail=round(status.link.clock_skew_seconds))
+        for name, one in sorted(status.collectors.items()):
+            if not one.ok:
+                add("collector", words.COLLECTOR, name=name, detail=one.reason)
+    return Diagnosis(ok=not problems, running=running, problems=problems, identity=identity, status=status)
+
+
+def local_time(seconds: float) -> str:
+    """dd/MM/yyyy HH:mm in Việt Nam's time (UTC+7)."""
+    return time.strftime("%d/%m/%Y %H:%M", time.gmtime(seconds + _LOCAL_OFFSET_SECONDS))
+
+
+def render(diagnosis: Diagnosis, lang: Lang) -> str:
+    """The whole as text for a terminal."""
+    lines: list[str] = []
+    if diagnosis.ok:
+        lines.append(words.WELL.say(lang))
+    for problem in diagnosis.problems:
+        lines.append(f"✗ {problem.what}")
+        if problem.to_do:
+            lines.append(f"  {words.WHAT_TO_DO.say(lang)}: {problem.to_do}")
+    status, identity = diagnosis.status, diagnosis.identity
+    if identity is not None:
+        lines.append(words.ENDPOINT.say(lang, id=identity.endpoint_id))
+        lines.append(words.CERTIFICATE.say(lang, when=local_time(identity.not_after)))
+    if status is not None:
+        if status.link.code == "ok":
+            lines.append(words.LINK["ok"][0].say(lang, url=status.collector_url))
+        contact = status.link.last_contact
+        when = local_time(contact) if contact else words.NEVER.say(lang)
+        lines.append(words.LAST_CONTACT.say(lang, when=when))
+        size = -(-status.backlog_bytes // 1024)
+        lines.append(words.BACKLOG.say(lang, files=status.backlog_batches, size=size))
+        failing = sum(not one.ok for one in status.collectors.values())
+        fine = len(status.collectors) - failing
+        lines.append(words.COLLECTORS.say(lang, ok=fine, failing=failing))
+        lines += [
+            words.NOTHING_HERE.say(lang, name=name, detail=one.reason)
+            for name, one in sorted(status.collectors.items())
+            if one.ok and one.reason
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,329 @@
+"""The running agent: collectors in their lanes, the outbox, the spool, the sender, and who watches over them.
+
+Threads: the main one flushes the outbox when it is due, leaves overdue runs behind, and writes the status;
+each lane one; the sender one. SIGTERM and SIGINT end it cleanly: what was found is in the spool when it
+exits.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import signal
+import subprocess  # for renewal, with our own interpreter and module
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+import agent
+from agent.collectors.registry import CollectorError, Context
+from agent.messages import CollectorHealth
+from agent.runtime.errors import AlreadyRunningError, NotEnrolledError, SpoolError
+from agent.runtime.identity import load_identity, own_context
+from agent.runtime.lanes import Lane, Outcome, execute
+from agent.runtime.outbox import Outbox
+from agent.runtime.sender import Sender
+from agent.runtime.spool import Spool
+from agent.runtime.status import CollectorState, Status, write_status
+from agent.runtime.transport import Address, Connection
+from agent.runtime.wake import Wake
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from agent.collectors.registry import Collector
+    from agent.runtime.log import Log
+    from agent.settings import Settings, StateDirectory
+
+_WATCH_SECONDS: Final = 5.0
+_STATUS_SECONDS: Final = 60.0
+_STOP_SECONDS: Final = 5.0
+_RENEWAL_RETRY_SECONDS: Final = 3600.0
+_RENEWAL_TIMEOUT_SECONDS: Final = 120.0
+
+
+def hold_lock(state: StateDirectory) -> int:
+    """Return a descriptor that holds the state directory until the process ends.
+
+    Raises:
+        AlreadyRunningError: another agent has it.
+        NotEnrolledError: there is no such directory, or it may not be written.
+    """
+    try:
+        state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise NotEnrolledError(f"{state.root}: {error.strerror}: run as root, or give --state") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise AlreadyRunningError(
+            f"{state.root}: another agent is running with this state directory: stop it first"
+        ) from error
+    return descriptor
+
+
+class Runner:
+    """Assembles the agent. Needs the lock (:func:`hold_lock`) and an identity."""
+
+    def __init__(
+        self, settings: Settings, state: StateDirectory, collectors: list[Collector], log: Log
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._log = log
+        self.identity = load_identity(state)
+        self._url = settings.collector.url or self.identity.collector_url
+        self._address = Address.of(self._url)
+        self.status = Status(
+            version=agent.__version__,
+            pid=os.getpid(),
+            started_at=time.time(),
+            endpoint_id=self.identity.endpoint_id,
+            collector_url=self._address.url,
+            certificate_not_after=self.identity.not_after,
+        )
+        self.status.link.since = time.time()
+        self.spool = Spool(
+            state.spool,
+            state.cursors,
+            settings.agent.spool_bytes,
+            endpoint_id=self.identity.endpoint_id,
+            notice=lambda event, detail: log.say(event, detail=detail),
+        )
+        self.outbox = Outbox(
+            self.spool,
+            time=time.time,
+            monotonic=time.monotonic,
+            metrics_seconds=settings.agent.metrics_seconds,
+        )
+        self.sender = Sender(
+            self.spool,
+            self._connection(),
+            self.status.link,
+            log,
+            time=time.time,
+            monotonic=time.monotonic,
+            random=random.random,
+            heartbeat_seconds=settings.agent.heartbeat_seconds,
+        )
+        chosen = [c for c in collectors if c.name not in settings.collectors.disabled]
+        self.collectors = chosen
+        self.outbox.retire(c.name for c in chosen)
+        self._lanes = [
+            Lane(
+                name,
+                [(c, settings.collectors.intervals.get(c.name, c.interval_seconds)) for c in members],
+                run=self.execute,
+                deliver=self.deliver,
+                monotonic=time.monotonic,
+                random=random.random,
+            )
+            for name, members in (
+                ("fast", [c for c in chosen if c.fast]),
+                ("slow", [c for c in chosen if not c.fast]),
+            )
+        ]
+        self._wake = Wake()
+        self._send_now = threading.Condition()
+        self._unsent = False
+        self._renewal_due = self.identity.renew_at
+        self._sleeping_until = 0.0
+
+    def _connection(self) -> Connection:
+        return Connection(
+            self._address,
+            own_context(self._state),
+            connect_timeout_seconds=self._settings.collector.connect_timeout_seconds,
+            answer_timeout_seconds=self._settings.collector.answer_timeout_seconds,
+        )
+
+    # -- collecting ------------------------------------------------------------------------------------------
+
+    def execute(self, collector: Collector) -> Outcome:
+        memory = self.outbox.memory(collector.name)
+        context = make_context(self._settings, memory, self._address)
+        return execute(collector, context, memory, time.monotonic)
+
+    def deliver(self, outcome: Outcome) -> None:
+        """Take what a run found, in the lane's own thread: an event is on disk before the next poll."""
+        name, failure = outcome.collector.name, outcome.failure
+        if outcome.output is not None:
+            try:
+                self.outbox.take(name, outcome.output, outcome.memory)
+            except (CollectorError, SpoolError) as error:
+                failure = str(error)[:255]
+        self._note(outcome.collector, outcome.duration_seconds, failure, outcome.nothing)
+        if self.outbox.due() <= time.monotonic():
+            self.flush()
+        elif self.outbox.due() < self._sleeping_until:
+            self._wake.wake()
+
+    def _note(self, collector: Collector, duration: float, failure: str, nothing: str = "") -> None:
+        state = self.status.collectors.setdefault(collector.name, CollectorState())
+        state.ok, state.reason = not failure, failure or nothing
+        state.last_run, state.duration_seconds = time.time(), round(duration, 4)
+        state.runs += 1
+        state.failures += bool(failure)
+        self.outbox.report(
+            CollectorHealth(
+                name=collector.name,
+                ok=state.ok,
+                duration_seconds=state.duration_seconds,
+                reason=state.reason,
+            )
+        )
+        if failure:
+            self._log.lost(f"collector:{collector.name}", failure)
+        else:
+            self._log.found(f"collector:{collector.name}")
+
+    def flush(self) -> None:
+        try:
+            flushed = self.outbox.flush()
+        except SpoolError as error:
+            self.status.spool_error = str(error)
+            self._log.lost("spool", str(error))
+            return
+        self.status.spool_error = ""
+        self._log.found("spool")
+        if flushed:
+            with self._send_now:
+                self._unsent = True
+                self._send_now.notify_all()
+
+    # -- sending ---------------------------------------------------------------------------------------------
+
+    def _send_loop(self) -> None:
+        while not self._wake.stopping:
+            try:
+                wait = self.sender.step()
+                self.outbox.offline = self.sender.offline
+                wait = min(wait, self._renew_if_due())
+            except Exception as error:
+                # The last resort: the link must outlive whatever one batch or one answer may do to it.
+                self._log.lost("sender", f"{type(error).__name__}: {error}")
+                wait = 60.0
+            else:
+                self._log.found("sender")
+            with self._send_now:
+                if wait > 0 and not self._unsent and not self._wake.stopping:
+                    self._send_now.wait(wait)
+                self._unsent = False
+
+    def _renew_if_due(self) -> float:
+        """Renew in a process of its own when two thirds of the certificate's life are over."""
+        left = self._renewal_due - time.time()
+        if left > 0:
+            return left
+        self._renewal_due = time.time() + _RENEWAL_RETRY_SECONDS * (0.5 + random.random())  # noqa: S311 - jitter
+        order = msgspec.json.encode({"state_dir": str(self._state.root), "url": self._address.url})
+        done = subprocess.run(
+            [sys.executable, "-m", "agent.runtime.enrolment", "renew"],
+            input=order,
+            capture_output=True,
+            timeout=_RENEWAL_TIMEOUT_SECONDS,
+            check=False,
+        )
+        if done.returncode != 0:
+            self._log.lost("renewal", done.stdout.decode(errors="replace").strip()[:500])
+            return self._renewal_due - time.time()
+        self.identity = load_identity(self._state)
+        self.status.certificate_not_after = self.identity.not_after
+        self._renewal_due = self.identity.renew_at
+        self.sender.use(self._connection())
+        self._log.found("renewal")
+        self._log.say("renewed", not_after=self.identity.not_after)
+        return 0.0
+
+    # -- the whole -------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Return after SIGTERM or SIGINT."""
+        self._wake.on_signals(signal.SIGTERM, signal.SIGINT)
+        self._log.say(
+            "started",
+            version=agent.__version__,
+            endpoint_id=self.identity.endpoint_id,
+            collector=self._address.url,
+            collectors=[c.name for c in self.collectors],
+        )
+        for lane in self._lanes:
+            lane.start()
+        sending = threading.Thread(target=self._send_loop, name="sender", daemon=True)
+        sending.start()
+        status_due, link_code = 0.0, ""
+        while not self._wake.stopping:
+            now = time.monotonic()
+            if self.outbox.due() <= now:
+                self.flush()
+            self._watch()
+            if now >= status_due or self.status.link.code != link_code:
+                link_code = self.status.link.code
+                status_due = now + _STATUS_SECONDS
+                self.write_status()
+            self._sleeping_until = min(now + _WATCH_SECONDS, self.outbox.due())
+            self._wake.sleep(self._sleeping_until - time.monotonic())
+        self._stop(sending)
+
+    def _watch(self) -> None:
+        for lane in self._lanes:
+            overdue = lane.overdue()
+            if overdue is not None:
+                self._note(
+                    overdue, overdue.timeout_seconds, f"no answer within {overdue.timeout_seconds:g} s"
+                )
+        if self.spool.documents_lost and not self.sender.offline:
+            self.spool.documents_lost = False
+            for lane in self._lanes:
+                lane.hurry()
+
+    def _stop(self, sending: threading.Thread) -> None:
+        for lane in self._lanes:
+            lane.stop(_STOP_SECONDS)
+        self.flush()
+        with self._send_now:
+            self._send_now.notify_all()
+        sending.join(_STOP_SECONDS)
+        try:
+            self.outbox.checkpoint()
+        except SpoolError as error:
+            self._log.say("stopped_unsaved", reason=str(error))
+        self.status.link.code = "stopped"
+        self.write_status()
+        self._log.say("stopped", backlog=self.status.backlog_batches)
+
+    def write_status(self) -> None:
+        backlog = self.spool.backlog()
+        self.status.backlog_batches, self.status.backlog_bytes = backlog.files, backlog.bytes
+        self.status.dropped = dict(self.spool.saved.dropped)
+        self.status.refused = self.spool.saved.refused
+        self.status.written_at = time.time()
+        try:
+            write_status(self._state.status, self.status)
+        except OSError as error:
+            self._log.lost("status", f"{self._state.status}: {error.strerror}")
+        else:
+            self._log.found("status")
+
+
+def make_context(
+    settings: Settings, memory: MutableMapping[str, object], address: Address | None = None
+) -> Context:
+    """What a collector is given; without ``address`` the endpoint has not enrolled."""
+    return Context(
+        root=Path(settings.host.root),
+        proc=Path(settings.host.proc),
+        sys=Path(settings.host.sys),
+        now=time.time,
+        settings=settings.collectors,
+        state=memory,
+        collector_host=address.host if address else "",
+        collector_port=address.port if address else 8444,
+    )

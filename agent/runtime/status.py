@@ -1,0 +1,67 @@
+"""What the running agent says of itself (``status.json``), for ``vonggac-agent status`` and for support."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from agent.runtime.files import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Link(Struct):
+    """How it stands with the collector. ``code`` is a key of :data:`agent.runtime.words.LINK`; ``since`` when
+    it became so; ``last_contact`` the last answer of the right collector (0: none yet)."""
+
+    code: str = "starting"
+    detail: str = ""
+    since: float = 0.0
+    last_contact: float = 0.0
+    clock_skew_seconds: float = 0.0
+
+
+class CollectorState(Struct):
+    """How a collector's last run went. ``reason`` is empty where all is well."""
+
+    ok: bool = True
+    reason: str = ""
+    last_run: float = 0.0
+    duration_seconds: float = 0.0
+    runs: int = 0
+    failures: int = 0
+
+
+class Status(Struct):
+    """Times in seconds since the Unix epoch. ``dropped`` is per kind of content, ``refused`` in batches."""
+
+    version: str
+    pid: int
+    started_at: float
+    written_at: float = 0.0
+    endpoint_id: str = ""
+    collector_url: str = ""
+    certificate_not_after: float = 0.0
+    link: Link = msgspec.field(default_factory=Link)
+    backlog_batches: int = 0
+    backlog_bytes: int = 0
+    spool_error: str = ""
+    dropped: dict[str, int] = {}
+    refused: int = 0
+    collectors: dict[str, CollectorState] = {}
+
+
+def write_status(path: Path, status: Status) -> None:
+    """Not fsynced: it is news, not a record."""
+    write_atomically(path, msgspec.json.encode(status), mode=0o644, durable=False)
+
+
+def read_status(path: Path) -> Status | None:
+    """``None`` where there is none, or none that can be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Status)
+    except (OSError, msgspec.MsgspecError):
+        return None

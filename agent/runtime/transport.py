@@ -1,0 +1,202 @@
+"""One kept-alive HTTPS connection to the collector.
+
+The collector's certificate must chain to the one CA this endpoint was enrolled with and must name the host in
+the URL; no other authority is asked. Requests carry no header that is not needed: an idle agent speaks once a
+minute, and each byte counts over a province's worth of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import ssl
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from agent.messages import Problem
+from agent.runtime.errors import TransportError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MOST_OF_AN_ANSWER: Final = 1 << 16
+_LONGEST_WAIT_SECONDS: Final = 3600.0
+
+
+class Address(Struct, frozen=True):
+    """Where the collector is, from a URL ``https://host[:port]``."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> Address:
+        """Raise ``ValueError`` where ``url`` is not such a URL."""
+        parts = urlsplit(url)
+        if parts.scheme != "https" or not parts.hostname or parts.path not in ("", "/") or parts.query:
+            raise ValueError(f"not a collector's address (https://host:8444): {url!r}")
+        return cls(host=parts.hostname, port=parts.port or 8444)
+
+    @property
+    def url(self) -> str:
+        return f"https://{self.authority}"
+
+    @property
+    def authority(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+class Reply(Struct, frozen=True):
+    """What the collector answered. ``retry_after_seconds`` is 0 where it said nothing (RFC 9110, 10.2.3; only
+    the form in seconds is understood). ``collector_time`` is its clock, ``None`` where it was not told."""
+
+    status: int
+    body: bytes = b""
+    retry_after_seconds: float = 0.0
+    collector_time: float | None = None
+
+    @property
+    def problem(self) -> Problem:
+        """The problem document (RFC 9457), or one made up from the status where there is none."""
+        try:
+            return msgspec.json.decode(self.body, type=Problem)
+        except msgspec.MsgspecError:
+            return Problem(type="about:blank", title=f"HTTP {self.status}", status=self.status)
+
+
+def trusting_context(ca_pem: str) -> ssl.SSLContext:
+    """TLS 1.3 that believes the given CA alone, and checks the host's name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(cadata=ca_pem)
+    return context
+
+
+def identified_context(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+    """The same, showing the endpoint's own certificate.
+
+    Raises:
+        OSError, ssl.SSLError: a file is missing, or key and certificate do not belong together.
+    """
+    context = trusting_context(ca.read_text(encoding="ascii"))
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+class Connection:
+    """Opens when needed, stays open, is opened again when the other side closed it. One thread only."""
+
+    def __init__(
+        self,
+        address: Address,
+        context: ssl.SSLContext,
+        *,
+        connect_timeout_seconds: float = 15.0,
+        answer_timeout_seconds: float = 30.0,
+    ) -> None:
+        self._address = address
+        self._context = context
+        self._connect_timeout = connect_timeout_seconds
+        self._answer_timeout = answer_timeout_seconds
+        self._socket: ssl.SSLSocket | None = None
+
+    def request(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> Reply:
+        """Send one request and read its answer.
+
+        On a connection that was kept open and turns out to be closed, it is sent once more on a new one:
+        every request of the protocol may arrive twice.
+
+        Raises:
+            TransportError: no answer; ``code`` is ``unreachable``, ``untrusted`` or ``rejected``.
+        """
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {self._address.authority}"]
+        if body or method != "GET":
+            lines.append(f"Content-Length: {len(body)}")
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        message = "\r\n".join([*lines, "", ""]).encode("ascii") + body
+        kept = self._socket is not None
+        try:
+            return self._exchange(method, message)
+        except (ConnectionError, http.client.BadStatusLine, ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+            self.close()
+            if not kept:
+                raise TransportError("unreachable", _words(error)) from error
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise _translated(error) from error
+        try:
+            return self._exchange(method, message)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise _translated(error) from error
+
+    def _exchange(self, method: str, message: bytes) -> Reply:
+        if self._socket is None:
+            self._socket = self._open()
+        self._socket.sendall(message)
+        response = http.client.HTTPResponse(self._socket, method=method)
+        try:
+            response.begin()
+            body = response.read(_MOST_OF_AN_ANSWER)
+            whole = response.isclosed() or not response.read(1)
+            if response.will_close or not whole:
+                self.close()
+            return Reply(
+                status=response.status,
+                body=body,
+                retry_after_seconds=_seconds(response.getheader("Retry-After")) or 0.0,
+                collector_time=_seconds(response.getheader("Vonggac-Time"), most=1e11),
+            )
+        finally:
+            response.close()
+
+    def _open(self) -> ssl.SSLSocket:
+        plain = socket.create_connection(
+            (self._address.host, self._address.port), timeout=self._connect_timeout
+        )
+        try:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            wrapped = self._context.wrap_socket(plain, server_hostname=self._address.host)
+        except BaseException:
+            plain.close()
+            raise
+        wrapped.settimeout(self._answer_timeout)
+        return wrapped
+
+    def close(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.close()
+            self._socket = None
+
+
+def _seconds(text: str | None, most: float = _LONGEST_WAIT_SECONDS) -> float | None:
+    try:
+        value = float(text) if text is not None else -1.0
+    except ValueError:
+        return None
+    return min(value, most) if value >= 0 else None
+
+
+def _translated(error: OSError | http.client.HTTPException) -> TransportError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return TransportError("untrusted", _words(error))
+    # What TLS 1.3 says of a client's certificate comes with the first answer, as an alert (RFC 8446, 6.2).
+    if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
+        return TransportError("rejected", _words(error))
+    return TransportError("unreachable", _words(error))
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

@@ -1,0 +1,127 @@
+"""What ``vonggac-agent status`` tells people, in Vietnamese and English: what is wrong, and what to do.
+
+One table for both languages, so that neither can fall behind.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+Lang = Literal["vi", "en"]
+
+
+class Words(Struct, frozen=True):
+    vi: str
+    en: str
+
+    def say(self, lang: Lang, **values: object) -> str:
+        return (self.vi if lang == "vi" else self.en).format(**values)
+
+
+#: By :attr:`agent.runtime.status.Link.code`: what it means, and what to do (empty: nothing).
+LINK: Final[dict[str, tuple[Words, Words]]] = {
+    "ok": (Words("Đang gửi tới {url}.", "Reporting to {url}."), Words("", "")),
+    "starting": (
+        Words("Vừa khởi động, chưa liên lạc với {url}.", "Just started, not yet in contact with {url}."),
+        Words("Chờ một phút rồi xem lại.", "Wait a minute and look again."),
+    ),
+    "stopped": (
+        Words("Chương trình đã dừng.", "The agent has been stopped."),
+        Words("Khởi động lại: systemctl start vonggac-agent", "Start it: systemctl start vonggac-agent"),
+    ),
+    "unreachable": (
+        Words("Không kết nối được tới {url} ({detail}).", "{url} cannot be reached ({detail})."),
+        Words(
+            "Kiểm tra mạng, tường lửa và cổng tới trung tâm; dữ liệu được giữ trên đĩa và sẽ gửi sau.",
+            "Check the network, firewall and port to the data centre; data is kept on disk and sent later.",
+        ),
+    ),
+    "untrusted": (
+        Words(
+            "Máy chủ tại {url} không phải máy chủ đã đăng ký ({detail}).",
+            "What answers at {url} is not the collector this machine enrolled with ({detail}).",
+        ),
+        Words(
+            "Không gửi gì tới đó. Báo trung tâm giám sát; nếu máy chủ đã đổi, đăng ký lại bằng mã mới.",
+            "Nothing is sent there. Tell the SOC; if the collector was replaced, enrol with a new token.",
+        ),
+    ),
+    "revoked": (
+        Words("Chứng thư của máy này đã bị thu hồi.", "This machine's certificate has been revoked."),
+        Words(
+            "Liên hệ trung tâm giám sát để lấy mã mới, rồi chạy: vonggac-agent enroll",
+            "Ask the SOC for a new token, then run: vonggac-agent enroll",
+        ),
+    ),
+    "rejected": (
+        Words(
+            "Máy chủ không chấp nhận chứng thư của máy này ({detail}).",
+            "The collector does not accept this machine's certificate ({detail}).",
+        ),
+        Words(
+            "Kiểm tra ngày giờ của máy; nếu đúng, xin mã mới rồi chạy: vonggac-agent enroll",
+            "Check this machine's date and time; if right, ask for a new token and run: vonggac-agent enroll",
+        ),
+    ),
+    "busy": (
+        Words("Máy chủ đang bận ({detail}).", "The collector is busy ({detail})."),
+        Words("Không cần làm gì; sẽ tự gửi lại.", "Nothing to do; it will be sent again."),
+    ),
+}
+
+NOT_ENROLLED: Final = (
+    Words("Máy này chưa đăng ký.", "This machine has not enrolled."),
+    Words(
+        "Xin mã của trung tâm, rồi chạy: vonggac-agent enroll --collector https://…:8444 --token-file -",
+        "Ask the SOC for a token, then run: vonggac-agent enroll --collector https://…:8444 --token-file -",
+    ),
+)
+NOT_RUNNING: Final = (
+    Words("Chương trình không chạy.", "The agent is not running."),
+    Words("Khởi động: systemctl start vonggac-agent", "Start it: systemctl start vonggac-agent"),
+)
+SPOOL: Final = (
+    Words("Không ghi được xuống đĩa: {detail}.", "The disk cannot be written: {detail}."),
+    Words(
+        "Giải phóng dung lượng đĩa hoặc kiểm tra quyền ghi.", "Free disk space, or check who may write there."
+    ),
+)
+DROPPED: Final = (
+    Words("Đã phải bỏ vì đầy bộ đệm: {detail}.", "Had to be dropped because the spool was full: {detail}."),
+    Words(
+        "Khôi phục kết nối tới trung tâm, hoặc tăng [agent] spool_bytes.",
+        "Restore the connection to the data centre, or raise [agent] spool_bytes.",
+    ),
+)
+REFUSED: Final = (
+    Words("Máy chủ từ chối {detail} gói dữ liệu.", "The collector refused {detail} batches."),
+    Words("Gửi thư mục spool/refused cho trung tâm giám sát.", "Send the folder spool/refused to the SOC."),
+)
+EXPIRED: Final = (
+    Words("Chứng thư đã hết hạn lúc {detail}.", "The certificate expired at {detail}."),
+    Words("Xin mã mới rồi chạy: vonggac-agent enroll", "Ask for a new token, then run: vonggac-agent enroll"),
+)
+SKEW: Final = (
+    Words("Đồng hồ máy này lệch {detail} giây.", "This machine's clock is off by {detail} seconds."),
+    Words("Bật đồng bộ thời gian (NTP).", "Turn on time synchronisation (NTP)."),
+)
+COLLECTOR: Final = (
+    Words("Bộ thu thập {name} gặp lỗi: {detail}", "Collector {name} fails: {detail}"),
+    Words("Gửi thông báo này cho trung tâm giám sát.", "Send this message to the SOC."),
+)
+
+WELL: Final = Words("Mọi thứ bình thường.", "All is well.")
+WHAT_TO_DO: Final = Words("Cần làm", "What to do")
+LAST_CONTACT: Final = Words("Liên lạc gần nhất: {when}", "Last contact: {when}")
+NEVER: Final = Words("chưa lần nào", "never")
+BACKLOG: Final = Words(
+    "Đang chờ gửi: {files} gói, {size} KB", "Waiting to be sent: {files} batches, {size} KB"
+)
+CERTIFICATE: Final = Words("Chứng thư dùng đến: {when}", "Certificate good until: {when}")
+ENDPOINT: Final = Words("Mã máy: {id}", "Endpoint: {id}")
+COLLECTORS: Final = Words(
+    "Bộ thu thập: {ok} chạy tốt, {failing} lỗi", "Collectors: {ok} fine, {failing} failing"
+)
+NOTHING_HERE: Final = Words("  {name}: không có ở máy này ({detail})", "  {name}: none here ({detail})")
