@@ -82,7 +82,7 @@ METRIC_SCHEMA = pa.schema(
 
 def microseconds(seconds: float) -> int:
     """Seconds since the epoch as whole microseconds, within what the store's time type can hold."""
-    if seconds != seconds:  # noqa: PLR0124 - the shortest test for NaN
+    if seconds != seconds:
         return _EARLIEST
     return int(min(max(seconds * 1_000_000, _EARLIEST), _LATEST))
 

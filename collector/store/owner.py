@@ -1,0 +1,168 @@
+"""The process that owns the event store, answering the others on a Unix socket
+(``collector.store.client``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import msgspec
+import prometheus_client
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+from starlette.routing import Route
+
+from agent.messages import Problem
+from collector.metrics import StoreMetrics
+from collector.store.engine import Engine
+from collector.store.errors import QueryError, StoreError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from starlette.requests import Request
+
+_MAX_BODY_BYTES = 256 << 20
+#: A query may wait for two others, each bounded by the engine; a client that went away is not waited for.
+_STOP_SECONDS = 5
+
+
+class _Query(msgspec.Struct, forbid_unknown_fields=True):
+    sql: str
+    parameters: dict[str, object] = {}
+
+
+class _Rewind(msgspec.Struct, forbid_unknown_fields=True):
+    after_offset: int
+
+
+class Owner:
+    """The routes over one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._metrics = StoreMetrics()
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/insert/events", self._guarded(self._insert_events), methods=["POST"]),
+                Route("/insert/metrics", self._guarded(self._insert_metrics), methods=["POST"]),
+                Route("/rewind", self._guarded(self._rewind), methods=["POST"]),
+                Route("/query", self._guarded(self._query), methods=["POST"]),
+                Route("/healthz", self._healthz),
+                Route("/metrics", self._expose),
+            ]
+        )
+
+    def _guarded(
+        self, handler: Callable[[bytes], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def guarded(request: Request) -> Response:
+            try:
+                return await handler(await _body(request))
+            except (QueryError, msgspec.DecodeError) as error:
+                return _problem(422, "the query cannot be run", str(error))
+            except StoreUnavailableError as error:
+                return _problem(503, "the event store is busy", str(error))
+            except StoreError as error:
+                self._metrics.failures.inc()
+                return _problem(500, "the event store failed", str(error))
+
+        return guarded
+
+    async def _insert_events(self, body: bytes) -> Response:
+        return await self._insert("events", body)
+
+    async def _insert_metrics(self, body: bytes) -> Response:
+        return await self._insert("metrics", body)
+
+    async def _insert(self, table: str, body: bytes) -> Response:
+        with self._metrics.insert_seconds.labels(table).time():
+            await run_in_threadpool(self._engine.insert, table, body)
+        self._metrics.inserted_bytes.labels(table).inc(len(body))
+        return Response(status_code=204)
+
+    async def _rewind(self, body: bytes) -> Response:
+        wanted = msgspec.json.decode(body, type=_Rewind)
+        deleted = await run_in_threadpool(self._engine.rewind, wanted.after_offset)
+        return _json({"deleted": deleted})
+
+    async def _query(self, body: bytes) -> Response:
+        query = msgspec.json.decode(body, type=_Query)
+        with self._metrics.query_seconds.time():
+            rows = await run_in_threadpool(self._engine.query, query.sql, query.parameters)
+        return Response(rows, media_type="application/json")
+
+    async def _healthz(self, _request: Request) -> Response:
+        healthy = await run_in_threadpool(self._engine.healthy)
+        return _json({"healthy": healthy}, status=200 if healthy else 503)
+
+    async def _expose(self, _request: Request) -> Response:
+        text = prometheus_client.generate_latest(self._metrics.registry)
+        return Response(text, media_type="text/plain; version=0.0.4")
+
+
+async def _body(request: Request) -> bytes:
+    chunks = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > _MAX_BODY_BYTES:
+            raise QueryError(f"more than {_MAX_BODY_BYTES} bytes in one request: send smaller batches")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _json(content: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(content), status_code=status, media_type="application/json")
+
+
+def _problem(status: int, title: str, detail: str) -> Response:
+    problem = Problem(type="about:blank", title=title, status=status, detail=detail)
+    return Response(msgspec.json.encode(problem), status_code=status, media_type="application/problem+json")
+
+
+def listen(path: Path) -> socket.socket:
+    """A listening Unix socket, mode 0600 from its first moment; one that a dead process left is replaced."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    except OSError as error:
+        listener.close()
+        raise StoreError(f"{path}: cannot listen: {error.strerror or error}") from error
+    finally:
+        os.umask(before)
+    listener.listen(128)
+    return listener
+
+
+def serve(events: Path, socket_path: Path) -> None:
+    """Own the store in ``events`` and answer on ``socket_path`` until SIGTERM or SIGINT.
+
+    Raises:
+        StoreError: the store cannot be opened.
+    """
+    engine = Engine(events, socket_path.parent / "store-spill")
+    try:
+        listener = listen(socket_path)
+        config = uvicorn.Config(
+            Owner(engine).app(),
+            http="httptools",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=_STOP_SECONDS,
+        )
+        asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
+    finally:
+        engine.close()
+        socket_path.unlink(missing_ok=True)
