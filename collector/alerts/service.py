@@ -205,7 +205,7 @@ def _after(query: Select[Alert], page: Page) -> Select[Alert]:
     if page.sort == "level":
         if position is not None:
             rank = position[0]
-            query = query.where(or_(rank < _RANK, and_(rank == _RANK, Alert.id < position[1])))
+            query = query.where(or_(rank < _RANK, and_(_RANK.in_([rank]), Alert.id < position[1])))
         return query.order_by(_RANK, Alert.id.desc())
     if position is not None:
         moment = _moment(position[0])

@@ -1,0 +1,1 @@
+"""Devices: everything seen on an agency's networks, managed or not."""

@@ -1,0 +1,214 @@
+"""From the bytes of a batch to its parts. What cannot be read becomes a refusal; the rest goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import zstandard
+from msgspec import Raw, Struct
+
+from agent.messages import (
+    MAX_DECODED_BYTES,
+    SCHEMA_VERSION,
+    CollectorHealth,
+    Event,
+    Metric,
+    Name,
+    StatusDocument,
+)
+from collector.detect.values import UnusableValueError, clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from msgspec.json import Decoder
+
+T = TypeVar("T")
+
+_ACCEPTED = range(max(1, SCHEMA_VERSION - 2), SCHEMA_VERSION + 1)
+#: What one event's fields and one document's body may hold.
+MAX_EVENT_BYTES = 256 << 10
+MAX_EVENT_LEAVES = 4_000
+MAX_DOCUMENT_BYTES = 4 << 20
+MAX_DOCUMENT_LEAVES = 200_000
+_MAX_WINDOW_BYTES = 32 << 20
+_MAX_COUNTER = 2**53
+_UNITS = frozenset({"bytes", "seconds", "ratio", "count", "celsius"})
+
+# The log source of events that only the collector makes, and the kinds of documents that only it keeps or
+# that would hide what it says of an event.
+OWN_PRODUCT = "vonggac"
+RESERVED_KINDS = frozenset(
+    {
+        "ages",
+        "agency",
+        "changed",
+        "clock",
+        "collector_health",
+        "device",
+        "document",
+        "event",
+        "health",
+        "ip_binding",
+        "previous",
+        "protection",
+        "silence",
+        "simulated",
+        "stream",
+    }
+)
+
+
+class _Envelope(Struct, frozen=True, forbid_unknown_fields=True):
+    """``agent.messages.Batch`` with its parts still unread, so that one bad part spoils no other."""
+
+    schema: int
+    created_at: float
+    events: list[Raw] = []
+    documents: list[Raw] = []
+    metrics: list[Raw] = []
+    health: list[Raw] = []
+    dropped: dict[Name, int] = {}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A part that could not be read: ``events[3]``, or empty for the whole batch."""
+
+    part: str
+    reason: str
+    body: bytes
+
+
+@dataclass
+class Decoded:
+    """Index and part of everything that could be read; the index is the part's place in the batch."""
+
+    events: list[tuple[int, Event]] = field(default_factory=list)
+    documents: list[tuple[int, StatusDocument]] = field(default_factory=list)
+    metrics: list[Metric] = field(default_factory=list)
+    health: list[CollectorHealth] = field(default_factory=list)
+    dropped: int = 0
+    size: int = 0
+    refusals: list[Refusal] = field(default_factory=list)
+
+
+_envelopes = msgspec.json.Decoder(_Envelope)
+_events = msgspec.json.Decoder(Event)
+_documents = msgspec.json.Decoder(StatusDocument)
+_metrics = msgspec.json.Decoder(Metric)
+_health = msgspec.json.Decoder(CollectorHealth)
+
+
+def decode(body: bytes) -> Decoded:
+    """Read one batch as it came. Never raises for any content."""
+    decoded = Decoded()
+    try:
+        data = decompress(body)
+        decoded.size = len(data)
+        envelope = _envelopes.decode(data)
+    except (UnusableValueError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        decoded.refusals.append(Refusal("", str(error)[:500], body))
+        return decoded
+    except RecursionError:
+        decoded.refusals.append(Refusal("", "nested too deeply", body))
+        return decoded
+    if envelope.schema not in _ACCEPTED:
+        reason = (
+            f"schema {envelope.schema} is not understood here ({_ACCEPTED.start} to {_ACCEPTED.stop - 1} are)"
+        )
+        decoded.refusals.append(Refusal("", reason, body))
+        return decoded
+    refusals = decoded.refusals
+    decoded.events = _parts("events", envelope.events, _events, _check_event, refusals)
+    decoded.documents = _parts("documents", envelope.documents, _documents, _check_document, refusals)
+    decoded.metrics = [
+        part for _, part in _parts("metrics", envelope.metrics, _metrics, _check_metric, refusals)
+    ]
+    decoded.health = [part for _, part in _parts("health", envelope.health, _health, _check_health, refusals)]
+    decoded.dropped = min(sum(max(0, count) for count in envelope.dropped.values()), _MAX_COUNTER)
+    return decoded
+
+
+def decompress(body: bytes) -> bytes:
+    """The content of a Zstandard frame of at most ``MAX_DECODED_BYTES``.
+
+    Raises:
+        UnusableValueError: no such frame, or more than that.
+    """
+    try:
+        declared = zstandard.get_frame_parameters(body).content_size
+        if declared not in (zstandard.CONTENTSIZE_UNKNOWN, zstandard.CONTENTSIZE_ERROR):
+            if declared > MAX_DECODED_BYTES:
+                raise UnusableValueError(
+                    f"{declared} bytes when decompressed; {MAX_DECODED_BYTES} are allowed"
+                )
+            return zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES).decompress(
+                body, max_output_size=MAX_DECODED_BYTES
+            )
+        return _decompress_by_parts(body)
+    except (zstandard.ZstdError, MemoryError) as error:
+        raise UnusableValueError(f"not a Zstandard frame: {error}") from error
+
+
+def _decompress_by_parts(body: bytes) -> bytes:
+    parts = []
+    size = 0
+    reader = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES).stream_reader(body)
+    while part := reader.read(1 << 20):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_DECODED_BYTES:
+            raise UnusableValueError(f"more than {MAX_DECODED_BYTES} bytes when decompressed")
+    return b"".join(parts)
+
+
+def _parts(
+    name: str,
+    raws: list[Raw],
+    decoder: Decoder[T],
+    check: Callable[[T, int], T],
+    refusals: list[Refusal],
+) -> list[tuple[int, T]]:
+    parts = []
+    for index, raw in enumerate(raws):
+        data = bytes(raw)
+        try:
+            parts.append((index, check(decoder.decode(data), len(data))))
+        except (msgspec.MsgspecError, UnusableValueError, UnicodeDecodeError) as error:
+            refusals.append(Refusal(f"{name}[{index}]", str(error)[:500], data))
+        except RecursionError:
+            refusals.append(Refusal(f"{name}[{index}]", "nested too deeply", data))
+    return parts
+
+
+def _check_event(event: Event, size: int) -> Event:
+    if size > MAX_EVENT_BYTES:
+        raise UnusableValueError(f"an event of {size} bytes; {MAX_EVENT_BYTES} are allowed")
+    if event.logsource.product.strip().casefold() == OWN_PRODUCT:
+        raise UnusableValueError(f"product {OWN_PRODUCT!r} is the collector's own")
+    fields: dict[str, Any] = clean(event.fields, max_leaves=MAX_EVENT_LEAVES)
+    return msgspec.structs.replace(event, fields=fields)
+
+
+def _check_document(document: StatusDocument, size: int) -> StatusDocument:
+    if size > MAX_DOCUMENT_BYTES:
+        raise UnusableValueError(f"a document of {size} bytes; {MAX_DOCUMENT_BYTES} are allowed")
+    if document.kind in RESERVED_KINDS:
+        raise UnusableValueError(f"kind {document.kind!r} is the collector's own")
+    body = document.body and clean(document.body, max_leaves=MAX_DOCUMENT_LEAVES)
+    return msgspec.structs.replace(document, body=body, item=clean(document.item, max_leaves=1))
+
+
+def _check_metric(metric: Metric, size: int) -> Metric:
+    if size > MAX_EVENT_BYTES or len(metric.attributes) > 32:
+        raise UnusableValueError("a metric with too many attributes")
+    if metric.unit not in _UNITS:
+        raise UnusableValueError(f"unit {metric.unit[:40]!r} is none of {', '.join(sorted(_UNITS))}")
+    return msgspec.structs.replace(metric, attributes=clean(metric.attributes, max_leaves=32))
+
+
+def _check_health(health: CollectorHealth, _size: int) -> CollectorHealth:
+    return msgspec.structs.replace(health, reason=clean(health.reason, max_leaves=1))

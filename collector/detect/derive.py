@@ -1,0 +1,267 @@
+"""Documents into events: a change of what is true is something that happened.
+
+One event a change, category = the document's kind, fields = the document under its kind, with
+``event.action`` (``first``, ``changed``, ``removed``; the clock adds ``day_passed``), ``changed`` (paths,
+with the kind before them; empty at first) and ``previous.<path>`` for what a changed field was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from collector.coverage.protection import ANTIVIRUS, protection_of
+from collector.detect.ages import AGING, age_of, with_age
+from collector.detect.step import observed
+from collector.detect.values import moment
+from collector.devices.service import Watcher
+from collector.devices.sightings import gateway_of, neighbours_of, own_macs_of
+from collector.documents.diff import difference, packages_difference
+from collector.documents.service import AGES, HEALTH, MAX_ITEMS, PROTECTION, Stored, digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.messages import CollectorHealth, StatusDocument
+    from collector.detect.context import EndpointContext
+    from collector.detect.step import Origin, Step
+    from collector.devices.service import Observed
+
+# Which field names the item, for documents that come several of a kind.
+_ITEM_FIELDS = {"antivirus": "product", "storage": "mount"}
+#: Who is on the LAN is told device by device, not as a change of a table.
+_NO_EVENT = frozenset({"neighbours"})
+
+
+class TooManyDocumentsError(ValueError):
+    """An endpoint has more documents than any real one."""
+
+
+def take_document(step: Step, context: EndpointContext, origin: Origin, document: StatusDocument) -> None:
+    """Store a document, make the events of its change, and note what it says of devices.
+
+    Raises:
+        TooManyDocumentsError: it would be one document too many; nothing was done.
+    """
+    kind, item = document.kind, document.item
+    before = step.documents.get(context.id, kind, item)
+    if document.body is None:
+        if before is not None:
+            step.documents.remove(context.id, kind, item, moment(origin.received_at))
+            _tell(step, context, origin, kind, item, before.body, None, document.observed_at)
+    else:
+        digest = digest_of(document.body)
+        if before is None and step.documents.count(context.id) >= MAX_ITEMS:
+            raise TooManyDocumentsError(f"more than {MAX_ITEMS} documents")
+        changed = before is None or before.digest != digest
+        received = moment(origin.received_at)
+        old = None if before is None else before.body
+        stored = Stored(
+            kind,
+            item,
+            document.body,
+            digest,
+            observed(document.observed_at, origin.received_at),
+            received,
+            received if before is None or changed else before.changed_at,
+        )
+        history = packages_difference(old, document.body) if kind == "software" and before else None
+        step.documents.put(context.id, stored, history=history)
+        if kind == "host":
+            _take_host(step, context, document.body)
+        if changed:
+            _tell(step, context, origin, kind, item, old, document.body, document.observed_at)
+            _look_around(step, context, origin, kind, document.body, first_look=before is None)
+    if kind == ANTIVIRUS:
+        sum_up_protection(step, context, origin)
+
+
+def take_health(step: Step, context: EndpointContext, origin: Origin, health: CollectorHealth) -> None:
+    """How one of the agent's collectors fares: an event where that is new."""
+    body = {"name": health.name, "ok": health.ok, "reason": health.reason}
+    digest = digest_of(body)
+    before = step.documents.get(context.id, HEALTH, health.name)
+    if before is not None and before.digest == digest:
+        return
+    if before is None and step.documents.count(context.id) >= MAX_ITEMS:
+        raise TooManyDocumentsError(f"more than {MAX_ITEMS} documents")
+    received = moment(origin.received_at)
+    step.documents.put(context.id, Stored(HEALTH, health.name, body, digest, received, received, received))
+    fields: dict[str, Any] = {"health": {**body, "duration_seconds": health.duration_seconds}}
+    if before is not None:
+        change = difference(before.body, body)
+        fields["changed"] = [f"health.{path}" for path in change.paths]
+        fields["previous"] = {"health": change.previous}
+    step.derive(context, origin, HEALTH, fields, action="first" if before is None else "changed")
+    if health.name.startswith(ANTIVIRUS):
+        sum_up_protection(step, context, origin)
+
+
+def sum_up_protection(step: Step, context: EndpointContext, origin: Origin, *, identity: str = "") -> None:
+    """Make a ``protection`` event where the summary of the endpoint's antivirus documents changed."""
+    summary = protection_of(
+        step.documents.items(context.id, ANTIVIRUS),
+        step.documents.items(context.id, HEALTH),
+        origin.received_at,
+        step.settings.coverage,
+    )
+    body = {
+        "state": summary.state,
+        "reason": summary.reason.code,
+        "product": summary.product,
+        "signature_time": summary.signature_time,
+        "signature_age_days": summary.age_days,
+        "late": summary.late,
+        "real_time": summary.real_time,
+    }
+    before = step.documents.get(context.id, PROTECTION)
+    digest = digest_of(body)
+    if before is not None and before.digest == digest:
+        return
+    received = moment(origin.received_at)
+    step.documents.put(context.id, Stored(PROTECTION, "", body, digest, received, received, received))
+    fields: dict[str, Any] = {PROTECTION: body, "changed": []}
+    if before is not None:
+        change = difference(before.body, body)
+        fields["changed"] = [f"{PROTECTION}.{path}" for path in change.paths]
+        fields["previous"] = {PROTECTION: change.previous}
+    step.derive(
+        context,
+        origin,
+        PROTECTION,
+        fields,
+        action="first" if before is None else "changed",
+        identity=identity,
+    )
+
+
+def note_age(
+    step: Step, context: EndpointContext, kind: str, item: str, days: int | None, when: float
+) -> None:
+    """Keep the age that was last told, so that the clock tells only what is new."""
+    before = step.documents.get(context.id, AGES)
+    ages = dict(before.body) if before is not None else {}
+    key = f"{kind}/{item}"
+    if ages.get(key) == days:
+        return
+    if days is None:
+        ages.pop(key, None)
+    else:
+        ages[key] = days
+    received = moment(when)
+    step.documents.put(context.id, Stored(AGES, "", ages, digest_of(ages), received, received, received))
+
+
+def document_fields(kind: str, item: str, body: Mapping[str, Any], now: float, step: Step) -> dict[str, Any]:
+    """The document as its events carry it: under its kind, with its item's name and its age."""
+    shown = with_age(body, age_of(kind, body, now, step.settings.coverage))
+    if item and kind in _ITEM_FIELDS:
+        shown[_ITEM_FIELDS[kind]] = item if not shown.get(_ITEM_FIELDS[kind]) else shown[_ITEM_FIELDS[kind]]
+    fields: dict[str, Any] = {kind: shown}
+    if item:
+        fields["document"] = {"item": item}
+    return fields
+
+
+def _tell(
+    step: Step,
+    context: EndpointContext,
+    origin: Origin,
+    kind: str,
+    item: str,
+    old: Mapping[str, Any] | None,
+    new: Mapping[str, Any] | None,
+    time: float,
+) -> None:
+    if kind in AGING:
+        age = None if new is None else age_of(kind, new, origin.received_at, step.settings.coverage)
+        note_age(step, context, kind, item, None if age is None else age.days, origin.received_at)
+    if kind in _NO_EVENT:
+        return
+    action = "removed" if new is None else "first" if old is None else "changed"
+    if kind == "software":
+        counts = {"count": new.get("count")} if new is not None else {}
+        told = {} if old is None or new is None else packages_difference(old, new)
+        step.derive(
+            context, origin, kind, {kind: {**counts, **told}, "changed": []}, time=time, action=action
+        )
+        return
+    shown = {_ITEM_FIELDS[kind]: item} if new is None and kind in _ITEM_FIELDS else (new or {})
+    fields = document_fields(kind, item, shown, origin.received_at, step)
+    change = difference(old, new or {}) if old is not None else None
+    fields["changed"] = [] if change is None else [f"{kind}.{path}" for path in change.paths]
+    if change is not None:
+        fields["previous"] = {kind: change.previous}
+    step.derive(context, origin, kind, fields, time=time, action=action)
+
+
+def _take_host(step: Step, context: EndpointContext, body: Mapping[str, Any]) -> None:
+    values: dict[str, Any] = {}
+    name = body.get("name")
+    if isinstance(name, str) and name.strip() and name.isprintable() and name[:255] != context.hostname:
+        values["hostname"] = name[:255]
+    role = body.get("role")
+    if role in ("workstation", "server", "unknown") and role != context.role:
+        values["role"] = role
+    system = body.get("os")
+    if isinstance(system, dict):
+        parts = [part for key in ("name", "version") if isinstance(part := system.get(key), str)]
+        spoken = " ".join(parts).strip()[:255]
+        if spoken and spoken.isprintable() and spoken != context.os_name:
+            values["os_name"] = spoken
+    if values:
+        step.change_endpoint(context, **values)
+    step.devices.own(context.id, own_macs_of(body))
+
+
+def _look_around(
+    step: Step,
+    context: EndpointContext,
+    origin: Origin,
+    kind: str,
+    body: Mapping[str, Any],
+    *,
+    first_look: bool,
+) -> None:
+    if context.agency_id is None or kind not in ("neighbours", "lan"):
+        return
+    watcher = Watcher(context.id, context.agency_id, context.simulated, moment(origin.received_at))
+    if kind == "neighbours":
+        told = step.devices.observe(watcher, neighbours_of(body), first_look=first_look)
+    else:
+        gateway = gateway_of(body)
+        if gateway is None:
+            return
+        told = step.devices.observe_gateway(watcher, gateway)
+    _tell_devices(step, context, origin, watcher, told)
+
+
+def _tell_devices(
+    step: Step, context: EndpointContext, origin: Origin, watcher: Watcher, told: Observed
+) -> None:
+    for new in told.new:
+        device = {
+            **asdict(new),
+            "first_seen": watcher.when.timestamp(),
+            "agency_known_devices": new.known_devices,
+        }
+        del device["known_devices"]
+        step.derive(context, origin, "device", {"device": device}, action="device_new")
+    for moved in told.moved:
+        fields = {
+            "device": {
+                "ip": moved.ip,
+                "mac": moved.mac,
+                "held_seconds": moved.held_seconds,
+                "gateway": moved.gateway,
+            },
+            "changed": ["device.mac"],
+            "previous": {"device": {"mac": moved.previous_mac}},
+        }
+        step.derive(context, origin, "ip_binding", fields, action="binding_changed")
+
+
+def encoded_size(body: Mapping[str, Any]) -> int:
+    return len(msgspec.json.encode(body))

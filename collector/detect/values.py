@@ -1,0 +1,81 @@
+"""Makes hostile JSON values harmless: bounded in depth and size, and writable by every store behind."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+MAX_DEPTH = 24
+MAX_KEY = 256
+_INT64 = 2**63
+_LATEST = 253_402_300_799.0
+
+
+class UnusableValueError(ValueError):
+    """A value that cannot be taken in; ``str()`` says why."""
+
+
+def clean(value: Any, *, max_leaves: int) -> Any:
+    """``value`` (as JSON decodes it) with NUL and lone surrogates replaced and integers beyond 64 bits as
+    text.
+
+    Raises:
+        UnusableValueError: deeper than :data:`MAX_DEPTH`, or more scalars than ``max_leaves``.
+    """
+    return _Cleaner(max_leaves).clean(value, 0)
+
+
+class _Cleaner:
+    def __init__(self, max_leaves: int) -> None:
+        self._left = self._most = max_leaves
+
+    def clean(self, value: Any, depth: int) -> Any:
+        if isinstance(value, str):
+            self._spend()
+            return clean_text(value)
+        if isinstance(value, dict):
+            self._descend(depth)
+            return {clean_text(key)[:MAX_KEY]: self.clean(each, depth + 1) for key, each in value.items()}
+        if isinstance(value, list):
+            self._descend(depth)
+            return [self.clean(each, depth + 1) for each in value]
+        self._spend()
+        if isinstance(value, int) and not isinstance(value, bool) and not -_INT64 <= value < _INT64:
+            return str(value)
+        if isinstance(value, float) and not math.isfinite(value):
+            return None
+        return value
+
+    def _descend(self, depth: int) -> None:
+        if depth >= MAX_DEPTH:
+            raise UnusableValueError(f"nested deeper than {MAX_DEPTH}")
+
+    def _spend(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise UnusableValueError(f"more than {self._most} values")
+
+
+def clean_text(text: str) -> str:
+    if text.isascii():
+        return text.replace("\x00", "\ufffd") if "\x00" in text else text
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def moment(seconds: float) -> datetime:
+    """Seconds since the epoch as a ``datetime``, brought into the range that one can hold."""
+    return datetime.fromtimestamp(min(max(seconds, 0.0), _LATEST) if seconds == seconds else 0.0, UTC)
+
+
+def event_id(*parts: str | int) -> str:
+    """32 hex digits that depend on ``parts`` alone, so that the same event made again has the same id."""
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def number(value: object) -> float | None:
+    """``value`` where it is a finite number that is no truth value."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)

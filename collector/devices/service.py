@@ -1,0 +1,372 @@
+"""Devices, their addresses and whose they are, as one step of the worker sees and changes them.
+
+A device is known by MAC within an agency; it is an endpoint where an endpoint says that the MAC is its own,
+never because of an IP address.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, func, insert, select, update
+
+from collector.devices.macs import is_locally_administered, is_virtual_router
+from collector.devices.sightings import gateway_of, neighbours_of
+from collector.state.tables import Assignment, Device, Document, Endpoint, EndpointMac, IpBinding
+from collector.state.upsert import upsert
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+    from collector.devices.sightings import Sighting
+
+#: An agency's devices count as its baseline for this long after the first was seen.
+BASELINE = timedelta(days=1)
+#: An agency has no more devices than this; a hostile agent cannot fill the store.
+MAX_DEVICES = 100_000
+_CHUNK = 400
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """The endpoint that saw something, and when (collector's clock)."""
+
+    endpoint_id: str
+    agency_id: int
+    simulated: bool
+    when: datetime
+
+
+@dataclass(frozen=True)
+class NewDevice:
+    """A MAC that its agency did not know. ``baseline``: it came with the first look at a network, so that
+    it is not news: within the agency's first day, or in the watcher's first neighbour table."""
+
+    mac: str
+    ip: str
+    managed: bool
+    locally_administered: bool
+    known_devices: int
+    baseline: bool
+
+
+@dataclass(frozen=True)
+class MovedAddress:
+    """An IP address that another MAC answers for now."""
+
+    ip: str
+    mac: str
+    previous_mac: str
+    held_seconds: int
+    gateway: bool
+
+
+@dataclass
+class Observed:
+    new: list[NewDevice] = field(default_factory=list)
+    moved: list[MovedAddress] = field(default_factory=list)
+
+
+@dataclass
+class _Agency:
+    known: int
+    first_seen: datetime | None
+    devices: dict[str, dict[str, Any]] = field(default_factory=dict)
+    bindings: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class DevicesView:
+    """Devices of the agencies that a step touches, with the step's own changes over them."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._agencies: dict[int, _Agency] = {}
+        self._owners: dict[str, str | None] = {}
+        self._macs: dict[str, frozenset[str]] = {}
+        self._gateways: dict[str, str | None] = {}
+
+    def observe(self, watcher: Watcher, seen: Iterable[Sighting], *, first_look: bool) -> Observed:
+        """Take in a neighbour table."""
+        sightings = list(seen)
+        agency = self._agency(watcher.agency_id, sightings)
+        self._load_owners({sighting.mac for sighting in sightings})
+        observed = Observed()
+        for sighting in sightings:
+            device = agency.devices.get(sighting.mac)
+            if device is None:
+                if agency.known >= MAX_DEVICES:
+                    continue
+                observed.new.append(self._new(agency, watcher, sighting, first_look=first_look))
+            else:
+                self._seen(device, watcher, sighting)
+            moved = self._bind(agency, watcher, sighting)
+            if moved is not None:
+                observed.moved.append(moved)
+        return observed
+
+    def observe_gateway(self, watcher: Watcher, gateway: Sighting) -> Observed:
+        """The device is the watcher's default gateway: network equipment."""
+        self._gateways[watcher.endpoint_id] = gateway.mac
+        observed = self.observe(watcher, [gateway], first_look=True)
+        device = self._agencies[watcher.agency_id].devices.get(gateway.mac)
+        if device is not None and device["kind"] != "gateway":
+            device["kind"] = "gateway"
+            device["_changed"] = True
+        return observed
+
+    def own(self, endpoint_id: str, macs: frozenset[str]) -> None:
+        """The endpoint's own MACs, as its host document says now. Where two claim one, the first keeps it."""
+        self._macs[endpoint_id] = macs
+        self._load_owners(macs)
+        for mac, owner in self._owners.items():
+            if owner is None and mac in macs:
+                self._owners[mac] = endpoint_id
+            elif owner == endpoint_id and mac not in macs:
+                self._owners[mac] = None
+        for agency in self._agencies.values():
+            for mac in macs & agency.devices.keys():
+                agency.devices[mac]["endpoint_id"] = self._owners[mac]
+                agency.devices[mac]["_changed"] = True
+
+    def flush(self, session: Session, existing: Collection[str]) -> None:
+        """Write the changes, in the caller's transaction; endpoints that are gone are left out."""
+
+        def there(endpoint_id: str | None) -> str | None:
+            return endpoint_id if endpoint_id in existing else None
+
+        for endpoint_id, macs in self._macs.items():
+            if endpoint_id in existing:
+                _write_macs(session, endpoint_id, macs, self._owners)
+        # An owner may be an endpoint that is not part of this step.
+        owners = {
+            device["endpoint_id"] for agency in self._agencies.values() for device in agency.devices.values()
+        }
+        alive = set(existing) | _existing(session, owners - {None} - set(existing))
+        new, changed, bindings = [], [], []
+        for agency_id, agency in self._agencies.items():
+            for device in agency.devices.values():
+                row = {key: value for key, value in device.items() if not key.startswith("_")}
+                row["seen_by"] = there(row["seen_by"])
+                row["endpoint_id"] = row["endpoint_id"] if row["endpoint_id"] in alive else None
+                if device.get("id") is None:
+                    row.pop("id", None)
+                    new.append({**row, "agency_id": agency_id})
+                elif device.get("_changed"):
+                    changed.append(row)
+            bindings += [
+                {
+                    **{key: value for key, value in binding.items() if not key.startswith("_")},
+                    "agency_id": agency_id,
+                    "seen_by": there(binding["seen_by"]),
+                }
+                for binding in agency.bindings.values()
+                if binding.get("_changed")
+            ]
+        if new:
+            session.execute(insert(Device), new)
+        if changed:
+            session.execute(update(Device), changed)
+        upsert(session, IpBinding, bindings, ("agency_id", "ip"))
+
+    def _new(self, agency: _Agency, watcher: Watcher, sighting: Sighting, *, first_look: bool) -> NewDevice:
+        owner = self._owners.get(sighting.mac)
+        baseline = first_look or agency.first_seen is None or watcher.when - agency.first_seen < BASELINE
+        if agency.first_seen is None:
+            agency.first_seen = watcher.when
+        agency.devices[sighting.mac] = {
+            "id": None,
+            "mac": sighting.mac,
+            "ip": sighting.ip,
+            "kind": "gateway" if is_virtual_router(sighting.mac) else "",
+            "endpoint_id": owner,
+            "seen_by": watcher.endpoint_id,
+            "simulated": watcher.simulated,
+            "first_seen_at": watcher.when,
+            "last_seen_at": watcher.when,
+        }
+        known = agency.known
+        agency.known += 1
+        return NewDevice(
+            sighting.mac,
+            sighting.ip,
+            managed=owner is not None,
+            locally_administered=is_locally_administered(sighting.mac),
+            known_devices=known,
+            baseline=baseline,
+        )
+
+    def _seen(self, device: dict[str, Any], watcher: Watcher, sighting: Sighting) -> None:
+        device["last_seen_at"] = max(device["last_seen_at"], watcher.when)
+        device["seen_by"] = watcher.endpoint_id
+        device["endpoint_id"] = self._owners.get(sighting.mac)
+        # A device shows its IPv4 address where it has one.
+        if ":" not in sighting.ip or ":" in device["ip"]:
+            device["ip"] = sighting.ip
+        # What a real machine sees is real.
+        device["simulated"] = device["simulated"] and watcher.simulated
+        device["_changed"] = True
+
+    def _bind(self, agency: _Agency, watcher: Watcher, sighting: Sighting) -> MovedAddress | None:
+        binding = agency.bindings.get(sighting.ip)
+        if binding is None:
+            agency.bindings[sighting.ip] = {
+                "ip": sighting.ip,
+                "mac": sighting.mac,
+                "seen_by": watcher.endpoint_id,
+                "changed_at": watcher.when,
+                "last_seen_at": watcher.when,
+                "_changed": True,
+            }
+            return None
+        if binding["mac"] == sighting.mac:
+            binding.update(last_seen_at=watcher.when, seen_by=watcher.endpoint_id, _changed=True)
+            return None
+        if not self._same_lan(binding["seen_by"], watcher.endpoint_id):
+            return None  # two networks of one agency may use the same private addresses
+        moved = MovedAddress(
+            sighting.ip,
+            sighting.mac,
+            binding["mac"],
+            held_seconds=max(0, int((watcher.when - binding["changed_at"]).total_seconds())),
+            gateway=agency.devices.get(binding["mac"], {}).get("kind") == "gateway",
+        )
+        binding.update(
+            mac=sighting.mac,
+            seen_by=watcher.endpoint_id,
+            changed_at=watcher.when,
+            last_seen_at=watcher.when,
+            _changed=True,
+        )
+        return moved
+
+    def _same_lan(self, one: str | None, other: str) -> bool:
+        if one is None or one == other:
+            return True
+        gateway = self._gateway(one)
+        return gateway is not None and gateway == self._gateway(other)
+
+    def _gateway(self, endpoint_id: str) -> str | None:
+        if endpoint_id not in self._gateways:
+            body = self._session.scalar(
+                select(Document.body).where(
+                    Document.endpoint_id == endpoint_id, Document.kind == "lan", Document.item == ""
+                )
+            )
+            gateway = gateway_of(body)
+            self._gateways[endpoint_id] = None if gateway is None else gateway.mac
+        return self._gateways[endpoint_id]
+
+    def _agency(self, agency_id: int, sightings: list[Sighting]) -> _Agency:
+        agency = self._agencies.get(agency_id)
+        if agency is None:
+            known, first = self._session.execute(
+                select(func.count(), func.min(Device.first_seen_at)).where(Device.agency_id == agency_id)
+            ).one()
+            agency = self._agencies[agency_id] = _Agency(known, first)
+        macs = sorted({sighting.mac for sighting in sightings} - agency.devices.keys())
+        for start in range(0, len(macs), _CHUNK):
+            query = select(*_DEVICE_COLUMNS).where(
+                Device.agency_id == agency_id, Device.mac.in_(macs[start : start + _CHUNK])
+            )
+            for row in self._session.execute(query).mappings():
+                agency.devices[row["mac"]] = dict(row)
+        ips = sorted({sighting.ip for sighting in sightings} - agency.bindings.keys())
+        for start in range(0, len(ips), _CHUNK):
+            bound = select(*_BINDING_COLUMNS).where(
+                IpBinding.agency_id == agency_id, IpBinding.ip.in_(ips[start : start + _CHUNK])
+            )
+            for row in self._session.execute(bound).mappings():
+                agency.bindings[row["ip"]] = dict(row)
+        return agency
+
+    def _load_owners(self, macs: Collection[str]) -> None:
+        missing = sorted(set(macs) - self._owners.keys())
+        for start in range(0, len(missing), _CHUNK):
+            part = missing[start : start + _CHUNK]
+            self._owners.update(dict.fromkeys(part))
+            query = select(EndpointMac.mac, EndpointMac.endpoint_id).where(EndpointMac.mac.in_(part))
+            for mac, endpoint_id in self._session.execute(query.order_by(EndpointMac.endpoint_id)):
+                self._owners[mac] = self._owners[mac] or endpoint_id
+
+
+_DEVICE_COLUMNS = (
+    Device.id,
+    Device.mac,
+    Device.ip,
+    Device.kind,
+    Device.endpoint_id,
+    Device.seen_by,
+    Device.simulated,
+    Device.first_seen_at,
+    Device.last_seen_at,
+)
+_BINDING_COLUMNS = (
+    IpBinding.ip,
+    IpBinding.mac,
+    IpBinding.seen_by,
+    IpBinding.changed_at,
+    IpBinding.last_seen_at,
+)
+
+
+def _existing(session: Session, ids: Collection[str]) -> set[str]:
+    found: set[str] = set()
+    wanted = sorted(ids)
+    for start in range(0, len(wanted), _CHUNK):
+        part = wanted[start : start + _CHUNK]
+        found.update(session.scalars(select(Endpoint.id).where(Endpoint.id.in_(part))))
+    return found
+
+
+def _write_macs(
+    session: Session, endpoint_id: str, macs: frozenset[str], owners: dict[str, str | None]
+) -> None:
+    session.execute(
+        delete(EndpointMac).where(EndpointMac.endpoint_id == endpoint_id, EndpointMac.mac.not_in(macs))
+    )
+    rows = [{"endpoint_id": endpoint_id, "mac": mac} for mac in sorted(macs)]
+    upsert(session, EndpointMac, rows, ("endpoint_id", "mac"))
+    session.execute(
+        update(Device)
+        .where(Device.endpoint_id == endpoint_id, Device.mac.not_in(macs))
+        .values(endpoint_id=None)
+    )
+    mine = [mac for mac in macs if owners.get(mac) == endpoint_id]
+    session.execute(
+        update(Device)
+        .where(Device.mac.in_(mine), Device.endpoint_id.is_(None))
+        .values(endpoint_id=endpoint_id)
+    )
+
+
+def refresh(session: Session, now: datetime, within: timedelta) -> int:
+    """Devices in the present neighbour table of an endpoint that reported ``within`` are still there.
+
+    Unchanged tables are not sent again, so without this a quiet LAN would be forgotten. Returns how many
+    devices.
+    """
+    query = (
+        select(Document.body, Assignment.agency_id, Endpoint.last_seen_at)
+        .join(Endpoint, Endpoint.id == Document.endpoint_id)
+        .join(Assignment, (Assignment.endpoint_id == Endpoint.id) & Assignment.valid_to.is_(None))
+        .where(Document.kind == "neighbours", Endpoint.last_seen_at >= now - within)
+    )
+    latest: dict[tuple[int, str], datetime] = {}
+    for body, agency_id, seen in session.execute(query):
+        for sighting in neighbours_of(body):
+            key = (agency_id, sighting.mac)
+            latest[key] = max(seen, latest.get(key, seen))
+    rows: list[dict[str, Any]] = []
+    devices = select(Device.id, Device.agency_id, Device.mac, Device.last_seen_at)
+    for device_id, agency_id, mac, last in session.execute(devices):
+        seen = latest.get((agency_id, mac))
+        if seen is not None and seen > last:
+            rows.append({"id": device_id, "last_seen_at": seen})
+    if rows:
+        session.execute(update(Device), rows)
+    return len(rows)

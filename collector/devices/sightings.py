@@ -1,0 +1,50 @@
+"""Reads who is on the LAN out of agents' documents. Pure; the documents may hold anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from collector.devices.macs import is_inner_interface, parse_ip, parse_mac
+
+_MAX_ENTRIES = 4096
+_MAX_OWN_MACS = 64
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A card that answered for an address."""
+
+    mac: str
+    ip: str
+
+
+def neighbours_of(body: Mapping[str, Any]) -> list[Sighting]:
+    """The usable entries of a ``neighbours`` document, in order, each once."""
+    found: dict[Sighting, None] = {}
+    for entry in _maps(body.get("entries"))[:_MAX_ENTRIES]:
+        mac, ip = parse_mac(entry.get("mac")), parse_ip(entry.get("ip"))
+        if mac is not None and ip is not None and not is_inner_interface(entry.get("interface")):
+            found.setdefault(Sighting(mac, ip))
+    return list(found)
+
+
+def gateway_of(body: Mapping[str, Any] | None) -> Sighting | None:
+    """The default gateway of a ``lan`` document, where its MAC is known."""
+    gateway = body.get("gateway") if body is not None else None
+    if not isinstance(gateway, Mapping):
+        return None
+    mac, ip = parse_mac(gateway.get("mac")), parse_ip(gateway.get("ip"))
+    return Sighting(mac, ip) if mac is not None and ip is not None else None
+
+
+def own_macs_of(host: Mapping[str, Any]) -> frozenset[str]:
+    """The endpoint's own cards by its ``host`` document; at most 64."""
+    listed = host.get("mac_addresses")
+    macs = (parse_mac(each) for each in listed[:1024]) if isinstance(listed, list) else ()
+    return frozenset(sorted({mac for mac in macs if mac is not None})[:_MAX_OWN_MACS])
+
+
+def _maps(value: object) -> list[Mapping[str, Any]]:
+    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
