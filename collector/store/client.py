@@ -66,6 +66,14 @@ class StoreClient:
         rows: list[dict[str, Any]] = msgspec.json.decode(self._post("/query", body).content)
         return rows
 
+    def forget_simulated(self) -> int:
+        """Delete every row that came from a simulated endpoint; return how many there were."""
+        return int(msgspec.json.decode(self._post("/forget-simulated", b"{}").content)["deleted"])
+
+    def freeze(self, name: str) -> None:
+        """Pin all tables as they are now under ``shadow/<name>`` of the store's directory (for a backup)."""
+        self._post("/freeze", msgspec.json.encode({"name": name}))
+
     def healthy(self) -> bool:
         """Whether the owner answers and its tables are there. Never raises."""
         try:

@@ -108,6 +108,35 @@ class Engine:
                 deleted += count
         return deleted
 
+    def forget_simulated(self) -> int:
+        """Delete every row that came from a simulated endpoint; return how many there were."""
+        deleted = 0
+        with self._write_lock:
+            for table in schema.TABLES:
+                try:
+                    count = self._number(f"SELECT count() FROM {table} WHERE simulated")  # noqa: S608 - ours
+                    if count:
+                        self._writer.command(
+                            f"DELETE FROM {table} WHERE simulated SETTINGS lightweight_deletes_sync = 2"  # noqa: S608 - ours
+                        )
+                except ClickHouseError as error:
+                    raise _as_store_error(error) from error
+                deleted += count
+        return deleted
+
+    def freeze(self, name: str) -> None:
+        """Pin the parts of all tables as they are now by hard links under ``shadow/<name>`` of the store's
+        directory, for a backup to copy. Whoever asks removes that folder afterwards.
+        """
+        if not re.fullmatch(r"[a-z0-9]{1,32}", name):
+            raise QueryError(f"not a name for a snapshot: {name[:40]!r}")
+        with self._write_lock:
+            for table in (*schema.TABLES, "schema_version"):
+                try:
+                    self._writer.command(f"ALTER TABLE {table} FREEZE WITH NAME '{name}'")
+                except ClickHouseError as error:
+                    raise _as_store_error(error) from error
+
     def query(self, sql: str, parameters: Mapping[str, Any]) -> bytes:
         """The rows of one SELECT as a JSON array of objects, within the limits.
 

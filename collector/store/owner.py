@@ -42,6 +42,10 @@ class _Rewind(msgspec.Struct, forbid_unknown_fields=True):
     after_offset: int
 
 
+class _Freeze(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+
+
 class Owner:
     """The routes over one engine."""
 
@@ -55,6 +59,8 @@ class Owner:
                 Route("/insert/events", self._guarded(self._insert_events), methods=["POST"]),
                 Route("/insert/metrics", self._guarded(self._insert_metrics), methods=["POST"]),
                 Route("/rewind", self._guarded(self._rewind), methods=["POST"]),
+                Route("/forget-simulated", self._guarded(self._forget_simulated), methods=["POST"]),
+                Route("/freeze", self._guarded(self._freeze), methods=["POST"]),
                 Route("/query", self._guarded(self._query), methods=["POST"]),
                 Route("/healthz", self._healthz),
                 Route("/metrics", self._expose),
@@ -93,6 +99,14 @@ class Owner:
         wanted = msgspec.json.decode(body, type=_Rewind)
         deleted = await run_in_threadpool(self._engine.rewind, wanted.after_offset)
         return _json({"deleted": deleted})
+
+    async def _forget_simulated(self, _body: bytes) -> Response:
+        return _json({"deleted": await run_in_threadpool(self._engine.forget_simulated)})
+
+    async def _freeze(self, body: bytes) -> Response:
+        wanted = msgspec.json.decode(body, type=_Freeze)
+        await run_in_threadpool(self._engine.freeze, wanted.name)
+        return Response(status_code=204)
 
     async def _query(self, body: bytes) -> Response:
         query = msgspec.json.decode(body, type=_Query)
