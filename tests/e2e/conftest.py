@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack = Stack(tmp_path_factory.mktemp("stack"))
     stack.start()
-    stack.run("agency", "builtin", "thanh-hoa")
+    stack.vonggac("agency", "builtin", "thanh-hoa")
     try:
         yield stack
     finally:

@@ -26,7 +26,7 @@ _LINES = 300
 def own_stack(tmp_path: Path) -> Iterator[Stack]:
     stack = Stack(tmp_path)
     stack.start()
-    stack.run("agency", "builtin", "thanh-hoa")
+    stack.vonggac("agency", "builtin", "thanh-hoa")
     yield stack
     stack.kill()
 
@@ -41,7 +41,7 @@ def test_processes_killed_while_agents_send_lose_nothing_and_double_nothing(
         log = tmp_path / f"auth-{number}.log"
         log.write_text("")
         agent = Agent(folder, stack, f'[collectors]\nauth_logs = ["{log}"]\n')
-        agent.enroll(stack.token())
+        agent.enroll(stack.token("so-tai-chinh"))
         agent.start()
         logs.append(log)
         agents.append(agent)

@@ -159,7 +159,9 @@ def test_a_vietnamese_report_names_the_machine_behind_its_percentage(
     finally:
         agent.stop()
     target = tmp_path / "bao-cao.docx"
-    stack.run("report", "coverage", "--agency", "so-xay-dung", "--format", "docx", "--output", str(target))
+    stack.vonggac(
+        "report", "coverage", "--agency", "so-xay-dung", "--format", "docx", "--output", str(target)
+    )
     office = shutil.which("soffice") or program("libreoffice", "libreoffice-writer")
     subprocess.run(
         [office, "--headless", "--convert-to", "txt:Text", "--outdir", str(tmp_path), str(target)],

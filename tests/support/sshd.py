@@ -66,6 +66,9 @@ class Sshd:
             stderr=subprocess.PIPE,
         )
         self._processes.append(server)
+        # sshd ends its lines on standard error with CR LF, but not those it gives to syslog.
+        lines = subprocess.Popen(["sed", "-u", "s/\\r$//"], stdin=server.stderr, stdout=subprocess.PIPE)
+        self._processes.append(lines)
         logger = shutil.which("logger") or "logger"
         self._processes.append(
             subprocess.Popen(
@@ -78,7 +81,7 @@ class Sshd:
                     "--tag",
                     f"sshd[{server.pid}]",
                 ],
-                stdin=server.stderr,
+                stdin=lines.stdout,
             )
         )
         wait_until(self._answers, seconds=20, what="sshd to answer")
@@ -88,8 +91,9 @@ class Sshd:
         for process in reversed(self._processes):
             process.terminate()
             process.wait(timeout=20)
-            if process.stderr is not None:
-                process.stderr.close()
+            for stream in (process.stderr, process.stdout):
+                if stream is not None:
+                    stream.close()
 
     def _start(self, arguments: list[str]) -> None:
         self._processes.append(

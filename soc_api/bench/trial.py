@@ -1,0 +1,41 @@
+"""A server of its own for a measurement: a temporary data directory, free ports, agencies loaded."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from soc_api.local import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def trial_server() -> Iterator[tuple[Server, Path]]:
+    """A ready server and a folder to work in; both are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="vonggac-bench-") as name:
+        folder = Path(name)
+        data = folder / "data"
+        data.mkdir(mode=0o700)
+        (data / "vonggac.toml").write_text(
+            f"[web]\nport = {free_port()}\n[ingest]\nport = {free_port()}\n", encoding="utf-8"
+        )
+        server = Server(data, folder / "server.log")
+        server.start()
+        try:
+            server.wait_until_ready()
+            server.vonggac("agency", "builtin", "thanh-hoa")
+            yield server, folder
+        finally:
+            server.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
