@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -15,7 +16,12 @@ def program(name: str, package: str) -> str:
     path = shutil.which(name, path=_SBIN)
     if path is not None:
         return path
-    reason = f"{name} is missing (Debian package {package}; `make test` as root installs it)"
+    missing(f"{name} is missing", package)
+
+
+def missing(what: str, package: str) -> NoReturn:
+    """Skip because ``what`` of Debian's ``package`` is not there; under ``CI=true`` fail."""
+    reason = f"{what} (Debian package {package}; `make test` as root installs it)"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from collector.coverage.models import STATES, AgencyCoverage, Counts, Ledger, Machine, Reason
@@ -120,7 +121,8 @@ def report(
         for id_, code, name, officials in rows
     ]
     declared = [line.officials for line in lines if line.officials is not None]
-    total = counts(found, sum(declared) if declared else None)
+    of_declared = sum(line.counts.protected_of_declared for line in lines)
+    total = replace(counts(found, sum(declared) if declared else None), protected_of_declared=of_declared)
     ledger = Ledger(AS_OF, found, lines, total, 15, 3, include_simulated)
     _, code, name, _ = rows[0] if agency else (0, "", "", 0)
     return CoverageReport(
