@@ -14,9 +14,9 @@ _SBIN = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
 def program(name: str, package: str) -> str:
     """The path of ``name``. Without it the test is skipped with the reason; under ``CI=true`` it fails."""
     path = shutil.which(name, path=_SBIN)
-    if path is not None:
-        return path
-    missing(f"{name} is missing", package)
+    if path is None:
+        missing(f"{name} is missing", package)
+    return path
 
 
 def missing(what: str, package: str) -> NoReturn:
