@@ -117,21 +117,24 @@ class Spool:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "refused").mkdir(mode=0o700, exist_ok=True)
         (folder / "torn").mkdir(mode=0o700, exist_ok=True)
-        self.saved = self._load()
+        remembered = self._load()
+        self.saved = remembered or Saved(stream=os.urandom(16).hex())
         self._recover()
+        if remembered is None:
+            self._save()
         if endpoint_id and self.saved.endpoint_id != endpoint_id:
             self._begin_stream(endpoint_id)
 
     # -- what is remembered --------------------------------------------------------------------------------
 
-    def _load(self) -> Saved:
+    def _load(self) -> Saved | None:
         try:
             return msgspec.json.decode(self._cursors.read_bytes(), type=Saved)
         except FileNotFoundError:
-            pass
+            return None
         except (OSError, msgspec.MsgspecError) as error:
             self._notice("memory_lost", f"{self._cursors.name}: {error}; a new stream begins")
-        return Saved(stream=os.urandom(16).hex())
+        return None
 
     def _save(self) -> None:
         try:

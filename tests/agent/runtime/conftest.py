@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from agent.messages import HostFacts
 from agent.runtime.enrolment import enrol
 from agent.runtime.transport import Address
 from agent.settings import StateDirectory
-
 from tests.agent.runtime.stub import StubCollector
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import hashlib
 import ipaddress
 import json
@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import zstandard
-from agent.messages import Batch, BatchHeader, EnrolReply, TokenParts, decode_batch
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from agent.messages import Batch, BatchHeader, EnrolReply, TokenParts, decode_batch
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-DAY = datetime.timedelta(days=1)
+DAY = dt.timedelta(days=1)
 
 
 class Authority:
@@ -33,7 +34,7 @@ class Authority:
     def __init__(self, name: str = "Test CA") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         self._certificate = (
             x509.CertificateBuilder()
             .subject_name(self._name)
@@ -49,9 +50,9 @@ class Authority:
         self.sha256 = hashlib.sha256(self._certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
 
     def sign(
-        self, public_key: Any, name: str, *, hosts: Sequence[str] = (), life: datetime.timedelta = 90 * DAY
+        self, public_key: Any, name: str, *, hosts: Sequence[str] = (), life: dt.timedelta = 90 * DAY
     ) -> str:
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         usage = ExtendedKeyUsageOID.SERVER_AUTH if hosts else ExtendedKeyUsageOID.CLIENT_AUTH
         builder = (
             x509.CertificateBuilder()
@@ -59,7 +60,7 @@ class Authority:
             .issuer_name(self._name)
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(minutes=5))
+            .not_valid_before(now - dt.timedelta(minutes=5))
             .not_valid_after(now + life)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         )
@@ -162,7 +163,9 @@ class StubCollector:
         endpoint_id = "00000000-0000-4000-8000-000000000001"
         reply = EnrolReply(
             endpoint_id=endpoint_id,
-            certificate_pem=self.authority.sign(request.public_key(), endpoint_id, life=self.certificate_life),
+            certificate_pem=self.authority.sign(
+                request.public_key(), endpoint_id, life=self.certificate_life
+            ),
             ca_pem=self.authority.pem,
         )
         return msgspec.json.encode(reply)
@@ -194,10 +197,10 @@ class StubCollector:
             protocol_version = "HTTP/1.1"
             wbufsize = -1
 
-            def do_GET(self) -> None:  # noqa: N802 - http.server's name
+            def do_GET(self) -> None:
                 self._serve()
 
-            def do_POST(self) -> None:  # noqa: N802 - http.server's name
+            def do_POST(self) -> None:
                 self._serve()
 
             def _serve(self) -> None:

@@ -4,12 +4,12 @@ import ssl
 from typing import TYPE_CHECKING
 
 import pytest
+
 from agent.messages import HostFacts
 from agent.runtime.enrolment import enrol, renew
 from agent.runtime.errors import EnrolmentError, NotEnrolledError, TransportError
 from agent.runtime.identity import load_identity, own_context, store_renewed, waiting_key
 from agent.runtime.transport import Address, Connection, trusting_context
-
 from tests.agent.runtime.stub import DAY, Authority, StubCollector
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def connect(stub: StubCollector, state: StateDirectory) -> Connection:
 def test_requests_share_one_connection(stub: StubCollector, enrolled: StateDirectory) -> None:
     connection = connect(stub, enrolled)
     for _ in range(3):
-        assert connection.request("POST", "/v1/heartbeat", {"Vonggac-Batch": f"{'a' * 32};0;1.5"}).status == 202
+        assert (
+            connection.request("POST", "/v1/heartbeat", {"Vonggac-Batch": f"{'a' * 32};0;1.5"}).status == 202
+        )
     connection.close()
     assert len({seen.connection for seen in stub.seen}) == 1
     assert all(seen.certified for seen in stub.seen)
