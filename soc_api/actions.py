@@ -5,12 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import update
-
 from collector.alerts import service as alerts
-from collector.errors import ConflictError
+from collector.enrolment import service as enrolment
 from collector.registry import service as registry
-from collector.state.tables import Certificate
 from soc_api.accounts import audit
 from soc_api.endpoints import service as endpoints
 
@@ -62,50 +59,21 @@ def import_agencies(
 def revoke_endpoint(
     session: Session, principal: Principal, endpoint_id: str, reason: str, now: datetime
 ) -> None:
-    """Its certificates are refused from the next request on."""
-    endpoint = endpoints.get_endpoint(session, principal.scope, endpoint_id).endpoint
-    _revoke_certificates(session, endpoint_id, reason, now)
-    _record(
-        session,
-        principal,
-        "endpoint.revoke",
-        f"endpoint:{endpoint_id}",
-        now,
-        reason=reason,
-        hostname=endpoint.hostname,
-    )
+    """See :func:`collector.enrolment.service.revoke_endpoint`; only within the principal's scope."""
+    hostname = endpoints.get_endpoint(session, principal.scope, endpoint_id).endpoint.hostname
+    enrolment.revoke_endpoint(session, endpoint_id, reason, now)
+    target = f"endpoint:{endpoint_id}"
+    _record(session, principal, "endpoint.revoke", target, now, reason=reason, hostname=hostname)
 
 
 def retire_endpoint(
     session: Session, principal: Principal, endpoint_id: str, reason: str, now: datetime
 ) -> None:
-    """Revoked, and no longer counted; its history stays.
-
-    Raises:
-        ConflictError: it is retired already.
-    """
-    endpoint = endpoints.get_endpoint(session, principal.scope, endpoint_id).endpoint
-    if endpoint.retired_at is not None:
-        raise ConflictError(f"endpoint {endpoint_id} is retired already")
-    endpoint.retired_at = now
-    _revoke_certificates(session, endpoint_id, reason, now)
-    _record(
-        session,
-        principal,
-        "endpoint.retire",
-        f"endpoint:{endpoint_id}",
-        now,
-        reason=reason,
-        hostname=endpoint.hostname,
-    )
-
-
-def _revoke_certificates(session: Session, endpoint_id: str, reason: str, now: datetime) -> None:
-    session.execute(
-        update(Certificate)
-        .where(Certificate.endpoint_id == endpoint_id, Certificate.revoked_at.is_(None))
-        .values(revoked_at=now, revoked_reason=reason)
-    )
+    """See :func:`collector.enrolment.service.retire`; only within the principal's scope."""
+    hostname = endpoints.get_endpoint(session, principal.scope, endpoint_id).endpoint.hostname
+    enrolment.retire(session, endpoint_id, reason, now)
+    target = f"endpoint:{endpoint_id}"
+    _record(session, principal, "endpoint.retire", target, now, reason=reason, hostname=hostname)
 
 
 def reassign_endpoint(

@@ -66,7 +66,7 @@ def find(state: StateStore, value: str, address: str, settings: Web, now: dateti
         ).first()
         if row is None:
             return None
-        user, opened = row.tuple()
+        user, opened = row
     if user.disabled_at is not None or _has_ended(opened, settings, now):
         return None
     if now - opened.last_used_at >= timedelta(seconds=_TOUCH_SECONDS):

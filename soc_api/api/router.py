@@ -9,7 +9,19 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from soc_api.accounts.dependencies import CurrentUser, RequestServices
-from soc_api.api import agencies, alerts, audit, coverage, endpoints, incidents, rules, session, system, users
+from soc_api.api import (
+    agencies,
+    alerts,
+    audit,
+    coverage,
+    endpoints,
+    incidents,
+    rules,
+    session,
+    system,
+    tokens,
+    users,
+)
 from soc_api.api.shapes import Problem, refusals
 
 PREFIX: Final = "/api/v1"
@@ -23,7 +35,19 @@ answers 404, as if it did not exist.
 
 router = APIRouter()
 _v1 = APIRouter(prefix=PREFIX, responses=refusals(401, 403, 404, 409, 422))
-for _module in (session, alerts, incidents, endpoints, coverage, agencies, rules, users, audit, system):
+for _module in (
+    session,
+    alerts,
+    incidents,
+    endpoints,
+    coverage,
+    agencies,
+    rules,
+    tokens,
+    users,
+    audit,
+    system,
+):
     _v1.include_router(_module.router)
 
 

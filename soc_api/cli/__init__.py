@@ -1,0 +1,69 @@
+"""``vonggac``: one module a command, found by its name. Exit status 0: done; 1: it failed or found something
+wrong (one line says what to do); 2: wrong usage."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class _Commands(click.Group):
+    """The modules of this package that have a ``command`` or a ``group``; each is imported when it is asked
+    for.
+
+    Expected errors become one line on standard error and exit status 1; only a bug shows a traceback.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return sorted(
+            module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
+        )
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = importlib.import_module(f"{__name__}.{cmd_name}")
+        found: click.Command = getattr(module, "group", None) or module.command
+        return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        return one_line_errors(lambda: super(_Commands, self).invoke(ctx))
+
+
+def one_line_errors(work: Callable[[], Any]) -> Any:
+    """Run ``work``; what it may expect to go wrong is raised again as :class:`click.ClickException`."""
+    from sqlalchemy.exc import DBAPIError
+
+    from agent.settings_file import SettingsError
+    from collector.errors import CollectorError
+    from rules.engine.errors import RuleError
+    from soc_api.errors import SocError
+
+    try:
+        return work()
+    except (SettingsError, CollectorError, SocError, RuleError) as error:
+        raise click.ClickException(str(error)) from error
+    except DBAPIError as error:
+        reason = str(error.orig or error).splitlines()[0]
+        raise click.ClickException(f"the state store: {reason}: run `vonggac doctor`") from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        raise click.ClickException(f"{place}{error.strerror or error}") from error
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Each command has --help with an example.",
+)
+@click.version_option(package_name="vonggac", prog_name="vonggac")
+def main() -> None:
+    """Vọng Gác: watches a province's computers, and runs its security operations centre."""

@@ -1,0 +1,5 @@
+"""``python -m soc_api.cli``."""
+
+from soc_api.cli import main
+
+main(prog_name="vonggac")

@@ -1,0 +1,1 @@
+"""Enrolment tokens: who may bring a machine in, to which agency."""
