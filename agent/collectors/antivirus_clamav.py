@@ -89,7 +89,7 @@ def read_running(proc: Path, name: str, state: dict[str, Any]) -> bool:
 
 
 def real_time(state: str, running: bool, configuration: Configuration | None) -> tuple[str, str]:
-    """``(real_time, reason)``. Files are scanned on access only by clamonacc, and only where it is told to watch."""
+    """``(real_time, reason)``: only clamonacc scans on access, and only where it is told to watch."""
     if not running:
         return "off", "clamonacc is not running: files are scanned only when somebody asks for it"
     if state != "on":
@@ -106,15 +106,12 @@ def _is_installed(root: Path, names: tuple[str, ...]) -> bool:
 
 
 def _last_scan(root: Path, configuration: Configuration | None) -> float | None:
-    times = []
-    daemon_log = configuration.log_file if configuration else ""
+    daemon_log = under(root, (configuration.log_file if configuration else "") or "/nowhere")
     try:
         logs = sorted(under(root, SCAN_LOGS).glob("*.log"))
     except OSError:
-        logs = []
-    for log in logs[:20]:
-        if log != under(root, daemon_log or "/nowhere"):
-            times.append(parse_last_scan(read_tail(log, 16 << 10) or b""))
+        return None
+    times = [parse_last_scan(read_tail(log, 16 << 10) or b"") for log in logs[:20] if log != daemon_log]
     return max((t for t in times if t is not None), default=None)
 
 
@@ -123,7 +120,7 @@ def _last_scan(root: Path, configuration: Configuration | None) -> float | None:
     interval_seconds=60,
     platforms={"linux"},
     privileges="none",
-    description="ClamAV: whether clamd answers, its version, the age of its signatures, scanning on access, last scan",
+    description="ClamAV: whether clamd answers, its version, age of its signatures, scanning on access, last scan",
 )
 def collect(ctx: Context) -> Output:
     configuration = read_configuration(ctx.root)

@@ -15,13 +15,13 @@ AUTH = LogSource(product="linux", service="auth")
 
 def parse_auth_lines(lines: list[bytes], now: float) -> list[Event]:
     """The events of whole lines of the log, in their order; lines that say nothing of interest give none."""
-    events = []
+    events: list[Event] = []
     for raw in lines:
         line = parse_syslog_line(raw.decode("utf-8", "replace").rstrip("\r"), now)
         if line is None:
             continue
-        for fields in auth_fields(line.program, line.pid, line.message):
-            events.append(Event(time=line.time, logsource=AUTH, fields=fields))
+        found = auth_fields(line.program, line.pid, line.message)
+        events += [Event(time=line.time, logsource=AUTH, fields=fields) for fields in found]
     return events
 
 

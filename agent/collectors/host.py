@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from typing import TYPE_CHECKING, Any
 
 from agent.collectors.common.dmi import SERVER_TYPES, WORKSTATION_TYPES, read_dmi
@@ -16,11 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAKERS = (
-    ("kvm", re.compile(r"qemu|kvm|red hat|proxmox|openstack|firecracker", re.I)),
-    ("vmware", re.compile(r"vmware", re.I)),
-    ("virtualbox", re.compile(r"innotek|virtualbox", re.I)),
-    ("hyperv", re.compile(r"virtual machine", re.I)),
-    ("xen", re.compile(r"\bxen\b", re.I)),
+    ("kvm", re.compile(r"qemu|kvm|red hat|proxmox|openstack|firecracker", re.IGNORECASE)),
+    ("vmware", re.compile(r"vmware", re.IGNORECASE)),
+    ("virtualbox", re.compile(r"innotek|virtualbox", re.IGNORECASE)),
+    ("hyperv", re.compile(r"virtual machine", re.IGNORECASE)),
+    ("xen", re.compile(r"\bxen\b", re.IGNORECASE)),
 )
 #: A desktop is there where a display manager is set up or graphical sessions are installed.
 DESKTOP_SIGNS = ("/etc/X11/default-display-manager", "/etc/systemd/system/display-manager.service")
@@ -57,13 +56,13 @@ def parse_cpu(text: str) -> tuple[str, int, bool]:
 
 def parse_memory_total(text: str) -> int | None:
     """Bytes of memory from /proc/meminfo."""
-    match = re.search(r"^MemTotal:\s+([0-9]{1,18}) kB$", text, re.M)
+    match = re.search(r"^MemTotal:\s+([0-9]{1,18}) kB$", text, re.MULTILINE)
     return int(match[1]) * 1024 if match else None
 
 
 def parse_boot_time(text: str) -> float | None:
     """When the kernel started, in seconds since the epoch, from /proc/stat."""
-    match = re.search(r"^btime ([0-9]{1,12})$", text, re.M)
+    match = re.search(r"^btime ([0-9]{1,12})$", text, re.MULTILINE)
     return float(match[1]) if match else None
 
 
@@ -118,7 +117,9 @@ def collect(ctx: Context) -> Output:
     dmi = read_dmi(ctx.sys)
     chassis = dmi.pop("chassis_number", None)
     release = parse_os_release(
-        read_text(under(ctx.root, "/etc/os-release")) or read_text(under(ctx.root, "/usr/lib/os-release")) or ""
+        read_text(under(ctx.root, "/etc/os-release"))
+        or read_text(under(ctx.root, "/usr/lib/os-release"))
+        or ""
     )
     model, count, hypervisor = parse_cpu(read_text(ctx.proc / "cpuinfo", 1 << 20) or "")
     role, why = decide_role(chassis, release, _has_desktop(ctx.root))

@@ -22,7 +22,7 @@ def parse_cpu_times(text: str) -> tuple[int, int] | None:
 
 def parse_memory_used(text: str) -> float | None:
     """The share of memory that is not available to a new program, 0 to 1, from /proc/meminfo."""
-    found = dict(re.findall(r"^(MemTotal|MemAvailable):\s+([0-9]{1,18}) kB$", text, re.M))
+    found = dict(re.findall(r"^(MemTotal|MemAvailable):\s+([0-9]{1,18}) kB$", text, re.MULTILINE))
     total, available = int(found.get("MemTotal", 0)), found.get("MemAvailable")
     if total <= 0 or available is None:
         return None

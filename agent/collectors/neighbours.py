@@ -17,7 +17,9 @@ def complete(neighbours: list[Neighbour]) -> list[dict[str, Any]]:
         for n in neighbours
         if n.complete and n.mac not in ("", "00:00:00:00:00:00") and not _is_group(n.mac)
     }
-    return [{"ip": ip, "mac": mac, "interface": interface} for interface, ip, mac in sorted(found)][:MAX_ENTRIES]
+    return [{"ip": ip, "mac": mac, "interface": interface} for interface, ip, mac in sorted(found)][
+        :MAX_ENTRIES
+    ]
 
 
 def _is_group(mac: str) -> bool:

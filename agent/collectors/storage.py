@@ -13,7 +13,21 @@ from agent.collectors.registry import Context, NothingToReport, Output, StatusDo
 #: File systems that hold data of their own on a local disk. Others (tmpfs, overlay, squashfs of snap, NFS whose
 #: server may hang the reader) are not this machine's storage.
 LOCAL = frozenset(
-    {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "jfs", "reiserfs", "ntfs", "ntfs3", "fuseblk", "vfat"}
+    {
+        "ext2",
+        "ext3",
+        "ext4",
+        "xfs",
+        "btrfs",
+        "f2fs",
+        "zfs",
+        "jfs",
+        "reiserfs",
+        "ntfs",
+        "ntfs3",
+        "fuseblk",
+        "vfat",
+    }
     | {"exfat", "bcachefs"}
 )
 MAX_MOUNTS = 64
@@ -99,7 +113,9 @@ def collect(ctx: Context) -> Output:
             "used_percent": percents[mount.path],
             "read_only": mount.read_only,
         }
-        documents.append(StatusDocument(kind="storage", item=mount.path[:255], observed_at=ctx.now(), body=body))
+        documents.append(
+            StatusDocument(kind="storage", item=mount.path[:255], observed_at=ctx.now(), body=body)
+        )
     if percents != told:
         ctx.state["used_percent"] = percents
     return Output(documents=documents)

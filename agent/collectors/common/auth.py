@@ -65,7 +65,9 @@ _SUDO = re.compile(
     r"(?:ENV=.{0,1024}? ; )?COMMAND=(?P<command>.*)",
     re.DOTALL,
 )
-_SU = re.compile(r"(?P<failed>FAILED SU )?\((?:to )?(?P<target>.*)\) (?P<user>.*) on (?P<tty>\S{1,64})", re.DOTALL)
+_SU = re.compile(
+    r"(?P<failed>FAILED SU )?\((?:to )?(?P<target>.*)\) (?P<user>.*) on (?P<tty>\S{1,64})", re.DOTALL
+)
 _SESSION = re.compile(
     r"pam_unix\((?P<service>[\w.-]{1,64}):session\): session opened for user (?P<target>.*?)"
     r"(?:\(uid=(?P<uid>[0-9]{1,10})\))? by (?P<user>.*?)\(uid=(?P<by>[0-9]{1,10})\)",

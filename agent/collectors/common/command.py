@@ -40,7 +40,7 @@ def run_program(arguments: Sequence[str], timeout_seconds: float) -> Ran:
 
     environment = {"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
     try:
-        done = subprocess.run(  # noqa: S603 - a list, never a shell; the callers name their programs themselves
+        done = subprocess.run(
             list(arguments),
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 #: What makers leave in a field they were meant to fill in, without regard to case, spaces and punctuation.
 _JUNK = re.compile(
-    r"(?:(?:default|default string|to be filled(?: by o ?e ?m)?|system (?:manufacturer|product name|serial number|version)"
+    r"(?:(?:default(?: string)?|to be filled(?: by o ?e ?m)?|system (?:manufacturer|product name|serial number)"
     r"|(?:base ?board |chassis )?serial number|not (?:specified|available|applicable|set|present|settable|defined)"
     r"|none|null|n ?a|o ?e ?m|unknown|invalid|empty|asset tag|type1productconfigid|type2 board serial number"
     r"|standard|undefined|no (?:enclosure|asset tag|serial(?: number)?)|serial|sn|bad index|xxx+)"
@@ -21,12 +21,44 @@ _JUNK = re.compile(
 
 WORKSTATION_TYPES = frozenset({3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 24, 30, 31, 32, 35, 36})
 SERVER_TYPES = frozenset({17, 22, 23, 25, 27, 28, 29})
-_CHASSIS = (
-    "other unknown desktop low_profile_desktop pizza_box mini_tower tower portable laptop notebook hand_held "
-    "docking_station all_in_one sub_notebook space_saving lunch_box main_server expansion sub_chassis bus_expansion "
-    "peripheral raid rack_mount sealed_case multi_system compact_pci advanced_tca blade blade_enclosure tablet "
-    "convertible detachable iot_gateway embedded mini_pc stick_pc"
-).split()
+_CHASSIS = [
+    "other",
+    "unknown",
+    "desktop",
+    "low_profile_desktop",
+    "pizza_box",
+    "mini_tower",
+    "tower",
+    "portable",
+    "laptop",
+    "notebook",
+    "hand_held",
+    "docking_station",
+    "all_in_one",
+    "sub_notebook",
+    "space_saving",
+    "lunch_box",
+    "main_server",
+    "expansion",
+    "sub_chassis",
+    "bus_expansion",
+    "peripheral",
+    "raid",
+    "rack_mount",
+    "sealed_case",
+    "multi_system",
+    "compact_pci",
+    "advanced_tca",
+    "blade",
+    "blade_enclosure",
+    "tablet",
+    "convertible",
+    "detachable",
+    "iot_gateway",
+    "embedded",
+    "mini_pc",
+    "stick_pc",
+]
 
 FIELDS = {"manufacturer": "sys_vendor", "model": "product_name", "serial_number": "product_serial"}
 
@@ -68,7 +100,11 @@ def read_dmi(sys: Path) -> dict[str, Any]:
     folder = sys / "class/dmi/id"
     facts: dict[str, Any] = {**dict.fromkeys(FIELDS, ""), "product_uuid": "", "chassis_type": "unknown"}
     if not folder.is_dir():
-        return {**facts, "dmi_state": "unknown", "reason": "this machine has no DMI tables (no /sys/class/dmi/id)"}
+        return {
+            **facts,
+            "dmi_state": "unknown",
+            "reason": "this machine has no DMI tables (no /sys/class/dmi/id)",
+        }
     reasons = {}
     for key, name in FIELDS.items():
         facts[key], why = _value(folder, name)

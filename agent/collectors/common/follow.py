@@ -113,15 +113,12 @@ def _gone(path: Path, state: MutableMapping[str, Any], seen: float) -> Followed:
 
 def _siblings(path: Path) -> list[Path]:
     """Rotated copies of ``path``, as logrotate names them."""
-    names = []
+    prefixes = (path.name + ".", path.name + "-")
     try:
         with os.scandir(path.parent) as entries:
-            for entry in entries:
-                if entry.name.startswith((path.name + ".", path.name + "-")):
-                    names.append(Path(entry.path))
+            return [Path(entry.path) for entry in entries if entry.name.startswith(prefixes)]
     except OSError:
         return []
-    return names
 
 
 def _rest_of_rotated(path: Path, inode: int, offset: int) -> tuple[tuple[list[bytes], int] | None, bool]:

@@ -1,0 +1,185 @@
+"""Pending updates, as the package lists that are here tell: nothing is downloaded, nothing installed."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from agent.collectors.common.command import find_program, run_program
+from agent.collectors.common.files import under
+from agent.collectors.registry import Context, NothingToReport, Output, StatusDocument, collector
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+#: Even where neither the packages nor the lists changed, the question is asked again after this time.
+AGAIN_SECONDS = 6 * 3600.0
+APT_STAMP = "/var/lib/apt/periodic/update-success-stamp"
+APT_LISTS = "/var/lib/apt/lists"
+APT_MARKS = ("/var/lib/dpkg/status", APT_LISTS, APT_STAMP)
+DNF_MARKS = ("/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite", "/var/cache/dnf")
+
+
+class Update(Struct, frozen=True):
+    """One package that has a newer version; ``security`` where an archive of security fixes offers it."""
+
+    package: str
+    version: str
+    security: bool
+
+
+_INST = re.compile(
+    r"Inst (\S{1,200}) (?:\[[^\]]{0,200}\] )?\((\S{1,200}) (.{0,500}?)(?: \[[\w-]{1,40}\])?\)(?: .*)?"
+)
+_SECURITY = re.compile(r"[-/]security\b|\bDebian-Security:|\bUbuntuESM", re.IGNORECASE)
+
+
+def parse_apt_simulation(text: str) -> list[Update]:
+    """``apt-get -s dist-upgrade``: ``Inst libssl3 [3.0.1] (3.0.2 Debian-Security:12/stable-security [amd64])``.
+
+    New packages that the upgrade would bring in (no old version in brackets) are counted too, as apt does.
+    """
+    matches = (_INST.fullmatch(line) for line in text.splitlines())
+    return [Update(m[1], m[2], _SECURITY.search(m[3]) is not None) for m in matches if m]
+
+
+_ADVISORY = re.compile(r"(\S{1,100}) +(?:(\S{1,40})/Sec\.|security) +(\S{1,300})(?: .*)?")
+_CHECK = re.compile(
+    r"(\S{1,200}\.(?:x86_64|noarch|i686|aarch64|ppc64le|s390x|armv7hl)) +(\S{1,200}) +(\S{1,200})"
+)
+
+
+def parse_dnf(check_update: str, advisories: str) -> list[Update]:
+    """``dnf check-update`` (name.arch, version, repository) and ``dnf updateinfo list --security``."""
+    secure = {match[3] for line in advisories.splitlines() if (match := _ADVISORY.fullmatch(line.strip()))}
+    updates = []
+    for line in check_update.partition("\nObsoleting Packages")[0].splitlines():
+        if match := _CHECK.fullmatch(line.strip()):
+            name, _, architecture = match[1].rpartition(".")
+            whole = f"{name}-{match[2].partition(':')[2] or match[2]}.{architecture}"
+            with_epoch = f"{name}-{match[2]}.{architecture}"
+            updates.append(Update(match[1], match[2], whole in secure or with_epoch in secure))
+    return updates
+
+
+def pending_since(updates: Iterable[Update], known: dict[str, float], now: float) -> dict[str, float]:
+    """When each pending security update was first seen, by package; ``known`` is the answer of last time.
+
+    A newer version of a package that was pending already does not set its clock back.
+    """
+    return {u.package: min(known.get(u.package, now), now) for u in updates if u.security}
+
+
+def _mark(root: Path, names: tuple[str, ...]) -> str:
+    """Changes whenever the packages or the lists do."""
+    times = []
+    for name in names:
+        try:
+            times.append(str(under(root, name).stat().st_mtime_ns))
+        except OSError:
+            times.append("-")
+    return " ".join(times)
+
+
+def apt_last_check(root: Path) -> float | None:
+    """When the package lists were last fetched: apt's own stamp, else the newest change in their folder."""
+    times = []
+    for name in (APT_STAMP, f"{APT_LISTS}/partial", APT_LISTS):
+        try:
+            times.append(under(root, name).stat().st_mtime)
+        except OSError:
+            continue
+    return max(times, default=None)
+
+
+def _has_lists(root: Path) -> bool:
+    folder = under(root, APT_LISTS)
+    return any(any(folder.glob(pattern)) for pattern in ("*_Packages", "*_Packages.*"))
+
+
+def read_apt(root: Path) -> tuple[list[Update] | None, str]:
+    """``(updates, why they are not known)``."""
+    program = find_program("apt-get")
+    if program is None:
+        return None, "apt-get is not installed"
+    if not _has_lists(root):
+        return None, "package lists were never fetched (apt-get update has not run)"
+    nice = find_program("nice")  # solving costs a second or two: others go first
+    done = run_program(
+        [
+            *([nice, "-n", "19"] if nice else []),
+            program,
+            "-s",
+            "-q",
+            "-o",
+            "Debug::NoLocking=1",
+            "-o",
+            "APT::Get::Show-User-Simulation-Note=0",
+            "dist-upgrade",
+        ],
+        120,
+    )
+    if done.status != 0:
+        return None, f"apt-get -s dist-upgrade: {done.errors[:200]}"
+    return parse_apt_simulation(done.output.decode("utf-8", "replace")), ""
+
+
+def read_dnf() -> tuple[list[Update] | None, str]:
+    """``(updates, why they are not known)``, from what dnf has in its cache."""
+    program = find_program("dnf")
+    if program is None:
+        return None, "dnf is not installed"
+    check = run_program([program, "-q", "-C", "check-update"], 120)
+    if check.status not in (0, 100):  # 100: there are updates (dnf(8))
+        return None, f"dnf -C check-update: {check.errors[:200]}"
+    advisories = run_program([program, "-q", "-C", "updateinfo", "list", "--security"], 120)
+    if advisories.status != 0:
+        return None, f"dnf -C updateinfo: {advisories.errors[:200]}"
+    return parse_dnf(
+        check.output.decode("utf-8", "replace"), advisories.output.decode("utf-8", "replace")
+    ), ""
+
+
+@collector(
+    "updates",
+    interval_seconds=900,
+    timeout_seconds=300,
+    platforms={"linux"},
+    privileges="none",
+    description="Pending updates and security updates, since when, and when the package lists were last fetched "
+    "(apt, dnf); asked when packages or lists changed, at least every six hours",
+)
+def collect(ctx: Context) -> Output:
+    now = ctx.now()
+    if under(ctx.root, APT_MARKS[0]).exists():
+        manager, mark = "apt", _mark(ctx.root, APT_MARKS)
+    elif find_program("dnf") is not None:
+        manager, mark = "dnf", _mark(ctx.root, DNF_MARKS)
+    else:
+        raise NothingToReport("neither apt nor dnf is here")
+    state = ctx.state
+    if state.get("mark") != mark or not 0 <= now - float(state.get("asked", 0.0)) < AGAIN_SECONDS:
+        updates, reason = read_apt(ctx.root) if manager == "apt" else read_dnf()
+        since = pending_since(updates or (), state.get("since") or {}, now) if updates is not None else {}
+        state.update(mark=mark, asked=now)
+        if updates is not None:
+            state["since"] = since
+        state["counts"] = None if updates is None else [len(updates), sum(u.security for u in updates)]
+        state["reason"] = reason
+    return Output(documents=[StatusDocument(kind="updates", observed_at=now, body=_body(ctx, manager))])
+
+
+def _body(ctx: Context, manager: str) -> dict[str, Any]:
+    counts, since = ctx.state.get("counts"), ctx.state.get("since") or {}
+    return {
+        "manager": manager,
+        "state": "unknown" if counts is None else "ok",
+        "reason": ctx.state.get("reason") or "",
+        "pending": None if counts is None else counts[0],
+        "security_pending": None if counts is None else counts[1],
+        "pending_since": min(since.values(), default=None) if counts is not None else None,
+        "last_check_time": apt_last_check(ctx.root) if manager == "apt" else None,
+    }
