@@ -86,5 +86,5 @@ _QUERY = (
 
 
 def _context(row: Any) -> EndpointContext:
-    *first, agency_id, code, name = row
-    return EndpointContext(*first, agency_id, code or "", name or "")
+    *of_endpoint, agency_id, code, name = row
+    return EndpointContext(*of_endpoint, agency_id, code or "", name or "")  # type: ignore[call-arg] # by _QUERY

@@ -18,7 +18,7 @@ from collector.state.tables import Document, DocumentChange
 from collector.state.upsert import upsert
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from sqlalchemy.orm import Session
@@ -104,6 +104,10 @@ class DocumentsView:
         if self._stored[endpoint_id].pop((kind, item), None) is not None:
             self._put[endpoint_id, kind, item] = None
             self._changes.append(Change(endpoint_id, kind, item, None, when))
+
+    def changed(self) -> Mapping[tuple[str, str, str], Stored | None]:
+        """What the step put (or removed: None), by endpoint, kind and item."""
+        return self._put
 
     def flush(self, session: Session, existing: Collection[str]) -> None:
         """Write the changes for endpoints that are still there, in the caller's transaction."""

@@ -1,0 +1,157 @@
+"""Events that nobody sends: silence that lasts, and days that pass over a date.
+
+They happen by the collector's clock, and their ids are made of what they say (endpoint, since when, which mark or day),
+so that the same one found again is the same event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from collector.detect.ages import AGING, age_of
+from collector.detect.derive import document_fields, note_age, sum_up_protection
+from collector.detect.step import Origin
+from collector.detect.values import event_id, moment
+from collector.documents.service import AGES
+from collector.state.tables import Document, Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sqlalchemy.orm import Session
+
+    from collector.detect.step import Step
+    from collector.settings import Coverage, Settings
+
+_AGING_FIELDS = ("state", "signature_time", "pending_since", "security_pending")
+_MAX_DUE = 1000
+
+
+@dataclass(frozen=True)
+class DueAge:
+    """A document whose age is no longer what was told last."""
+
+    endpoint_id: str
+    kind: str
+    item: str
+
+
+class AgeIndex:
+    """Every document that grows older, in memory: a day's passing is found without asking the store."""
+
+    def __init__(self) -> None:
+        self._facts: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self._told: dict[str, Mapping[str, Any]] = {}
+
+    def load(self, session: Session) -> None:
+        query = select(Document.endpoint_id, Document.kind, Document.item, Document.body).where(
+            Document.kind.in_((*AGING, AGES))
+        )
+        for endpoint_id, kind, item, body in session.execute(query).tuples():
+            self._note(endpoint_id, kind, item, body)
+
+    def follow(self, step: Step) -> None:
+        """Note what a committed step put."""
+        for (endpoint_id, kind, item), stored in step.documents.changed().items():
+            self._note(endpoint_id, kind, item, None if stored is None else stored.body)
+
+    def forget(self, endpoint_ids: Iterable[str]) -> None:
+        gone = set(endpoint_ids)
+        for key in [key for key in self._facts if key[0] in gone]:
+            del self._facts[key]
+        for endpoint_id in gone:
+            self._told.pop(endpoint_id, None)
+
+    def due(self, now: float, limits: Coverage) -> list[DueAge]:
+        """At most 1,000; the next look finds the rest."""
+        found = []
+        for (endpoint_id, kind, item), facts in self._facts.items():
+            age = age_of(kind, facts, now, limits)
+            if age is not None and self._told.get(endpoint_id, {}).get(f"{kind}/{item}") != age.days:
+                found.append(DueAge(endpoint_id, kind, item))
+                if len(found) >= _MAX_DUE:
+                    break
+        return found
+
+    def _note(self, endpoint_id: str, kind: str, item: str, body: Mapping[str, Any] | None) -> None:
+        if kind == AGES:
+            self._told[endpoint_id] = body or {}
+        elif kind in AGING:
+            if body is None:
+                self._facts.pop((endpoint_id, kind, item), None)
+            else:
+                facts = {name: body[name] for name in _AGING_FIELDS if name in body}
+                self._facts[endpoint_id, kind, item] = facts
+
+
+def newly_silent(session: Session, marks: Iterable[int], now: float) -> list[str]:
+    """Endpoints that may have passed a further mark of silence."""
+    ordered = sorted(marks)
+    if not ordered:
+        return []
+    last = func.coalesce(Endpoint.last_seen_at, Endpoint.enrolled_at)
+    query = select(Endpoint.id).where(
+        Endpoint.retired_at.is_(None),
+        Endpoint.silence_mark_seconds < ordered[-1],
+        last <= moment(now) - timedelta(seconds=ordered[0]),
+    )
+    return list(session.scalars(query.limit(_MAX_DUE)))
+
+
+def tell_silence(step: Step, settings: Settings, now: float, log_offset: int) -> None:
+    """One event for each endpoint of the step that passed a mark; the highest one where it passed several."""
+    marks = sorted(settings.detect.silence_marks_seconds)
+    for context in step.contexts.values():
+        since = (context.last_seen_at or context.enrolled_at).timestamp()
+        quiet = now - since
+        passed = max((mark for mark in marks if mark <= quiet), default=0)
+        if passed <= context.silence_mark_seconds:
+            continue
+        fields = {
+            "silence": {
+                "seconds": passed,
+                "last_seen": since,
+                "never_reported": context.last_seen_at is None,
+            },
+            "changed": ["silence.seconds"],
+            "previous": {"silence": {"seconds": context.silence_mark_seconds}},
+        }
+        origin = Origin(now, log_offset, context.id, "silence", int(since * 1000), passed)
+        step.derive(context, origin, "silence", fields, action="silent", identity=origin.next_id())
+        step.change_endpoint(context, silence_mark_seconds=passed)
+
+
+def tell_ages(step: Step, due: Iterable[DueAge], now: float, log_offset: int) -> None:
+    """An event for each document whose age in days has grown, and the endpoint's protection where that changes."""
+    for each in due:
+        context = step.contexts.get(each.endpoint_id)
+        stored = step.documents.get(each.endpoint_id, each.kind, each.item)
+        if context is None or stored is None:
+            continue
+        age = age_of(each.kind, stored.body, now, step.settings.coverage)
+        told = step.documents.get(each.endpoint_id, AGES)
+        previous = None if told is None else told.body.get(f"{each.kind}/{each.item}")
+        if age is None or age.days == previous:
+            continue
+        name = f"{each.kind}.{age.field}"
+        parts = (each.kind, each.item, stored.digest, age.days)
+        origin = Origin(now, log_offset, context.id, "age", *parts)
+        fields = document_fields(each.kind, each.item, stored.body, now, step)
+        fields["changed"] = [name]
+        if previous is not None:
+            fields["previous"] = {each.kind: {age.field: previous}}
+        step.derive(
+            context,
+            origin,
+            each.kind,
+            fields,
+            action="day_passed",
+            identity=event_id(context.id, "age", *parts),
+        )
+        note_age(step, context, each.kind, each.item, age.days, now)
+        if each.kind == "antivirus":
+            sum_up_protection(step, context, origin, identity=event_id(context.id, "protection", *parts))

@@ -1,0 +1,63 @@
+"""``python -m collector.process detect``: the worker as a process of its own."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from collector.detect.worker import StoppedError, Worker
+from collector.log.sqlite_log import LogReader
+from collector.state.database import StateStore
+from collector.store.client import StoreClient
+from rules.catalogue import OWN_RULES, load_catalogue
+from rules.engine import Engine
+
+if TYPE_CHECKING:
+    from collector.settings import DataDirectory, Settings
+
+log = logging.getLogger("vonggac.detect")
+
+
+def main(data: DataDirectory, settings: Settings) -> int:
+    """Work until SIGTERM or SIGINT; return the process's exit status. The data directory must be prepared.
+
+    Raises:
+        rules.engine.RuleError: two rules share an id.
+    """
+    stop = threading.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda _number, _frame: stop.set())
+    folders = [OWN_RULES, *map(Path, settings.detect.rule_folders)]
+    engine = Engine(folders)
+    catalogue = load_catalogue(folders)
+    for refusal in engine.unsupported:
+        log.warning("a rule cannot run", extra={"rule": refusal.id, "reason": refusal.reason})
+    log.info("rules loaded", extra={"rules": engine.rules_loaded, "unsupported": len(engine.unsupported)})
+    state = StateStore(data.state)
+    reader = LogReader(data.log)
+    store = StoreClient(data.store_socket)
+    worker = Worker(
+        state=state,
+        reader=reader,
+        store=store,
+        engine=engine,
+        catalogue=catalogue,
+        settings=settings,
+        now=time.time,
+        stop=stop,
+    )
+    try:
+        worker.start()
+        worker.run()
+    except StoppedError:
+        pass
+    finally:
+        store.close()
+        reader.close()
+        state.close()
+    log.info("detect stopped", extra={"checkpoint": worker.checkpoint})
+    return 0

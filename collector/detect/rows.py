@@ -1,0 +1,129 @@
+"""Takes rows of the log into a step: who reports, what is missing, and every part of a batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from collector.detect.decode import Decoded, Refusal, decode
+from collector.detect.derive import TooManyDocumentsError, take_document, take_health
+from collector.detect.step import Letter, Origin
+from collector.detect.values import moment
+from collector.store.rows import MetricRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from collector.detect.context import EndpointContext
+    from collector.detect.step import Step
+    from collector.log.sqlite_log import LogRow
+
+#: A step holds no more than this in memory, decompressed; it takes at least one row.
+_STEP_BYTES = 64 << 20
+#: Dead letters kept of one batch.
+_MAX_LETTERS = 20
+
+
+def decode_rows(rows: Sequence[LogRow]) -> list[tuple[LogRow, Decoded | None]]:
+    """Rows with their content (None for a heartbeat), as many of them as one step may hold."""
+    taken: list[tuple[LogRow, Decoded | None]] = []
+    size = 0
+    for row in rows:
+        decoded = decode(row.body) if row.kind == "batch" else None
+        taken.append((row, decoded))
+        size += 0 if decoded is None else decoded.size
+        if size >= _STEP_BYTES:
+            break
+    return taken
+
+
+def take_row(step: Step, context: EndpointContext, row: LogRow, decoded: Decoded | None) -> bool:
+    """Take in one row. False where it is a batch that came before (nothing is taken then)."""
+    if decoded is None:
+        # Heartbeats carry the number of a batch, so they go by their place in the log.
+        origin = Origin(row.received_at, row.offset, row.endpoint_id, "heartbeat", row.offset)
+        _seen(step, context, origin, row)
+        return True
+    origin = Origin(row.received_at, row.offset, row.endpoint_id, row.stream, row.seq)
+    stream = step.streams.of(row.endpoint_id, row.stream)
+    missing, dropped = stream.missing, stream.dropped
+    fresh = stream.take(row.seq)
+    _seen(step, context, origin, row)
+    if not fresh:
+        return False
+    stream.dropped = max(dropped, decoded.dropped)
+    if stream.missing > missing or stream.dropped > dropped:
+        fields = {
+            "stream": {
+                "id": row.stream,
+                "missing": stream.missing,
+                "dropped": stream.dropped,
+                "new_missing": max(0, stream.missing - missing),
+                "new_dropped": stream.dropped - dropped,
+            }
+        }
+        step.derive(context, origin, "stream", fields, action="lost")
+    _take_parts(step, context, origin, row, decoded)
+    return True
+
+
+def _take_parts(step: Step, context: EndpointContext, origin: Origin, row: LogRow, decoded: Decoded) -> None:
+    refusals = list(decoded.refusals)
+    for index, event in decoded.events:
+        source = event.logsource
+        names = (source.product, source.category, source.service)
+        step.take(context, origin, index, names, event.time, event.fields)
+    for index, document in decoded.documents:
+        try:
+            take_document(step, context, origin, document)
+        except TooManyDocumentsError as error:
+            refusals.append(Refusal(f"documents[{index}]", str(error), b""))
+    for health in decoded.health:
+        try:
+            take_health(step, context, origin, health)
+        except TooManyDocumentsError as error:
+            refusals.append(Refusal("health", str(error), b""))
+            break
+    step.metrics += [
+        MetricRow(
+            context.id,
+            metric.name,
+            metric.time,
+            metric.value,
+            metric.unit,
+            metric.attributes,
+            row.offset,
+            context.simulated,
+        )
+        for metric in decoded.metrics
+    ]
+    if len(refusals) > _MAX_LETTERS:
+        more = Refusal("…", f"{len(refusals) - _MAX_LETTERS + 1} further parts could not be read", b"")
+        refusals = [*refusals[: _MAX_LETTERS - 1], more]
+    step.letters += [Letter(context.id, row.offset, row.received_at, refusal) for refusal in refusals]
+
+
+def _seen(step: Step, context: EndpointContext, origin: Origin, row: LogRow) -> None:
+    when = moment(row.received_at)
+    before = context.last_seen_at
+    if before is None or when > before:
+        step.change_endpoint(context, last_seen_at=when)
+    if context.silence_mark_seconds:
+        quiet = 0 if before is None else max(0, int((when - before).total_seconds()))
+        mark = context.silence_mark_seconds
+        step.change_endpoint(context, silence_mark_seconds=0)
+        fields = {
+            "silence": {"seconds": 0, "lasted_seconds": quiet},
+            "changed": ["silence.seconds"],
+            "previous": {"silence": {"seconds": mark}},
+        }
+        step.derive(context, origin, "silence", fields, action="returned")
+    skew = round(row.received_at - row.sent_at, 3)
+    if abs(skew - context.clock_skew_seconds) >= step.settings.detect.clock_skew_step_seconds:
+        previous = context.clock_skew_seconds
+        step.change_endpoint(context, clock_skew_seconds=skew)
+        fields = {
+            "clock": {"skew_seconds": skew, "skew_abs_seconds": abs(skew)},
+            "changed": ["clock.skew_seconds"],
+            "previous": {"clock": {"skew_seconds": previous}},
+        }
+        step.derive(context, origin, "clock", fields, action="skew_changed")

@@ -1,0 +1,286 @@
+"""The detect worker: log → events → rules → stores, with an exactly-once effect.
+
+A step writes events and metrics to the event store first, then everything else and the checkpoint to the state
+store in one transaction. After a crash between the two the event store holds rows that no checkpoint covers:
+``rewind`` deletes them and the step is done again, from the same rows, with the same ids.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from sqlalchemy.exc import OperationalError
+
+from collector.alerts.models import Outcome
+from collector.detect import clock
+from collector.detect.commit import commit_step, load_checkpoint
+from collector.detect.context import load_contexts
+from collector.detect.decode import Refusal
+from collector.detect.rows import decode_rows, take_row
+from collector.detect.step import Letter, Record, Step
+from collector.detect.upkeep import Upkeep
+from collector.detect.values import moment
+from collector.detect.warmup import warm_up
+from collector.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from collector.alerts.models import CatalogueLike
+    from collector.detect.context import EndpointContext
+    from collector.detect.decode import Decoded
+    from collector.detect.warmup import EventStore
+    from collector.log.sqlite_log import LogReader, LogRow
+    from collector.settings import Settings
+    from collector.state.database import StateStore
+    from rules.engine import Engine
+
+T = TypeVar("T")
+
+log = logging.getLogger("vonggac.detect")
+
+#: After the collector itself was away for longer than this, agents get `_GRACE_SECONDS` to come back before
+#: anybody is called silent.
+_OUTAGE_SECONDS = 120.0
+_GRACE_SECONDS = 900.0
+_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Pause(Protocol):
+    """``threading.Event`` fits: waits, and says whether to stop."""
+
+    def is_set(self) -> bool: ...
+    def wait(self, timeout: float) -> bool: ...
+
+
+class StoppedError(Exception):
+    """The worker was told to stop while it waited for a store; the step it was at will be done again."""
+
+
+@dataclass
+class WorkerCounts:
+    """Since the worker started, for metrics and logs."""
+
+    rows: int = 0
+    repeated: int = 0
+    orphaned: int = 0
+    events: int = 0
+    findings: int = 0
+    dead_letters: int = 0
+    rule_errors: int = 0
+    store_retries: int = 0
+    step_seconds: float = 0.0
+
+
+class Worker:
+    """One worker over one log. Call :meth:`start`, then :meth:`run` (or the two steps by hand, as tests do)."""
+
+    def __init__(
+        self,
+        *,
+        state: StateStore,
+        reader: LogReader,
+        store: EventStore,
+        engine: Engine,
+        catalogue: CatalogueLike,
+        settings: Settings,
+        now: Callable[[], float],
+        stop: Pause,
+    ) -> None:
+        self._state = state
+        self._reader = reader
+        self._store = store
+        self._engine = engine
+        self._catalogue = catalogue
+        self._settings = settings
+        self._now = now
+        self._stop = stop
+        self._ages = clock.AgeIndex()
+        self._upkeep = Upkeep(state, reader, settings)
+        self._silence_from = 0.0
+        self._failing = False
+        self.checkpoint = 0
+        self.counts = WorkerCounts()
+
+    def start(self) -> None:
+        """Go on from the checkpoint: undo what lies beyond it in the event store, and warm the rules up.
+
+        Waits for the event store as long as it takes.
+
+        Raises:
+            StoppedError: told to stop meanwhile.
+        """
+        now = self._now()
+        with self._state.read() as session:
+            saved = load_checkpoint(session)
+            self._ages.load(session)
+        self.checkpoint = 0 if saved is None else saved.log_offset
+        if saved is not None and now - saved.updated_at.timestamp() > _OUTAGE_SECONDS:
+            self._silence_from = now + _GRACE_SECONDS
+        deleted = self._persist(lambda: self._store.rewind(self.checkpoint))
+        warmed = self._persist(lambda: warm_up(self._engine, self._store, now))
+        log.info(
+            "detect started",
+            extra={"checkpoint": self.checkpoint, "undone_rows": deleted, "warmed_up_events": warmed},
+        )
+
+    def run(self) -> None:
+        """Work until told to stop; returns after a whole step."""
+        next_clock = 0.0
+        caught_up = False
+        changed = True
+        try:
+            while not self._stop.is_set():
+                changed = self._reader.changed() or changed
+                if changed or not caught_up:
+                    changed = False
+                    caught_up = self.step_rows() == 0
+                if caught_up and monotonic() >= next_clock:
+                    next_clock = monotonic() + self._settings.detect.clock_seconds
+                    self.step_clock()
+                    self._upkeep.run(self._now(), self.checkpoint)
+                if caught_up:
+                    self._stop.wait(self._settings.detect.poll_seconds)
+        except StoppedError:
+            log.info("detect stopped while a store was away", extra={"checkpoint": self.checkpoint})
+
+    def step_rows(self) -> int:
+        """Take the next rows of the log, if any; return how many."""
+        started = monotonic()
+        rows = self._reader.read(self.checkpoint, self._settings.detect.batch_rows)
+        if not rows:
+            return 0
+        taken = decode_rows(rows)
+        with self._state.read() as session:
+            contexts = load_contexts(session, (row.endpoint_id for row, _ in taken))
+            step = Step(session, self._settings, contexts)
+            for row, decoded in taken:
+                self._take(step, contexts.get(row.endpoint_id), row, decoded)
+        self._finish(step, taken[-1][0].offset, fresh_rows=True)
+        self.counts.rows += len(taken)
+        self.counts.step_seconds = monotonic() - started
+        return len(taken)
+
+    def step_clock(self) -> int:
+        """Make the events that time alone makes; return how many."""
+        now = self._now()
+        with self._state.read() as session:
+            marks = self._settings.detect.silence_marks_seconds
+            silent = clock.newly_silent(session, marks, now) if now >= self._silence_from else []
+            due = self._ages.due(now, self._settings.coverage)
+            if not silent and not due:
+                return 0
+            step = Step(session, self._settings, load_contexts(session, silent))
+            clock.tell_silence(step, self._settings, now, self.checkpoint)
+            aged = Step(session, self._settings, load_contexts(session, (each.endpoint_id for each in due)))
+            clock.tell_ages(aged, due, now, self.checkpoint)
+            self._ages.forget({each.endpoint_id for each in due} - aged.contexts.keys())
+        for each in (step, aged):
+            if each.events:
+                self._finish(each, self.checkpoint, fresh_rows=False)
+        return len(step.events) + len(aged.events)
+
+    def _take(
+        self, step: Step, context: EndpointContext | None, row: LogRow, decoded: Decoded | None
+    ) -> None:
+        if context is None:
+            self.counts.orphaned += 1  # an endpoint that was removed while its batch waited
+            return
+        try:
+            if not take_row(step, context, row, decoded):
+                self.counts.repeated += 1
+        except Exception as error:
+            # One row must never stop all others: what it set off so far stays, the rest is a dead letter.
+            log.exception(
+                "a row could not be taken", extra={"log_offset": row.offset, "endpoint": context.id}
+            )
+            refusal = Refusal("", f"internal error: {type(error).__name__}: {error}"[:500], row.body)
+            step.letters = [letter for letter in step.letters if letter.log_offset != row.offset]
+            step.letters.append(Letter(context.id, row.offset, row.received_at, refusal))
+
+    def _finish(self, step: Step, checkpoint: int, *, fresh_rows: bool) -> None:
+        outcomes = [self._match(record) for record in step.events]
+        rows = [
+            record.row([finding.rule_id for finding in outcome.findings])
+            for record, outcome in zip(step.events, outcomes, strict=True)
+        ]
+        first = True
+
+        def insert() -> None:
+            nonlocal first
+            wanted = rows
+            if fresh_rows:
+                if not first:  # a failed insert may have been half of one
+                    self._store.rewind(self.checkpoint)
+            else:
+                known = self._known([record.event.id for record in step.events])
+                wanted = [row for row in rows if row.event_id not in known]
+            first = False
+            self._store.insert_events(wanted)
+            self._store.insert_metrics(step.metrics)
+
+        if rows or step.metrics:
+            self._persist(insert)
+        self._persist(lambda: self._commit(step, outcomes, checkpoint))
+        self.checkpoint = checkpoint
+        self._ages.follow(step)
+        self.counts.events += len(rows)
+        self.counts.dead_letters += len(step.letters)
+        self.counts.findings += sum(len(outcome.findings) for outcome in outcomes)
+
+    def _match(self, record: Record) -> Outcome:
+        event = record.event
+        try:
+            findings = tuple(self._engine.process(event))
+            # Only what the collector says of states can say that a state has passed.
+            offered = tuple(self._engine.route(event)) if event.product == "vonggac" else ()
+        except Exception:
+            self.counts.rule_errors += 1
+            log.exception("rules failed on an event", extra={"event_id": event.id})
+            return Outcome(event)
+        return Outcome(event, findings, offered)
+
+    def _commit(self, step: Step, outcomes: Sequence[Outcome], checkpoint: int) -> None:
+        with self._state.write() as session:
+            applied = commit_step(session, step, outcomes, self._catalogue, checkpoint, moment(self._now()))
+        if applied.opened or applied.cleared:
+            log.info(
+                "alerts changed",
+                extra={"opened": list(applied.opened[:50]), "cleared": list(applied.cleared[:50])},
+            )
+
+    def _known(self, ids: list[str]) -> set[str]:
+        """Which of these events of the clock the store has from a step that a crash cut short."""
+        known: set[str] = set()
+        for start in range(0, len(ids), 500):
+            found = self._store.query(
+                "SELECT event_id FROM events WHERE log_offset = {offset:UInt64} AND event_id IN {ids:Array(String)}",
+                {"offset": self.checkpoint, "ids": ids[start : start + 500]},
+            )
+            known.update(row["event_id"] for row in found)
+        return known
+
+    def _persist(self, write: Callable[[], T]) -> T:
+        attempt = 0
+        while True:
+            try:
+                result = write()
+            except (StoreError, OperationalError) as error:
+                if not self._failing:
+                    log.warning(
+                        "a store does not take the step; trying again", extra={"error": str(error)[:300]}
+                    )
+                    self._failing = True
+                self.counts.store_retries += 1
+            else:
+                if self._failing:
+                    log.info("the stores take steps again")
+                    self._failing = False
+                return result
+            delay = _RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]
+            attempt += 1
+            if self._stop.wait(delay):
+                raise StoppedError
