@@ -11,9 +11,10 @@ from collector.coverage.service import ledger
 from collector.registry.service import get_agency
 from collector.state.tables import Assignment, Device, Endpoint
 from soc_api.reports.clean import clean
-from soc_api.reports.content import CoverageReport, Target
+from soc_api.reports.content import CoverageReport
 from soc_api.reports.document import write
 from soc_api.reports.render_json import render_json
+from soc_api.reports.targets import coverage_target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,7 @@ MEDIA_TYPES: Final[Mapping[Format, str]] = {
     "json": "application/json",
 }
 
-#: What the plan says of antivirus (reference ``targets.csv``, TB112-01).
+#: Stands for every agency within the reader's reach.
 ALL_AGENCIES: Final = "all"
 
 
@@ -47,7 +48,6 @@ def coverage_report(
     *,
     agency_code: str,
     include_simulated: bool,
-    target: Target,
 ) -> CoverageReport:
     """The coverage of one agency, or of all within reach (``agency_code`` is ``all``), as of ``now``.
 
@@ -64,7 +64,7 @@ def coverage_report(
         limits=limits,
         retired=_retired(session, scope, agency_id),
         simulated_left_out=0 if include_simulated else _simulated(session, scope, agency_id, limits, now),
-        target=target,
+        target=coverage_target(),
     )
 
 

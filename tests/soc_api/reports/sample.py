@@ -12,7 +12,7 @@ from soc_api.reports.content import CoverageReport, Target
 AS_OF = datetime(2026, 2, 5, 8, 4, 30, tzinfo=UTC)
 LIMITS = Coverage()
 HEAD = Report(
-    recipients=("Thường trực Tỉnh ủy (để báo cáo);", "Chủ tịch UBND tỉnh;"),
+    recipients=["Thường trực Tỉnh ủy (để báo cáo);", "Chủ tịch UBND tỉnh;"],
     signatory_name="Lê Thị Ánh Nguyệt",
 )
 TARGET = Target(

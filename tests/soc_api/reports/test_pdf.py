@@ -92,7 +92,7 @@ def test_the_same_figures_give_the_same_bytes() -> None:
     assert first == render(report(), HEAD, "pdf", "vi")
     metadata = _read(first).metadata
     assert metadata is not None
-    assert metadata["/CreationDate"].startswith("D:20260205080430")
+    assert str(metadata["/CreationDate"]).startswith("D:20260205080430")
 
 
 def test_counted_simulated_machines_are_declared_on_every_page() -> None:
