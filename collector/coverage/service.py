@@ -194,7 +194,7 @@ def _devices(
     newest: dict[str, tuple[Device, Endpoint | None]] = {}
     for found, owner in session.execute(query.order_by(Device.last_seen_at, Device.id)):
         newest[found.mac] = (found, owner)
-    watchers = {id_: hostname for id_, hostname in session.execute(select(Endpoint.id, Endpoint.hostname))}
+    watchers = dict(session.execute(select(Endpoint.id, Endpoint.hostname)).all())
     for device, endpoint in newest.values():
         agency = agencies.get(device.agency_id)
         if agency is None:
