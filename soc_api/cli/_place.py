@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from collector.state.database import StateStore
 
-DEFAULT_DATA: Final = Path("/var/lib/vonggac")
+DEFAULT_DATA: Final = Path("var")
 #: Asia/Ho_Chi_Minh has no summer time.
 LOCAL: Final = timezone(timedelta(hours=7))
 
