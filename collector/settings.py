@@ -6,11 +6,14 @@ Everything that must survive lies under one directory, mode 0700 (DESIGN, *Contr
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Meta, Struct
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 from agent.settings_file import load_settings
-from msgspec import Meta, Struct
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -28,7 +31,11 @@ class Web(Struct, frozen=True):
 
 
 class Ingest(Struct, frozen=True):
-    """The agents' port. ``terminators`` are addresses whose RFC 9440 ``Client-Cert`` header is believed."""
+    """The agents' port.
+
+    ``terminators`` are addresses or networks whose RFC 9440 ``Client-Cert`` header is believed;
+    ``metrics_from`` those that may read ``/metrics``, beside this machine itself.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 8444
@@ -36,6 +43,7 @@ class Ingest(Struct, frozen=True):
     terminators: list[str] = []
     certificate_days: Days = 90
     token_hours: Annotated[int, Meta(ge=1)] = 72
+    metrics_from: list[str] = []
 
 
 class Detect(Struct, frozen=True):

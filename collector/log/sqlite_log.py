@@ -141,6 +141,10 @@ class LogWriter:
             self._queue.put(waiting)
         return await waiting.future
 
+    def alive(self) -> bool:
+        """Whether rows are still written."""
+        return not self._closed and self._thread.is_alive()
+
     def close(self) -> None:
         """Write what waits, then stop the thread."""
         with self._lock:
@@ -185,7 +189,7 @@ class LogWriter:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             results = _as_log_error(error)
-        except Exception as error:  # noqa: BLE001 - the thread must outlive whatever one row does to it
+        except Exception as error:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             results = LogError(f"the log could not write: {error}")

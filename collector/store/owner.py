@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from agent.messages import Problem
+from collector import serving
 from collector.metrics import StoreMetrics
 from collector.store.engine import Engine
 from collector.store.errors import QueryError, StoreError, StoreUnavailableError
@@ -176,7 +176,7 @@ def serve(events: Path, socket_path: Path) -> None:
             access_log=False,
             timeout_graceful_shutdown=_STOP_SECONDS,
         )
-        asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
+        serving.run(config, [listener])
     finally:
         engine.close()
         socket_path.unlink(missing_ok=True)

@@ -1,0 +1,117 @@
+"""uvicorn's HTTP protocol with three things it lacks: the client's certificate for the application (the ASGI
+``tls`` extension), a bound on heads, and an end to slow requests.
+
+A request must be complete within :data:`REQUEST_SECONDS` of its first byte, and the first request must begin
+within that of the connection; between requests the keep-alive time-out holds.
+"""
+
+from __future__ import annotations
+
+import ssl
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from collector.ingest.problems import NO_TYPE, RefusalError
+
+if TYPE_CHECKING:
+    import asyncio
+
+REQUEST_SECONDS: Final = 30.0
+#: Agents report every 60 seconds and keep their connection.
+KEEP_ALIVE_SECONDS: Final = 330
+MAX_HEAD_BYTES: Final = 32 << 10
+_MAX_PIPELINED: Final = 8
+MAX_CONNECTIONS: Final = 32_768
+
+
+class AgentProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    request_seconds: float = REQUEST_SECONDS
+    max_connections: int = MAX_CONNECTIONS
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+        super().connection_made(transport)
+        self._tls = _tls_extension(transport.get_extra_info("ssl_object"))
+        self._head_bytes = 0
+        self._in_head = True
+        self._deadline: asyncio.TimerHandle | None = None
+        self._arm()
+        if len(self.connections) > self.max_connections:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._deadline is None:
+            self._arm()
+        if self._in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's head is too large")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        if self._tls is not None:
+            self.scope["extensions"] = {"tls": self._tls}
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
+        if len(self.pipeline) >= _MAX_PIPELINED:
+            raise ValueError("too many requests in one go")
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._disarm()
+        self._in_head = True
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(HTTPStatus.BAD_REQUEST, msg)
+
+    def _refuse(self, status: HTTPStatus, detail: str) -> None:
+        """Answer from below the application, where no answer has begun, and close."""
+        if self.cycle is None or self.cycle.response_complete:
+            refusal = RefusalError(status, "http", detail, kind=NO_TYPE)
+            body = refusal.body()
+            head = (
+                f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/problem+json\r\n"
+                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode("ascii") + body)
+        self.transport.close()
+
+    def _arm(self) -> None:
+        self._deadline = self.loop.call_later(self.request_seconds, self._too_slow)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        if not self.transport.is_closing():
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the request was not complete in time")
+
+
+def _tls_extension(connection: ssl.SSLObject | None) -> dict[object, object] | None:
+    """The ASGI TLS extension (version 0.2) of a connection whose handshake is done; None without TLS."""
+    if connection is None:
+        return None
+    der = connection.getpeercert(binary_form=True)
+    return {
+        "server_cert": None,
+        "client_cert_chain": [ssl.DER_cert_to_PEM_cert(der)] if der else [],
+        "client_cert_name": None,
+        "client_cert_error": None,
+        "tls_version": None,
+        "cipher_suite": None,
+    }

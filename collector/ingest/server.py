@@ -1,0 +1,89 @@
+"""The ingest process: TLS, the log's writer, and the application between them."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from collector import serving
+from collector.enrolment.files import open_authority
+from collector.ingest.app import IngestApp
+from collector.ingest.exposition import Exposition
+from collector.ingest.protocol import KEEP_ALIVE_SECONDS, AgentProtocol
+from collector.log.sqlite_log import LogWriter
+from collector.metrics import IngestMetrics
+from collector.state.database import StateStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from collector.settings import DataDirectory, Settings
+
+_STOP_SECONDS = 5
+
+
+def tls_context(folder: Path) -> ssl.SSLContext:
+    """TLS 1.2 and 1.3 with the server's certificate; a client may show one, and then it must be of our CA.
+
+    No session tickets: each connection shows its certificate itself.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    context.num_tickets = 0
+    context.load_cert_chain(folder / "server.crt", folder / "server.key")
+    context.load_verify_locations(folder / "ca.crt")
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def serve(data: DataDirectory, settings: Settings) -> None:
+    """Take batches in until SIGTERM or SIGINT.
+
+    Raises:
+        CollectorError: the port cannot be had, or the data directory is not prepared.
+    """
+    authority = open_authority(data.ca)
+    listener = serving.listen_tcp(settings.ingest.host, settings.ingest.port)
+    metrics = IngestMetrics()
+
+    def committed(seconds: float, rows: int) -> None:
+        metrics.commit_seconds.observe(seconds)
+        metrics.commit_rows.observe(rows)
+
+    state = StateStore(data.state)
+    writer = LogWriter(data.log, queue_bytes=settings.ingest.queue_bytes, on_commit=committed)
+    exposition = Exposition(metrics, writer, state, data.store_socket)
+    app = IngestApp(
+        settings=settings.ingest,
+        data=data,
+        authority=authority,
+        state=state,
+        writer=writer,
+        metrics=metrics,
+        exposition=exposition,
+    )
+    config = uvicorn.Config(
+        app,
+        http=AgentProtocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+        ssl_context_factory=lambda _config, _default: tls_context(data.ca),
+    )
+    try:
+        serving.run(config, [listener])
+    finally:
+        writer.close()
+        exposition.close()
+        state.close()

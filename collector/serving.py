@@ -1,0 +1,99 @@
+"""What our uvicorn servers share: sockets with clear errors, and an end that leaves time to tidy up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import resource
+import signal
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from collector.errors import CollectorError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from uvicorn import Config
+
+_HANDSHAKE_SECONDS = 10.0
+
+
+class ListenError(CollectorError):
+    """The address cannot be listened on; ``str()`` says why and what to do."""
+
+
+class Server(uvicorn.Server):
+    """Stops on SIGINT and SIGTERM and returns. (uvicorn's own raises the signal again when it is done, which
+    would end the process before its stores are closed.)"""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        kinds = (signal.SIGINT, signal.SIGTERM)
+        before = {kind: signal.signal(kind, self.handle_exit) for kind in kinds}
+        try:
+            yield
+        finally:
+            for kind, handler in before.items():
+                signal.signal(kind, handler)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Gives up on a TLS handshake sooner than asyncio would: an open handshake holds a file descriptor."""
+
+    async def create_server(self, *args: Any, **kwargs: Any) -> asyncio.Server:
+        if kwargs.get("ssl") is not None:
+            kwargs.setdefault("ssl_handshake_timeout", _HANDSHAKE_SECONDS)
+        return await super().create_server(*args, **kwargs)
+
+
+def run(config: Config, sockets: Sequence[socket.socket]) -> None:
+    """Serve until a signal; returns after a graceful end."""
+    raise_file_limit()
+    with asyncio.Runner(loop_factory=_Loop) as runner:
+        runner.run(Server(config).serve(sockets=list(sockets)))
+
+
+def listen_tcp(host: str, port: int) -> socket.socket:
+    """A listening TCP socket.
+
+    Raises:
+        ListenError: port in use, not allowed, or no such address here.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise ListenError(f"{host}: not an address of this machine: {error.strerror}") from error
+    family, kind, protocol, _, address = found[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise ListenError(_advice(host, port, error)) from error
+    return listener
+
+
+def _advice(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use: stop what listens there, or choose another in vonggac.toml"
+    if error.errno == errno.EACCES:
+        return f"port {port} on {host}: not allowed: choose one above 1023, or grant CAP_NET_BIND_SERVICE"
+    return f"port {port} on {host}: {error.strerror}"
+
+
+def raise_file_limit() -> None:
+    """As many open files as the system lets us have: one connection is one of them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
