@@ -51,7 +51,7 @@ class AgeIndex:
         query = select(Document.endpoint_id, Document.kind, Document.item, Document.body).where(
             Document.kind.in_((*AGING, AGES))
         )
-        for endpoint_id, kind, item, body in session.execute(query).tuples():
+        for endpoint_id, kind, item, body in session.execute(query):
             self._note(endpoint_id, kind, item, body)
 
     def follow(self, step: Step) -> None:

@@ -53,7 +53,7 @@ def load_contexts(session: Session, endpoint_ids: Iterable[str]) -> dict[str, En
     ids = sorted(set(endpoint_ids))
     for start in range(0, len(ids), _CHUNK):
         query = _QUERY.where(Endpoint.id.in_(ids[start : start + _CHUNK]))
-        for row in session.execute(query).tuples():
+        for row in session.execute(query):
             found[row[0]] = _context(row)
     return found
 
@@ -61,7 +61,7 @@ def load_contexts(session: Session, endpoint_ids: Iterable[str]) -> dict[str, En
 def load_all(session: Session) -> dict[str, EndpointContext]:
     """Every endpoint that is not retired."""
     query = _QUERY.where(Endpoint.retired_at.is_(None))
-    return {row[0]: _context(row) for row in session.execute(query).tuples()}
+    return {row[0]: _context(row) for row in session.execute(query)}
 
 
 _QUERY = (

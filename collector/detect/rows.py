@@ -68,15 +68,16 @@ def take_row(step: Step, context: EndpointContext, row: LogRow, decoded: Decoded
 
 def _take_parts(step: Step, context: EndpointContext, origin: Origin, row: LogRow, decoded: Decoded) -> None:
     refusals = list(decoded.refusals)
-    for index, event in decoded.events:
-        source = event.logsource
-        names = (source.product, source.category, source.service)
-        step.take(context, origin, index, names, event.time, event.fields)
+    # Documents first: events are then told under the host's present name.
     for index, document in decoded.documents:
         try:
             take_document(step, context, origin, document)
         except TooManyDocumentsError as error:
             refusals.append(Refusal(f"documents[{index}]", str(error), b""))
+    for index, event in decoded.events:
+        source = event.logsource
+        names = (source.product, source.category, source.service)
+        step.take(context, origin, index, names, event.time, event.fields)
     for health in decoded.health:
         try:
             take_health(step, context, origin, health)

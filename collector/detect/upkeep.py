@@ -15,7 +15,7 @@ from collector.documents.service import trim_history
 from collector.log.errors import LogError
 
 if TYPE_CHECKING:
-    from collector.log.sqlite_log import LogReader
+    from collector.detect.ports import LogSource
     from collector.settings import Settings
     from collector.state.database import StateStore
 
@@ -29,7 +29,7 @@ _DAILY_SECONDS = 86_400.0
 class Upkeep:
     """Each duty at its own interval, by the clock that the worker is given. A busy store puts a duty off."""
 
-    def __init__(self, state: StateStore, reader: LogReader, settings: Settings) -> None:
+    def __init__(self, state: StateStore, reader: LogSource, settings: Settings) -> None:
         self._state = state
         self._reader = reader
         self._settings = settings
@@ -68,7 +68,7 @@ class Upkeep:
         log.info("daily upkeep", extra={"devices_still_there": refreshed, "history_trimmed": trimmed})
 
 
-def trim_point(reader: LogReader, checkpoint: int, received_before: float) -> int:
+def trim_point(reader: LogSource, checkpoint: int, received_before: float) -> int:
     """The offset below which every row is done with (at most ``checkpoint``) and received before that time.
 
     Rows are in the order in which they were received, so halving finds it with a few reads.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from rules.engine import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
-    from collector.store.rows import EventRow, MetricRow
+    from collector.detect.ports import EventStore
     from rules.engine import Engine
 
 #: Correlations keep no more than this anyway.
@@ -32,15 +32,6 @@ SELECT log_offset FROM events
 WHERE received_at >= fromUnixTimestamp64Micro({since:Int64})
 ORDER BY log_offset DESC LIMIT 1 OFFSET {most:UInt32}
 """
-
-
-class EventStore(Protocol):
-    """What the worker needs of ``collector.store.client.StoreClient``."""
-
-    def insert_events(self, rows: Sequence[EventRow]) -> None: ...
-    def insert_metrics(self, rows: Sequence[MetricRow]) -> None: ...
-    def rewind(self, after_offset: int) -> int: ...
-    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]: ...
 
 
 def warm_up(engine: Engine, store: EventStore, now: float) -> int:

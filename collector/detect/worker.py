@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy.exc import OperationalError
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from collector.alerts.models import CatalogueLike
     from collector.detect.context import EndpointContext
     from collector.detect.decode import Decoded
-    from collector.detect.warmup import EventStore
-    from collector.log.sqlite_log import LogReader, LogRow
+    from collector.detect.ports import EventStore, LogSource, Pause
+    from collector.log.sqlite_log import LogRow
     from collector.settings import Settings
     from collector.state.database import StateStore
     from rules.engine import Engine
@@ -47,13 +47,6 @@ log = logging.getLogger("vonggac.detect")
 _OUTAGE_SECONDS = 120.0
 _GRACE_SECONDS = 900.0
 _RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
-
-
-class Pause(Protocol):
-    """``threading.Event`` fits: waits, and says whether to stop."""
-
-    def is_set(self) -> bool: ...
-    def wait(self, timeout: float) -> bool: ...
 
 
 class StoppedError(Exception):
@@ -82,7 +75,7 @@ class Worker:
         self,
         *,
         state: StateStore,
-        reader: LogReader,
+        reader: LogSource,
         store: EventStore,
         engine: Engine,
         catalogue: CatalogueLike,

@@ -149,7 +149,7 @@ class DocumentsView:
             Document.received_at,
             Document.changed_at,
         ).where(Document.endpoint_id.in_(ids), of_kind)
-        for endpoint_id, *columns in self._session.execute(query).tuples():
+        for endpoint_id, *columns in self._session.execute(query):
             stored = Stored(*columns)
             self._stored[endpoint_id][stored.kind, stored.item] = stored
 
