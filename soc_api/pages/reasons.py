@@ -1,0 +1,43 @@
+"""Why a machine is in its state of the coverage ledger, as a sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from soc_api.i18n import N_
+
+if TYPE_CHECKING:
+    from collector.coverage.models import Reason
+    from soc_api.i18n import Translator
+
+#: One sentence a code of :data:`collector.coverage.models.REASONS`; a test keeps the two alike.
+SENTENCES: Final = {
+    "signatures_current": N_("Antivirus runs; its signatures are %(days)s days old"),
+    "signatures_old": N_("Signatures are %(days)s days old; the limit is %(limit)s days"),
+    "antivirus_off": N_("%(product)s is installed but does not run"),
+    "antivirus_not_installed": N_("No antivirus product was found"),
+    "not_heard_from": N_("Not heard from for %(span)s"),
+    "never_reported": N_("Enrolled %(span)s ago and never reported"),
+    "no_agent": N_("Seen on the network as %(ip)s (%(mac)s) by %(seen_by)s, without an agent"),
+    "retired_but_seen": N_("%(hostname)s was retired, but is still seen on the network as %(ip)s (%(mac)s)"),
+    "waiting_for_first_report": N_("Enrolled; its first report has not come yet"),
+    "no_antivirus_report": N_("The agent has not said anything about antivirus"),
+    "antivirus_unknown": N_("The agent cannot tell the state of %(product)s: %(detail)s"),
+    "signature_age_unknown": N_("%(product)s runs, but the date of its signatures is not known"),
+    "signature_time_in_future": N_("The signatures of %(product)s are dated in the future"),
+    "collector_failing": N_("The agent's collector %(collector)s fails: %(detail)s"),
+}
+
+
+def sentence(t: Translator, reason: Reason) -> str:
+    """Plain text; parameters may be hostile, so it is shown through the filter ``visible``."""
+    message = SENTENCES.get(reason.code)
+    if message is None:
+        return reason.code
+    values: dict[str, object] = {name: value or "?" for name, value in reason.parameters.items()}
+    for name in ("days", "limit"):
+        values[name] = t.number(int(reason.parameters.get(name, 0)))
+    values["span"] = t.span(int(reason.parameters.get("seconds", 0)))
+    for name in ("product", "detail", "ip", "mac", "seen_by", "hostname", "collector"):
+        values.setdefault(name, "?")
+    return t(message, **values)

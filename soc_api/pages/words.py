@@ -1,0 +1,258 @@
+"""The words for what the system knows by a code: levels, states, reasons. One table each, translated where shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from soc_api.i18n import N_
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from soc_api.i18n import Translator
+
+#: Sigma's levels, most severe first.
+LEVELS: Final = {
+    "critical": N_("Critical"),
+    "high": N_("High"),
+    "medium": N_("Medium"),
+    "low": N_("Low"),
+    "informational": N_("Informational"),
+}
+
+#: The states of the coverage ledger, and the picture of each.
+STATES: Final = {
+    "protected": N_("Protected"),
+    "outdated": N_("Out of date"),
+    "off": N_("Antivirus off"),
+    "none": N_("No antivirus"),
+    "silent": N_("Silent"),
+    "unmanaged": N_("Unmanaged"),
+    "unknown": N_("Unknown"),
+}
+STATE_MEANINGS: Final = {
+    "protected": N_("Antivirus runs, and its signatures are within the national limit"),
+    "outdated": N_("Antivirus runs, but its signatures are older than the national limit"),
+    "off": N_("Antivirus is installed but does not run"),
+    "none": N_("No antivirus is installed"),
+    "silent": N_("The machine has not reported for too long, so what it said last no longer counts"),
+    "unmanaged": N_("A device seen on the agency's network that has no agent"),
+    "unknown": N_("It cannot be known yet; it never counts as compliant"),
+}
+STATE_ICONS: Final = {
+    "protected": "shield-check",
+    "outdated": "shield-clock",
+    "off": "shield-off",
+    "none": "shield-x",
+    "silent": "mute",
+    "unmanaged": "device",
+    "unknown": "help",
+}
+
+ALERT_STATUSES: Final = {
+    "open": N_("Open"),
+    "acknowledged": N_("Acknowledged"),
+    "closed": N_("Closed"),
+}
+
+CLOSE_REASONS: Final = {
+    "true_positive_fixed": N_("True alert, remedied"),
+    "true_positive_accepted": N_("True alert, risk accepted"),
+    "false_positive": N_("False alert"),
+    "benign": N_("True, but legitimate activity"),
+    "duplicate": N_("Duplicate of another alert"),
+}
+
+INCIDENT_STATUSES: Final = {
+    "open": N_("New"),
+    "in_progress": N_("In progress"),
+    "resolved": N_("Resolved"),
+    "closed": N_("Closed"),
+}
+
+INCIDENT_CLOSE_REASONS: Final = {
+    "fixed": N_("Remedied"),
+    "risk_accepted": N_("Risk accepted"),
+    "false_positive": N_("No incident"),
+    "duplicate": N_("Duplicate of another incident"),
+}
+
+#: The clocks of ``soc_api/incidents/deadlines.toml``: what is due, and where it stands.
+DEADLINES: Final = {
+    "initial_notice": (
+        N_("Initial notification"),
+        N_("Decree 331/2026, Article 31(2)(d), serious incidents"),
+    ),
+    "cause_scope_remedy": (
+        N_("Cause, scope of impact and remedy"),
+        N_("Decree 331/2026, Article 31(2)(d), serious incidents"),
+    ),
+    "personal_data": (
+        N_("Notice of a breach of personal data"),
+        N_("Law 91/2025 on personal data, Article 23"),
+    ),
+}
+
+ROLES: Final = {
+    "admin": N_("Administrator"),
+    "analyst": N_("SOC analyst"),
+    "officer": N_("Agency IT officer"),
+    "auditor": N_("Auditor"),
+}
+
+ENDPOINT_ROLES: Final = {
+    "workstation": N_("Workstation"),
+    "server": N_("Server"),
+    "unknown": N_("Unknown role"),
+}
+
+AGENCY_LEVELS: Final = {
+    "tinh": N_("Provincial"),
+    "huyen": N_("District"),
+    "xa": N_("Commune"),
+}
+
+#: Closed words of status documents.
+FACTS: Final = {
+    "on": N_("On"),
+    "off": N_("Off"),
+    "ok": N_("OK"),
+    "unknown": N_("Unknown"),
+    "not_installed": N_("Not installed"),
+    "known": N_("Known"),
+    "never": N_("Never"),
+    "none": N_("None"),
+    "accept": N_("Accept"),
+    "drop": N_("Drop"),
+    "reject": N_("Reject"),
+    "true": N_("Yes"),
+    "false": N_("No"),
+    "nftables": "nftables",
+    "iptables": "iptables",
+}
+
+#: Event fields that people read; the others are shown under their own names.
+FIELDS: Final = {
+    "event.action": N_("Action"),
+    "User": N_("User"),
+    "TargetUser": N_("Target user"),
+    "SourceIP": N_("Source address"),
+    "SourcePort": N_("Source port"),
+    "Command": N_("Command"),
+    "CommandLine": N_("Command line"),
+    "Image": N_("Program"),
+    "ParentImage": N_("Parent program"),
+    "ParentCommandLine": N_("Parent command line"),
+    "Process": N_("Process"),
+    "ProcessId": N_("Process number"),
+    "ParentProcessId": N_("Parent process number"),
+    "Pid": N_("Process number"),
+    "Message": N_("Log line"),
+    "Signature": N_("Malware"),
+    "Filename": N_("File"),
+    "Action": N_("Action taken"),
+    "host.name": N_("Machine"),
+    "host.role": N_("Machine role"),
+    "agency.name": N_("Agency"),
+    "antivirus.state": N_("Antivirus state"),
+    "antivirus.product": N_("Antivirus product"),
+    "antivirus.reason": N_("Reason"),
+    "antivirus.engine_version": N_("Engine version"),
+    "antivirus.database_version": N_("Signature version"),
+    "antivirus.signature_time": N_("Signatures of"),
+    "antivirus.signature_age_days": N_("Signature age (days)"),
+    "antivirus.signature_overdue_days": N_("Days beyond the local limit"),
+    "antivirus.real_time": N_("Real-time protection"),
+    "antivirus.last_scan_time": N_("Last scan"),
+    "antivirus.last_scan_state": N_("Last scan known?"),
+    "protection.state": N_("Protection state"),
+    "firewall.state": N_("Firewall"),
+    "firewall.backend": N_("Firewall backend"),
+    "firewall.input_policy": N_("Default for incoming traffic"),
+    "firewall.rule_count": N_("Firewall rules"),
+    "updates.pending": N_("Pending updates"),
+    "updates.security_pending": N_("Pending security updates"),
+    "updates.pending_days": N_("Security updates pending for (days)"),
+    "updates.pending_since": N_("Security updates pending since"),
+    "storage.mount": N_("Mount point"),
+    "storage.device": N_("Volume"),
+    "storage.used_percent": N_("Used (%%)"),
+    "lan.gateway.ip": N_("Gateway address"),
+    "lan.gateway.mac": N_("Gateway MAC"),
+    "lan.gateway.reachable": N_("Gateway reachable"),
+    "lan.dns.reachable": N_("DNS reachable"),
+    "lan.collector.reachable": N_("Collector reachable"),
+    "device.mac": N_("Device MAC"),
+    "device.ip": N_("Device address"),
+    "silence.seconds": N_("Silent for (seconds)"),
+    "clock.skew_seconds": N_("Clock skew (seconds)"),
+    "stream.missing": N_("Batches missing"),
+    "stream.dropped": N_("Entries dropped"),
+    "health.name": N_("Agent's collector"),
+    "health.ok": N_("Works"),
+}
+
+#: What people look for first in an event, in this order; the rest follows by name.
+FIELD_ORDER: Final = {name: place for place, name in enumerate(FIELDS)}
+
+
+class Words:
+    """The tables in one language, for templates. An unknown code is shown as it is."""
+
+    def __init__(self, t: Translator) -> None:
+        self._t = t
+        self.levels: Final = LEVELS
+        self.states: Final = STATES
+        self.alert_statuses: Final = ALERT_STATUSES
+        self.close_reasons: Final = CLOSE_REASONS
+        self.incident_statuses: Final = INCIDENT_STATUSES
+
+    def _of(self, table: Mapping[str, str], code: object) -> str:
+        text = str(code).lower() if isinstance(code, bool) else str(code)
+        return self._t(table[text]) if text in table else text
+
+    def level(self, code: str) -> str:
+        return self._of(LEVELS, code)
+
+    def state(self, code: str) -> str:
+        return self._of(STATES, code)
+
+    def state_meaning(self, code: str) -> str:
+        return self._of(STATE_MEANINGS, code)
+
+    def state_icon(self, code: str) -> str:
+        return STATE_ICONS.get(code, "help")
+
+    def alert_status(self, code: str) -> str:
+        return self._of(ALERT_STATUSES, code)
+
+    def close_reason(self, code: str) -> str:
+        return self._of(CLOSE_REASONS, code)
+
+    def incident_status(self, code: str) -> str:
+        return self._of(INCIDENT_STATUSES, code)
+
+    def incident_close_reason(self, code: str) -> str:
+        return self._of(INCIDENT_CLOSE_REASONS, code)
+
+    def deadline(self, key: str) -> str:
+        return self._t(DEADLINES[key][0]) if key in DEADLINES else key
+
+    def deadline_source(self, key: str, source: str) -> str:
+        return self._t(DEADLINES[key][1]) if key in DEADLINES else source
+
+    def role(self, code: str) -> str:
+        return self._of(ROLES, code)
+
+    def endpoint_role(self, code: str) -> str:
+        return self._of(ENDPOINT_ROLES, code)
+
+    def agency_level(self, code: str) -> str:
+        return self._of(AGENCY_LEVELS, code)
+
+    def fact(self, code: object) -> str:
+        """A closed word of a status document; None is not known."""
+        return self._t("Unknown") if code is None else self._of(FACTS, code)
+
+    def field(self, name: str) -> str:
+        return self._of(FIELDS, name)
