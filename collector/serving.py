@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from uvicorn import Config
 
 _HANDSHAKE_SECONDS = 10.0
+#: How long a peer may take to say goodbye before its connection is simply closed.
+_GOODBYE_SECONDS = 1.0
 
 
 class ListenError(CollectorError):
@@ -46,11 +48,12 @@ class Server(uvicorn.Server):
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """Gives up on a TLS handshake sooner than asyncio would: an open handshake holds a file descriptor."""
+    """Gives up on TLS handshakes and goodbyes sooner than asyncio would: each holds a file descriptor."""
 
     async def create_server(self, *args: Any, **kwargs: Any) -> asyncio.Server:
         if kwargs.get("ssl") is not None:
             kwargs.setdefault("ssl_handshake_timeout", _HANDSHAKE_SECONDS)
+            kwargs.setdefault("ssl_shutdown_timeout", _GOODBYE_SECONDS)
         return await super().create_server(*args, **kwargs)
 
 

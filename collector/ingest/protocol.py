@@ -18,6 +18,8 @@ from collector.ingest.problems import NO_TYPE, RefusalError
 if TYPE_CHECKING:
     import asyncio
 
+    from prometheus_client import Gauge
+
 REQUEST_SECONDS: Final = 30.0
 #: Agents report every 60 seconds and keep their connection.
 KEEP_ALIVE_SECONDS: Final = 330
@@ -31,6 +33,7 @@ class AgentProtocol(HttpToolsProtocol):
 
     request_seconds: float = REQUEST_SECONDS
     max_connections: int = MAX_CONNECTIONS
+    gauge: Gauge | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
@@ -39,12 +42,16 @@ class AgentProtocol(HttpToolsProtocol):
         self._in_head = True
         self._deadline: asyncio.TimerHandle | None = None
         self._arm()
+        if self.gauge is not None:
+            self.gauge.set(len(self.connections))
         if len(self.connections) > self.max_connections:
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         super().connection_lost(exc)
+        if self.gauge is not None:
+            self.gauge.set(len(self.connections))
 
     def data_received(self, data: bytes) -> None:
         if self._deadline is None:

@@ -68,7 +68,7 @@ def serve(data: DataDirectory, settings: Settings) -> None:
     )
     config = uvicorn.Config(
         app,
-        http=AgentProtocol,
+        http=type("MeasuredProtocol", (AgentProtocol,), {"gauge": metrics.connections}),
         ws="none",
         lifespan="off",
         interface="asgi3",
