@@ -19,7 +19,9 @@ class Scope:
     agency_ids: frozenset[int] | None = None
 
     def where(self, agency_column: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
-        """The condition every query of tenant data carries. A row without an agency is seen by unlimited scopes only."""
+        """The condition every query of tenant data carries. A row without an agency is seen by unlimited
+        scopes only.
+        """
         if self.agency_ids is None:
             return true()
         if not self.agency_ids:

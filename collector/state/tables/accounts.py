@@ -12,7 +12,8 @@ from collector.state.base import Base
 
 
 class User(Base):
-    """``role``: ``admin``, ``analyst``, ``officer`` (of ``agency_id`` only) or ``auditor`` (reads all, changes nothing).
+    """``role``: ``admin``, ``analyst``, ``officer`` (of ``agency_id`` only) or ``auditor`` (reads all,
+    changes nothing).
 
     ``totp_last_step`` is the last time step accepted, so that no code works twice (RFC 6238, 5.2).
     """

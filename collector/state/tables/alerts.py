@@ -24,7 +24,14 @@ class Alert(Base):
 
     __tablename__ = "alert"
     __table_args__ = (
-        Index("uq_alert_live", "rule_id", "subject_key", unique=True, sqlite_where=_NOT_CLOSED, postgresql_where=_NOT_CLOSED),
+        Index(
+            "uq_alert_live",
+            "rule_id",
+            "subject_key",
+            unique=True,
+            sqlite_where=_NOT_CLOSED,
+            postgresql_where=_NOT_CLOSED,
+        ),
         Index("ix_alert_status_created", "status", "created_at"),
     )
 
