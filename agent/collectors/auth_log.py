@@ -9,8 +9,12 @@ from agent.collectors.common.journal import journal_missing
 from agent.collectors.common.syslog import parse_syslog_line
 from agent.collectors.registry import Context, Event, NothingToReport, Output, collector
 from agent.messages import LogSource
+from agent.settings import CollectorSettings
 
 AUTH = LogSource(product="linux", service="auth")
+
+#: Logs that were not there when this process looked: once they appear, they are read from their beginning.
+_absent: set[str] = set()
 
 
 def parse_auth_lines(lines: list[bytes], now: float) -> list[Event]:
@@ -34,20 +38,27 @@ def parse_auth_lines(lines: list[bytes], now: float) -> list[Event]:
     "where the journal does not have them; also that the log was cut or removed",
 )
 def collect(ctx: Context) -> Output:
-    if "journal" not in ctx.settings.disabled and not journal_missing(ctx.root):
+    if _journal_has_it(ctx):
         raise NothingToReport("the journal is read instead, it has the same messages and knows who sent them")
     paths = [under(ctx.root, name) for name in ctx.settings.auth_logs]
     known = ctx.state.get("path")
     path = next((p for p in paths if p.exists()), None) or next((p for p in paths if str(p) == known), None)
     if path is None:
+        _absent.update(str(p) for p in paths)
         raise NothingToReport(f"none of {', '.join(ctx.settings.auth_logs)} exists (is rsyslog installed?)")
     now = ctx.now()
     if known != str(path):
         ctx.state.clear()
         ctx.state["path"] = str(path)
-    found = follow(path, ctx.state, now)
+    found = follow(path, ctx.state, now, from_start=str(path) in _absent)
     events = parse_auth_lines(found.lines, now)
     if found.change:
         action = "auth_log_truncated" if found.change == "truncated" else "log_cleared"
         events.append(Event(time=now, logsource=AUTH, fields={"event.action": action, "Filename": str(path)}))
     return Output(events=events)
+
+
+def _journal_has_it(ctx: Context) -> bool:
+    """Whether the journal collector reports the same messages. Who names a log of his own wants that one read."""
+    named = ctx.settings.auth_logs != CollectorSettings().auth_logs
+    return not named and "journal" not in ctx.settings.disabled and not journal_missing(ctx.root)

@@ -35,7 +35,7 @@ MAX_MOUNTS = 64
 NEARLY_FULL_PERCENT = 90
 COARSE_STEP = 5
 
-_OCTAL = re.compile(r"\\([0-7]{3})")
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 class Mount(Struct, frozen=True):
@@ -49,21 +49,20 @@ class Mount(Struct, frozen=True):
 
 def parse_mounts(text: bytes) -> list[Mount]:
     """Local volumes, each device once (at the first place it is mounted), in the kernel's order."""
-    mounts: dict[str, Mount] = {}
-    for line in text.decode("utf-8", "surrogateescape").split("\n"):
-        parts = line.split(" ")
-        if len(parts) < 4 or parts[2] not in LOCAL or not parts[1].startswith("/"):
+    mounts: dict[bytes, Mount] = {}
+    for line in text.split(b"\n"):
+        parts = line.split(b" ")
+        if len(parts) < 4 or not parts[1].startswith(b"/") or parts[0] in mounts or len(mounts) >= MAX_MOUNTS:
             continue
-        device, path = _unescape(parts[0]), _unescape(parts[1])
-        mount = Mount(device=device, path=path, filesystem=parts[2], read_only="ro" in parts[3].split(","))
-        if device not in mounts and len(mounts) < MAX_MOUNTS:
-            mounts[device] = mount
+        filesystem = parts[2].decode("ascii", "replace")
+        if filesystem in LOCAL:
+            read_only = b"ro" in parts[3].split(b",")
+            mounts[parts[0]] = Mount(_unescape(parts[0]), _unescape(parts[1]), filesystem, read_only)
     return list(mounts.values())
 
 
-def _unescape(text: str) -> str:
-    plain = _OCTAL.sub(lambda match: chr(int(match[1], 8) & 0xFF), text)
-    return plain.encode("utf-8", "replace").decode("utf-8", "replace")
+def _unescape(text: bytes) -> str:
+    return _OCTAL.sub(lambda match: bytes([int(match[1], 8) & 0xFF]), text).decode("utf-8", "replace")
 
 
 def used_percent(total: int, free_for_root: int, available: int) -> int:

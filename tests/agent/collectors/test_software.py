@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.collectors.registry import NothingToReport
+from agent.collectors.software import collect, parse_dpkg_status, parse_rpm_list
+from tests.agent.collectors.support import context, fixture_lines, write
+from tests.support.debian import program
+
+
+def test_installed_packages_of_a_captured_status_file() -> None:
+    packages = list(parse_dpkg_status(fixture_lines("dpkg/status")))
+    assert [p["name"] for p in packages] == sorted(p["name"] for p in packages)
+    assert {"name": "apt", "version": "2.6.1", "architecture": "amd64", "manager": "dpkg"} in packages
+
+
+def test_removed_packages_with_left_over_configuration_are_not_installed() -> None:
+    text = b"Package: a\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: b\nStatus: hold ok installed\nVersion: 2\n"
+    assert [p["name"] for p in parse_dpkg_status(text.splitlines())] == ["b"]
+
+
+def test_rpm_packages_lose_a_zero_epoch_and_keys_are_no_packages() -> None:
+    output = b"bash\t0:5.2.26-3.fc40\tx86_64\nopenssl\t1:3.2.1-2.fc40\tx86_64\ngpg-pubkey\t0:a15b79cc-1\t(none)\nbad line\n"
+    assert list(parse_rpm_list(output)) == [
+        {"name": "bash", "version": "5.2.26-3.fc40", "architecture": "x86_64", "manager": "rpm"},
+        {"name": "openssl", "version": "1:3.2.1-2.fc40", "architecture": "x86_64", "manager": "rpm"},
+    ]
+
+
+def test_the_list_agrees_with_dpkgs_own() -> None:
+    query = program("dpkg-query", "dpkg")
+    shown = subprocess.run(
+        [query, "-W", "-f", "${db:Status-Status} ${Package} ${Version}\\n"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = sorted(line.split()[1:] for line in shown.stdout.splitlines() if line.startswith("installed "))
+    with Path("/var/lib/dpkg/status").open("rb") as lines:
+        assert sorted([p["name"], p["version"]] for p in parse_dpkg_status(lines)) == expected
+
+
+def test_the_document_is_sorted_and_counted(tmp_path: Path) -> None:
+    write(
+        tmp_path / "var/lib/dpkg/status",
+        "Package: b\nStatus: install ok installed\nVersion: 1\n\nPackage: a\nStatus: install ok installed\nVersion: 1\n",
+    )
+    (document,) = collect(context(tmp_path)).documents
+    assert document.body is not None
+    assert ([p["name"] for p in document.body["packages"]], document.body["count"]) == (["a", "b"], 2)
+
+
+def test_a_host_without_package_database_has_nothing_to_report(tmp_path: Path) -> None:
+    with pytest.raises(NothingToReport):
+        collect(context(tmp_path))
+
+
+@given(st.lists(st.binary(max_size=60)))
+def test_no_status_file_breaks_the_reader(lines: list[bytes]) -> None:
+    for package in parse_dpkg_status(lines):
+        assert package["name"]
+
+
+@given(st.binary(max_size=300))
+def test_no_output_breaks_the_rpm_reader(output: bytes) -> None:
+    for package in parse_rpm_list(output):
+        assert package["manager"] == "rpm"
