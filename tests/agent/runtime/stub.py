@@ -8,6 +8,7 @@ import ipaddress
 import json
 import ssl
 import threading
+import time
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -188,7 +189,7 @@ class StubCollector:
                 self.repeats += 1
             else:
                 self.kept[key] = decode_batch(zstandard.ZstdDecompressor().decompress(seen.body))
-        return 202, {"Vonggac-Time": "2000000000.5"}, b""
+        return 202, {"Vonggac-Time": f"{time.time():.3f}"}, b""
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         stub = self

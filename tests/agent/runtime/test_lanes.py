@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.collectors.registry import (
+    Collector,
+    Context,
+    DuplicateCollectorError,
+    NothingToReport,
+    Output,
+    collector,
+)
+from agent.runtime.lanes import JITTER_RATIO, Lane, Outcome, execute
+from agent.settings import CollectorSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NO_HOST = Path("/nonexistent")
+
+
+def make(
+    name: str, collect: Callable[[Context], Output], interval: float = 60.0, timeout: float = 5.0
+) -> Collector:
+    return Collector(
+        name=name,
+        interval_seconds=interval,
+        timeout_seconds=timeout,
+        platforms=frozenset({"linux"}),
+        privileges="none",
+        description="",
+        module=__name__,
+        collect=collect,
+    )
+
+
+def context() -> Context:
+    return Context(
+        root=NO_HOST, proc=NO_HOST, sys=NO_HOST, now=lambda: 1.0, settings=CollectorSettings(), state={}
+    )
+
+
+class Bench:
+    """One lane whose clock moves only when told; collectors run in the test's own thread."""
+
+    def __init__(self, *collectors: Collector, luck: float = 0.5) -> None:
+        self.clock = 0.0
+        self.ran: list[tuple[float, str]] = []
+        self.outcomes: list[Outcome] = []
+        self.lane = Lane(
+            "test",
+            [(c, c.interval_seconds) for c in collectors],
+            run=self.run,
+            deliver=self.outcomes.append,
+            monotonic=lambda: self.clock,
+            random=lambda: luck,
+        )
+
+    def run(self, chosen: Collector) -> Outcome:
+        self.ran.append((self.clock, chosen.name))
+        return execute(chosen, context(), {}, lambda: self.clock)
+
+    def advance(self, seconds: float) -> None:
+        end = self.clock + seconds
+        while True:
+            wait = self.lane.step()
+            assert wait is not None
+            if self.clock + wait > end:
+                self.clock = end
+                return
+            self.clock += wait
+
+
+def fine(_: Context) -> Output:
+    return Output()
+
+
+def test_collectors_run_at_once_and_then_each_at_its_interval() -> None:
+    bench = Bench(make("a", fine, 60), make("b", fine, 100))
+    bench.advance(200)
+    assert bench.ran == [(0, "a"), (0, "b"), (60, "a"), (100, "b"), (120, "a"), (180, "a"), (200, "b")]
+
+
+@pytest.mark.parametrize("luck", [0.0, 0.999])
+def test_slow_collectors_are_spread_and_fast_ones_are_not(luck: float) -> None:
+    bench = Bench(make("slow", fine, 600), make("fast", fine, 2), luck=luck)
+    bench.advance(661)
+    slow = [at for at, name in bench.ran if name == "slow"]
+    assert abs(slow[1] - 600) == pytest.approx(600 * JITTER_RATIO, rel=0.01)
+    assert [at for at, name in bench.ran if name == "fast"][:3] == [0, 2, 4]
+
+
+def test_a_collector_that_raises_stops_nobody() -> None:
+    def broken(_: Context) -> Output:
+        raise ValueError("bad line")
+
+    bench = Bench(make("broken", broken), make("fine", fine))
+    bench.advance(60)
+    assert [(o.collector.name, o.failure) for o in bench.outcomes[:2]] == [
+        ("broken", "ValueError: bad line"),
+        ("fine", ""),
+    ]
+    assert len(bench.outcomes) == 4
+
+
+def test_nothing_to_report_is_not_a_failure() -> None:
+    def none_here(_: Context) -> Output:
+        raise NothingToReport("no journald")
+
+    outcome = execute(make("journal", none_here), context(), {}, lambda: 0.0)
+    assert (outcome.failure, outcome.nothing, outcome.output) == ("", "no journald", None)
+
+
+def test_a_collector_that_hands_back_rubbish_has_failed() -> None:
+    def rubbish(_: Context) -> Output:
+        return []  # type: ignore[return-value] # what the test is about
+
+    outcome = execute(make("rubbish", rubbish), context(), {}, lambda: 0.0)
+    assert outcome.failure == "it handed back a list"
+    assert outcome.output is None
+
+
+def test_a_run_that_never_ends_is_left_behind_and_the_others_go_on() -> None:
+    """Real threads here: one that hangs until the test lets it go."""
+    hanging, release = threading.Event(), threading.Event()
+    delivered: list[str] = []
+    others = threading.Semaphore(0)
+    clock = [0.0]
+
+    def hang(_: Context) -> Output:
+        hanging.set()
+        release.wait(20)
+        return Output()
+
+    def deliver(outcome: Outcome) -> None:
+        delivered.append(outcome.collector.name)
+        others.release()
+
+    lane = Lane(
+        "test",
+        [(make("hang", hang, timeout=5.0), 60.0), (make("other", fine), 60.0)],
+        run=lambda chosen: execute(chosen, context(), {}, lambda: clock[0]),
+        deliver=deliver,
+        monotonic=lambda: clock[0],
+        random=lambda: 0.5,
+    )
+    lane.start()
+    assert hanging.wait(20)
+    assert lane.overdue() is None
+    clock[0] = 5.5
+    overdue = lane.overdue()
+    assert overdue is not None
+    assert overdue.name == "hang"
+    assert others.acquire(timeout=20)
+    assert lane.overdue() is None
+    release.set()
+    lane.stop(20)
+    assert delivered == ["other"]
+
+
+def test_hurry_runs_everything_now() -> None:
+    bench = Bench(make("a", fine, 3600))
+    bench.advance(10)
+    bench.lane.hurry()
+    bench.advance(1)
+    assert bench.ran == [(0, "a"), (10, "a")]
+
+
+def test_a_stopped_lane_runs_nothing() -> None:
+    bench = Bench(make("a", fine))
+    bench.lane.stop(0.0)
+    assert bench.lane.step() is None
+    assert bench.ran == []
+
+
+def test_a_name_taken_twice_fails_at_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.collectors.registry._registered", {})
+    register = collector(
+        "twice", interval_seconds=1, platforms={"linux"}, privileges="none", description="for the test"
+    )
+    assert register(fine) is fine
+    with pytest.raises(DuplicateCollectorError, match="'twice' is registered twice"):
+        register(fine)
