@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from agent.settings_file import SettingsError
-from collector.errors import CollectorError
-from collector.settings import DataDirectory, load
 from collector.state.base import utcnow
-from collector.state.database import StateStore
 from collector.state.scope import EVERYTHING
+from soc_api.accounts import audit
+from soc_api.cli._place import Place, actor, with_place
 from soc_api.i18n import LANGUAGES
 from soc_api.reports.errors import ReportError
-from soc_api.reports.service import ALL_AGENCIES, FORMATS, coverage_report, render
+from soc_api.reports.service import ALL_AGENCIES, FORMATS, Format, coverage_report, render
 
 
-@click.group(name="report", short_help="Make reports whose percentages can be traced to single machines.")
+@click.group(name="report", short_help="official reports, traceable to single machines")
 def group() -> None:
-    """Make reports whose percentages can be traced to single machines."""
+    """Make reports whose percentages can be traced to single machines.
+
+    \b
+    Example:
+      vonggac report coverage --agency all --format docx --output bao-cao.docx
+    """
 
 
-@group.command(short_help="Who is protected, of how many, and the list behind it.")
-@click.option(
-    "--data", type=click.Path(path_type=Path), default=Path("var"), show_default=True, help="Data directory."
-)
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Settings file instead of DATA/vonggac.toml.",
-)
+@group.command(short_help="who is protected, of how many, and the list behind it")
 @click.option(
     "--agency",
     default=ALL_AGENCIES,
@@ -48,19 +41,19 @@ def group() -> None:
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    type=click.Path(dir_okay=False, allow_dash=True),
     required=True,
     help="The file to write; - for standard output.",
 )
+@with_place
 def coverage(
-    data: Path,
-    config: Path | None,
+    place: Place,
     agency: str,
-    form: str,
+    form: Format,
     lang: str,
     number: int | None,
     include_simulated: bool,
-    output: Path,
+    output: str,
 ) -> None:
     """The coverage report: the percentage, its denominator, and every machine behind it.
 
@@ -69,30 +62,28 @@ def coverage(
       vonggac report coverage --agency all --format docx --output bao-cao.docx
       vonggac report coverage --agency so-tai-chinh --format json --output -
     """
-    directory = DataDirectory(data)
-    if not directory.state.exists():
-        raise click.ClickException(f"{data} holds no data: start `vonggac serve --data {data}` first")
-    try:
-        settings = load(directory, config)
-        store = StateStore(directory.state)
+    now = utcnow()
+    with place.state() as state:
+        with state.read() as session:
+            report = coverage_report(
+                session,
+                EVERYTHING,
+                place.settings.coverage,
+                now,
+                agency_code=agency,
+                include_simulated=include_simulated,
+            )
         try:
-            with store.read() as session:
-                report = coverage_report(
-                    session,
-                    EVERYTHING,
-                    settings.coverage,
-                    utcnow(),
-                    agency_code=agency,
-                    include_simulated=include_simulated,
-                )
-        finally:
-            store.close()
-        content = render(report, settings.report, form, lang, number)  # type: ignore[arg-type]  # click.Choice checked it
-        with click.open_file(str(output), "wb", atomic=str(output) != "-") as file:
+            content = render(report, place.settings.report, form, lang, number)
+        except ReportError as error:
+            raise click.ClickException(str(error)) from error
+        with click.open_file(output, "wb", atomic=output != "-") as file:
             file.write(content)
-    except (CollectorError, ReportError, SettingsError) as error:
-        raise click.ClickException(str(error)) from error
-    except OSError as error:
-        raise click.ClickException(f"{output}: cannot be written: {error.strerror}") from error
-    total = report.ledger.total
-    click.echo(f"{output}: {total.protected} / {total.known}", err=True)
+        with state.write() as session:
+            target = report.scope_code or ALL_AGENCIES
+            audit.record(
+                session, now, actor(), "report.coverage", target, format=form, simulated=include_simulated
+            )
+    if output != "-":
+        total = report.ledger.total
+        click.echo(f"{output}: {total.protected} of {total.known} known machines are protected", err=True)

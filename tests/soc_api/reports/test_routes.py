@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from sqlalchemy import select
 
 from collector.state.tables import AuditEntry, Document, Endpoint
-from soc_api.cli.report import group
+from soc_api.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,8 +140,19 @@ def test_who_took_which_report_is_in_the_audit_log(peopled: World, signed_in: Si
 def test_the_command_writes_the_same_report(peopled: World, tmp_path: Path) -> None:
     data, output = str(peopled.services.data.root), tmp_path / "out.json"
     done = CliRunner().invoke(
-        group,
-        ["coverage", "--data", data, "--format", "json", "--agency", "so-y-te", "--output", str(output)],
+        main,
+        [
+            "report",
+            "coverage",
+            "--data",
+            data,
+            "--format",
+            "json",
+            "--agency",
+            "so-y-te",
+            "--output",
+            str(output),
+        ],
     )
     assert done.exit_code == 0, done.output
     assert _names(json.loads(output.read_text())) == ["yt-01"]
@@ -149,14 +160,16 @@ def test_the_command_writes_the_same_report(peopled: World, tmp_path: Path) -> N
 
 def test_the_command_names_the_nearest_agency(peopled: World, tmp_path: Path) -> None:
     data = str(peopled.services.data.root)
-    arguments = ["coverage", "--data", data, "--agency", "so-y-t", "--output", str(tmp_path / "x")]
-    done = CliRunner().invoke(group, arguments)
+    arguments = ["report", "coverage", "--data", data, "--agency", "so-y-t", "--output", str(tmp_path / "x")]
+    done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 1
     assert "so-y-te" in done.output
     assert not (tmp_path / "x").exists()
 
 
 def test_the_command_says_what_to_do_without_a_data_directory(tmp_path: Path) -> None:
-    done = CliRunner().invoke(group, ["coverage", "--data", str(tmp_path), "--output", str(tmp_path / "x")])
+    done = CliRunner().invoke(
+        main, ["report", "coverage", "--data", str(tmp_path), "--output", str(tmp_path / "x")]
+    )
     assert done.exit_code == 1
     assert "vonggac serve" in done.output
