@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from collector.coverage.protection import ANTIVIRUS, protection_of
 from collector.detect.ages import AGING, age_of, with_age
 from collector.detect.step import observed
@@ -71,6 +69,8 @@ def take_document(step: Step, context: EndpointContext, origin: Origin, document
         step.documents.put(context.id, stored, history=history)
         if kind == "host":
             _take_host(step, context, document.body)
+        if kind in ("host", "lan") and changed:
+            _take_macs(step, context)
         if changed:
             _tell(step, context, origin, kind, item, old, document.body, document.observed_at)
             _look_around(step, context, origin, kind, document.body, first_look=before is None)
@@ -213,7 +213,12 @@ def _take_host(step: Step, context: EndpointContext, body: Mapping[str, Any]) ->
             values["os_name"] = spoken
     if values:
         step.change_endpoint(context, **values)
-    step.devices.own(context.id, own_macs_of(body))
+
+
+def _take_macs(step: Step, context: EndpointContext) -> None:
+    host, lan = step.documents.get(context.id, "host"), step.documents.get(context.id, "lan")
+    macs = own_macs_of(None if host is None else host.body, None if lan is None else lan.body)
+    step.devices.own(context.id, macs)
 
 
 def _look_around(
@@ -261,7 +266,3 @@ def _tell_devices(
             "previous": {"device": {"mac": moved.previous_mac}},
         }
         step.derive(context, origin, "ip_binding", fields, action="binding_changed")
-
-
-def encoded_size(body: Mapping[str, Any]) -> int:
-    return len(msgspec.json.encode(body))

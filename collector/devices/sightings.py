@@ -39,10 +39,16 @@ def gateway_of(body: Mapping[str, Any] | None) -> Sighting | None:
     return Sighting(mac, ip) if mac is not None and ip is not None else None
 
 
-def own_macs_of(host: Mapping[str, Any]) -> frozenset[str]:
-    """The endpoint's own cards by its ``host`` document; at most 64."""
-    listed = host.get("mac_addresses")
-    macs = (parse_mac(each) for each in listed[:1024]) if isinstance(listed, list) else ()
+def own_macs_of(host: Mapping[str, Any] | None, lan: Mapping[str, Any] | None) -> frozenset[str]:
+    """The endpoint's own cards by its ``host`` and ``lan`` documents; at most 64.
+
+    Both are asked: a virtual card is nobody's hardware, and still what others on the LAN see.
+    """
+    listed = host.get("mac_addresses") if host is not None else None
+    said: list[object] = listed[:1024] if isinstance(listed, list) else []
+    interfaces = _maps(lan.get("interfaces") if lan is not None else None)[:1024]
+    said += [each.get("mac") for each in interfaces if not is_inner_interface(each.get("name"))]
+    macs = (parse_mac(each) for each in said)
     return frozenset(sorted({mac for mac in macs if mac is not None})[:_MAX_OWN_MACS])
 
 
