@@ -13,6 +13,7 @@ from collector.state.database import StateStore
 from collector.store.client import StoreClient
 from rules.catalogue import OWN_RULES, load_catalogue
 from soc_api import guard, problems
+from soc_api.accounts.declared import refuse_undeclared
 from soc_api.services import Services
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def assemble(services: Services) -> FastAPI:
         module = importlib.import_module(name)
         app.include_router(module.router)
         error_page = getattr(module, "error_page", error_page)
+    refuse_undeclared(app, PUBLIC_PATHS, PUBLIC_PREFIXES)
     unexpected = problems.install(app, error_page)
     app.add_middleware(guard.Guard, hosts=guard.allowed_hosts(services.settings.web), unexpected=unexpected)
     return app

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from agent.settings_file import SettingsError
+from collector import locks
 from collector import settings as server_settings
 from collector.errors import CollectorError
+from collector.logging import set_up
+from collector.process import CANNOT_START
 from collector.serving import listen_tcp, run
 from rules.engine.errors import RuleError
 from soc_api.app import create_app
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 #: An event stream that is open when we stop is cut after this.
 _STOP_SECONDS = 3
+#: How long a new process waits for its predecessor to end.
+_WAIT_SECONDS = 15.0
 
 
 def serve(data: server_settings.DataDirectory, settings: server_settings.Settings) -> None:
@@ -58,20 +63,25 @@ def serve(data: server_settings.DataDirectory, settings: server_settings.Setting
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status 0 after a signal, 1 with one line on standard error where it cannot start."""
-    parser = argparse.ArgumentParser(prog="python -m soc_api.process", description="Console and API.")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data directory")
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="the settings file, if not DIR/vonggac.toml"
+    """Exit status 0 after a signal, ``CANNOT_START`` where trying again would not help."""
+    parser = argparse.ArgumentParser(
+        prog="python -m soc_api.process",
+        description="Console and API.",
+        epilog="example: python -m soc_api.process --data /var/lib/vonggac",
     )
+    parser.add_argument("--data", type=Path, required=True, help="the data directory")
+    parser.add_argument("--config", type=Path, help="settings, if not the data directory's vonggac.toml")
     arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    set_up("web")
     data = server_settings.DataDirectory(arguments.data)
     try:
-        serve(data, server_settings.load(data, arguments.config))
+        settings = server_settings.load(data, arguments.config)
+        data.create()
+        with locks.hold(data.run / "web.lock", f"web on {data.root}", _WAIT_SECONDS):
+            serve(data, settings)
     except (SettingsError, CollectorError, RuleError) as error:
-        sys.stderr.write(f"web: {error}\n")
-        return 1
+        logging.getLogger("vonggac.process").critical("cannot go on", extra={"reason": str(error)})
+        return CANNOT_START
     return 0
 
 

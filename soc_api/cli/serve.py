@@ -7,7 +7,10 @@ import sys
 import click
 
 from collector.bootstrap import prepare
+from collector.logging import set_up
+from collector.probes import https_probe
 from collector.state.database import StateStore
+from collector.supervisor import Supervisor, collector_commands
 from soc_api.cli import _secrets
 from soc_api.cli._place import Place, with_place
 from soc_api.cli._setup import first_administrator
@@ -28,11 +31,19 @@ def command(place: Place, prepare_only: bool) -> None:
       vonggac serve --data /var/lib/vonggac
     """
     make_ready(place)
-    if prepare_only:
-        return
-    from collector.supervisor import Supervisor
-
-    Supervisor(commands(place)).run()
+    if not prepare_only:
+        set_up("serve")
+        web, ingest = place.settings.web, place.settings.ingest
+        authority = place.data.ca / "ca.crt"
+        Supervisor(
+            commands(place),
+            lock=place.data.run / "serve.lock",
+            ready=[
+                https_probe(web.host, web.port, authority),
+                https_probe(ingest.host, ingest.port, authority),
+            ],
+            on_ready=lambda: click.echo(f"Vọng Gác: https://{_shown_host(web.host)}:{web.port}/", err=True),
+        ).run()
 
 
 def make_ready(place: Place) -> None:
@@ -51,10 +62,10 @@ def make_ready(place: Place) -> None:
 
 def commands(place: Place) -> dict[str, list[str]]:
     """The processes that the supervisor keeps running, by name."""
-    collector = [sys.executable, "-m", "collector.process"]
-    return {
-        "store": [*collector, "store", *place.arguments()],
-        "ingest": [*collector, "ingest", *place.arguments()],
-        "detect": [*collector, "detect", *place.arguments()],
-        "web": [sys.executable, "-m", "soc_api.process", *place.arguments()],
-    }
+    web = [sys.executable, "-m", "soc_api.process", *place.arguments()]
+    return {**collector_commands(place.data, place.config), "web": web}
+
+
+def _shown_host(host: str) -> str:
+    """Where to point a browser on this machine: the certificate carries ``localhost``."""
+    return "localhost" if host in {"127.0.0.1", "::1", "0.0.0.0", "::", ""} else host  # noqa: S104 - compared
