@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sigma.conditions import (
     ConditionAND,
@@ -23,6 +22,9 @@ from sigma.types import SigmaRegularExpression, SigmaString, SigmaType
 
 from rules.engine.errors import RuleError
 from rules.engine.values import Test, all_of, any_of, field_test, keyword_test, none_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 
 def compile_rule(rule: SigmaRule, names: Mapping[str, str]) -> Test:

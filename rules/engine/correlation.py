@@ -11,17 +11,20 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sigma.correlations import SigmaCorrelationCondition, SigmaCorrelationRule, SigmaCorrelationType
 
 from rules.engine.errors import Refusal, RuleError
 from rules.engine.events import Event, Finding
-from rules.engine.fields import View
-from rules.engine.loading import Loaded
 from rules.engine.measures import NUMERIC, Entry, Measure, measure_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from rules.engine.fields import View
+    from rules.engine.loading import Loaded
 
 #: A finding carries at most this many events.
 EVIDENCE_LIMIT: Final = 20
@@ -84,6 +87,7 @@ class Correlations:
         *,
         state_limit: int,
         lateness_seconds: float | None,
+        report_all: bool = False,
     ) -> None:
         self._limit = state_limit
         self._lateness = lateness_seconds
@@ -93,7 +97,7 @@ class Correlations:
         self._ordered: list[_Correlation] = _build(list(loaded), rules, dict(names), refused)
         self._referenced: set[str] = {each for one in self._ordered for each in one.references}
         generated = {each for one in self._ordered if one.generate for each in one.references}
-        self._silent = self._referenced - generated
+        self._silent = set() if report_all else self._referenced - generated
         self.longest_timespan_seconds = max((one.depth_seconds for one in self._ordered), default=0.0)
 
     def __len__(self) -> int:
@@ -109,7 +113,7 @@ class Correlations:
     def take(self, event: Event, occurrences: dict[str, list[Occurrence]]) -> list[Finding]:
         """Enter one event's matches; correlations over correlations see what inner ones completed with it."""
         findings: list[Finding] = []
-        if event.time != event.time:  # noqa: PLR0124 - NaN: the event has no time
+        if event.time != event.time:
             return findings
         for one in self._ordered:  # inner ones first
             if not any(reference in occurrences for reference in one.positions):
@@ -235,8 +239,8 @@ def _build(
             except RuleError as problem:
                 refused.append(Refusal(each.key, problem.reason, each.path))
         if not ready:
-            for each in waiting.values():
-                refused.append(Refusal(each.key, "correlations refer to each other in a circle", each.path))
+            circle = "correlations refer to each other in a circle"
+            refused.extend(Refusal(each.key, circle, each.path) for each in waiting.values())
             break
     return list(built.values())
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sigma.exceptions import SigmaError
 from sigma.rule import SigmaRule
@@ -15,7 +14,12 @@ from rules.engine.events import Event, Finding
 from rules.engine.fields import View
 from rules.engine.loading import Loaded, apply_filters, load
 from rules.engine.routing import Offer, Renames, Route, Router, Sources, sources_of
-from rules.engine.values import Test
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from rules.engine.values import Test
 
 
 class Engine:
@@ -23,7 +27,8 @@ class Engine:
 
     ``state_limit``: how many events correlations may keep in all; the longest untouched groups are dropped first
     and counted in :attr:`evicted`. ``lateness_seconds``: how much older than its group's newest an event may be and
-    still count (beyond the timespan); ``None``: any.
+    still count (beyond the timespan); ``None``: any. ``report_all``: findings also of rules that only serve
+    correlations (for tests of rules).
     """
 
     def __init__(
@@ -32,6 +37,7 @@ class Engine:
         *,
         state_limit: int = 200_000,
         lateness_seconds: float | None = 86_400.0,
+        report_all: bool = False,
     ) -> None:
         loading = load(rules)
         apply_filters(loading)
@@ -52,6 +58,7 @@ class Engine:
             self.unsupported,
             state_limit=state_limit,
             lateness_seconds=lateness_seconds,
+            report_all=report_all,
         )
         #: How many rules and correlations run.
         self.rules_loaded = len(routes) + len(self._correlations)

@@ -50,7 +50,7 @@ def number_of(value: object) -> float | None:
     if isinstance(value, int):
         return value if value.bit_length() < 1000 else None
     if isinstance(value, float):
-        return value if value == value else None  # noqa: PLR0124 - NaN differs from itself
+        return value if value == value else None
     if isinstance(value, str) and len(value) <= 64 and _DECIMAL.fullmatch(value):
         return float(value) if "." in value else int(value)
     return None

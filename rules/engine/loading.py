@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 from sigma.collection import SigmaCollection
@@ -16,6 +15,9 @@ from sigma.rule import SigmaRule
 
 from rules.engine import modifiers as _modifiers  # noqa: F401 - registers what pySigma's table lacks
 from rules.engine.errors import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 #: Evidence lies beside its rule and is no rule.
 EVIDENCE_SUFFIX: Final = ".evidence.yml"
@@ -71,11 +73,14 @@ def load(sources: Iterable[Path | str]) -> Loading:
                 continue
             seen_files.add(resolved)
             try:
-                if path.stat().st_size > _MAX_RULE_BYTES:
-                    raise ValueError(f"larger than {_MAX_RULE_BYTES} bytes")
-                text = path.read_text(encoding="utf-8")
+                size = path.stat().st_size
+                text = path.read_text(encoding="utf-8") if size <= _MAX_RULE_BYTES else None
             except (OSError, ValueError) as problem:
                 loading.refused.append(Refusal(path.name, f"cannot be read: {problem}", str(path)))
+                continue
+            if text is None:
+                reason = f"larger than {_MAX_RULE_BYTES:,} bytes, which no rule is"
+                loading.refused.append(Refusal(path.name, reason, str(path)))
                 continue
             _load_text(text, str(path), loading, seen_keys)
     return loading
@@ -84,7 +89,7 @@ def load(sources: Iterable[Path | str]) -> Loading:
 def _load_text(text: str, path: str, loading: Loading, seen: dict[str, str]) -> None:
     name = Path(path).name or "inline"
     try:
-        documents = [each for each in yaml.load_all(text, Loader=_YAML) if each is not None]  # noqa: S506 - safe one
+        documents = [each for each in yaml.load_all(text, Loader=_YAML) if each is not None]
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
         loading.refused.append(Refusal(name, f"not YAML: {_one_line(problem)}", path))
         return

@@ -11,7 +11,7 @@ import math
 import operator
 import statistics
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sigma.correlations import (
     CorrelationConditionAND,
@@ -26,7 +26,9 @@ from sigma.correlations import (
 )
 
 from rules.engine.errors import RuleError
-from rules.engine.events import Event
+
+if TYPE_CHECKING:
+    from rules.engine.events import Event
 
 
 class Entry(NamedTuple):

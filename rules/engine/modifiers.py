@@ -7,12 +7,14 @@ and ``/``; the specification's five dash characters are interchangeable, so all 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sigma.exceptions import SigmaModifiedError
 from sigma.modifiers import SigmaWideModifier, SigmaWindowsDashModifier, modifier_mapping
 from sigma.types import Placeholder, SigmaExpansion, SigmaString
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _DASHES: Final = "-/\u2013\u2014\u2015"
 _BEGINS_A_WORD: Final = re.compile(rf"(?<!\w)[{re.escape(_DASHES)}](?=\w)")

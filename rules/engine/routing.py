@@ -3,12 +3,14 @@ log source names is among the event's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sigma.rule import SigmaLogSource
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
-from rules.engine.values import Test
+    from sigma.rule import SigmaLogSource
+
+    from rules.engine.values import Test
 
 #: Field renames, hashable: (rule's name, event's name) pairs.
 Renames = tuple[tuple[str, str], ...]

@@ -7,10 +7,8 @@ import io
 import json
 import resource
 import time
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 import zstandard
@@ -18,6 +16,10 @@ import zstandard
 from rules.engine.engine import Engine
 from rules.engine.errors import RuleError
 from rules.engine.windows import WindowsEvents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
 _SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".evtx")
 #: A line longer than this is no event; it counts as unreadable.
@@ -110,9 +112,10 @@ def read_events(path: Path) -> Iterator[Any]:
             with gzip.open(path) as unpacked:
                 yield from _lines(unpacked)
         elif name.endswith(".jsonl.zst"):
-            with path.open("rb") as packed, zstandard.ZstdDecompressor().stream_reader(
-                packed, read_across_frames=True
-            ) as reader:
+            with (
+                path.open("rb") as packed,
+                zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as reader,
+            ):
                 yield from _lines(io.BufferedReader(reader, 1 << 20))
         else:
             raise RuleError(f"events are read from {', '.join(_SUFFIXES)} files", str(path))
@@ -120,7 +123,7 @@ def read_events(path: Path) -> Iterator[Any]:
         raise RuleError(f"cannot be read: {problem}", str(path)) from problem
 
 
-def _lines(stream: IO[bytes]) -> Iterator[Any]:
+def _lines(stream: IO[bytes] | gzip.GzipFile) -> Iterator[Any]:
     decode = msgspec.json.Decoder().decode
     while line := stream.readline(MAX_LINE_BYTES):
         if line.isspace():
@@ -140,12 +143,13 @@ def _decoded(line: bytes, decode: Callable[[bytes], Any]) -> Any:
 
 
 def _evtx(path: Path) -> Iterator[Any]:
-    from evtx import PyEvtxParser  # noqa: PLC0415 - only this form needs it
+    from evtx import PyEvtxParser
 
     try:
         records = PyEvtxParser(str(path)).records_json()
     except RuntimeError as problem:
         raise RuleError(f"no EVTX file: {problem}", str(path)) from problem
+    decode = msgspec.json.Decoder().decode
     while True:
         try:
             record = next(records)
@@ -154,4 +158,4 @@ def _evtx(path: Path) -> Iterator[Any]:
         except RuntimeError:  # one broken record; the parser goes on behind it
             yield None
             continue
-        yield _decoded(record["data"].encode(), msgspec.json.Decoder().decode)
+        yield None if record is None else _decoded(str(record["data"]).encode(), decode)

@@ -1,4 +1,4 @@
-"""Sigma values as tests: each function turns one pySigma value into a closure over a :class:`~rules.engine.fields.View`.
+"""Sigma values as tests: one pySigma value becomes a closure over a :class:`~rules.engine.fields.View`.
 
 The semantics are the Sigma specification 2.1's; where it is silent: case-insensitive means lower case of both
 sides, wildcards cover line breaks, regular expressions are searched and case-sensitive without ``i``. Matching time
