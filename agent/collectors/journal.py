@@ -18,27 +18,29 @@ class _Reader:
 
     journal: Journal | None = None
     cursor = ""
+    since: float | None = None
 
     def read(self, ctx: Context) -> list[Entry]:
         wanted = str(ctx.state.get("cursor", ""))
+        self.since = float(ctx.state.get("since", ctx.now() if self.since is None else self.since))
         if self.journal is None:
             system = ctx.root == ctx.root.parent
             self.journal = Journal(None if system else journal_directory(ctx.root))
-            self.journal.seek(wanted)
+            self.journal.seek(wanted, self.since)
         elif wanted != self.cursor:  # the last run's output was not kept
-            self.journal.seek(wanted)
+            self.journal.seek(wanted, self.since)
+        self.cursor = wanted
         entries = self.journal.read(ENTRIES)
         if entries:
-            self.cursor = entries[-1].cursor
-        elif not wanted:
-            self.cursor = self.journal.cursor()
-        ctx.state["cursor"] = self.cursor
+            self.cursor = ctx.state["cursor"] = entries[-1].cursor
+        elif "since" not in ctx.state:
+            ctx.state["since"] = self.since
         return entries
 
     def close(self) -> None:
         if self.journal is not None:
             self.journal.close()
-        self.journal = None
+        self.journal = self.since = None
 
 
 _reader = _Reader()

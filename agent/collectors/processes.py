@@ -89,7 +89,8 @@ _watcher = _Watcher()
     "processes",
     interval_seconds=2,
     platforms={"linux"},
-    privileges="root: the kernel's process connector needs CAP_NET_ADMIN, and other users' processes are hidden",
+    privileges="root: the kernel's process connector needs CAP_NET_ADMIN (before Linux 6.6), and what others run "
+    "is shown to root only",
     description="Process starts with command line (secrets masked), parent and user; at most 5 a second in the "
     "long run, repeats within a minute once, what is left out is counted",
 )

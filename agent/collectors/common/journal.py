@@ -95,18 +95,21 @@ class Journal:
             match = f"SYSLOG_IDENTIFIER={program}".encode()
             self._check("sd_journal_add_match", handle, match, ctypes.c_size_t(len(match)))
 
-    def seek(self, cursor: str) -> None:
-        """Stand on the entry of ``cursor``; empty, or no longer there: as near as can be, else at the end."""
-        if cursor:
-            self._check("sd_journal_seek_cursor", self._handle, cursor.encode())
-            if self._check("sd_journal_next", self._handle) and (
-                self._call("sd_journal_test_cursor", self._handle, cursor.encode()) > 0
-            ):
-                return
-            self._check("sd_journal_previous", self._handle)
+    def seek(self, cursor: str, since: float) -> None:
+        """Stand so that :meth:`read` goes on behind the entry of ``cursor``.
+
+        Where that entry is gone (the journal is bounded), the next one that is left comes first; without a cursor
+        it is the first entry from ``since`` (seconds since the epoch) on.
+        """
+        if not cursor:
+            self._check(
+                "sd_journal_seek_realtime_usec", self._handle, self._ctypes.c_uint64(int(since * 1e6))
+            )
             return
-        self._check("sd_journal_seek_tail", self._handle)
-        self._check("sd_journal_previous", self._handle)
+        self._check("sd_journal_seek_cursor", self._handle, cursor.encode())
+        found = self._check("sd_journal_next", self._handle) > 0
+        if not found or self._call("sd_journal_test_cursor", self._handle, cursor.encode()) <= 0:
+            self._check("sd_journal_previous", self._handle)
 
     def read(self, limit: int) -> list[Entry]:
         """At most ``limit`` entries behind where we stand, oldest first."""
@@ -115,16 +118,6 @@ class Journal:
         while len(entries) < limit and self._check("sd_journal_next", self._handle) > 0:
             entries.append(self._entry())
         return entries
-
-    def cursor(self) -> str:
-        """Where we stand; empty where the journal has no entry of these programs yet."""
-        text = self._ctypes.c_char_p()
-        if self._call("sd_journal_get_cursor", self._handle, self._ctypes.byref(text)) < 0:
-            return ""
-        try:
-            return (text.value or b"").decode("ascii", "replace")
-        finally:
-            self._free(text)
 
     def close(self) -> None:
         if self._handle:
@@ -144,7 +137,16 @@ class Journal:
             if found >= 0 and data.value:
                 raw = ctypes.string_at(data.value, min(length.value, _FIELD_BYTES))
                 fields[name] = raw.partition(b"=")[2].decode("utf-8", "replace")
-        return Entry(time=stamp.value / 1e6, cursor=self.cursor(), fields=fields)
+        return Entry(time=stamp.value / 1e6, cursor=self._cursor(), fields=fields)
+
+    def _cursor(self) -> str:
+        text = self._ctypes.c_char_p()
+        if self._call("sd_journal_get_cursor", self._handle, self._ctypes.byref(text)) < 0:
+            return ""
+        try:
+            return (text.value or b"").decode("ascii", "replace")
+        finally:
+            self._free(text)
 
     def _free(self, text: ctypes.c_char_p) -> None:
         free = self._ctypes.CDLL(None).free

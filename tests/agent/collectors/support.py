@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.collectors.registry import Context
 from agent.settings import CollectorSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FIXTURES = Path(__file__).parent / "fixtures"
 #: A moment shortly after the fixtures were captured (21 November 2026, 21:00 UTC).
@@ -38,7 +41,7 @@ def context(
     *,
     proc: Path | None = None,
     sys: Path | None = None,
-    now: FakeClock | None = None,
+    now: Callable[[], float] | None = None,
     state: dict[str, Any] | None = None,
     settings: CollectorSettings | None = None,
 ) -> Context:

@@ -17,8 +17,8 @@ from agent.collectors.host import (
     parse_memory_total,
     parse_os_release,
 )
-from agent.collectors.load import parse_cpu_times, parse_memory_used, parse_uptime
 from agent.collectors.load import collect as collect_load
+from agent.collectors.load import parse_cpu_times, parse_memory_used, parse_uptime
 from tests.agent.collectors.support import context, fixture_text, write
 
 
@@ -27,7 +27,8 @@ from tests.agent.collectors.support import context, fixture_text, write
     [
         "Default string", "To be filled by O.E.M.", "To Be Filled By O.E.M", "System Serial Number", "None", "N/A",
         "0", "00000000", "0123456789", "123456789", "Not Specified", "Not Applicable", "INVALID", " ", "...", "OEM",
-        "System manufacturer", "System Product Name", "Chassis Serial Number", "FFFFFFFF", "03000200-0400-0500-0006-000700080009",
+        "System manufacturer", "System Product Name", "Chassis Serial Number", "FFFFFFFF",
+        "03000200-0400-0500-0006-000700080009",
     ],
 )  # fmt: skip
 def test_what_makers_leave_unfilled_is_no_value(text: str) -> None:

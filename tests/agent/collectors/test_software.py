@@ -20,12 +20,18 @@ def test_installed_packages_of_a_captured_status_file() -> None:
 
 
 def test_removed_packages_with_left_over_configuration_are_not_installed() -> None:
-    text = b"Package: a\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: b\nStatus: hold ok installed\nVersion: 2\n"
+    text = (
+        b"Package: a\nStatus: deinstall ok config-files\nVersion: 1\n\n"
+        b"Package: b\nStatus: hold ok installed\nVersion: 2\n"
+    )
     assert [p["name"] for p in parse_dpkg_status(text.splitlines())] == ["b"]
 
 
 def test_rpm_packages_lose_a_zero_epoch_and_keys_are_no_packages() -> None:
-    output = b"bash\t0:5.2.26-3.fc40\tx86_64\nopenssl\t1:3.2.1-2.fc40\tx86_64\ngpg-pubkey\t0:a15b79cc-1\t(none)\nbad line\n"
+    output = (
+        b"bash\t0:5.2.26-3.fc40\tx86_64\nopenssl\t1:3.2.1-2.fc40\tx86_64\n"
+        b"gpg-pubkey\t0:a15b79cc-1\t(none)\nbad line\n"
+    )
     assert list(parse_rpm_list(output)) == [
         {"name": "bash", "version": "5.2.26-3.fc40", "architecture": "x86_64", "manager": "rpm"},
         {"name": "openssl", "version": "1:3.2.1-2.fc40", "architecture": "x86_64", "manager": "rpm"},
@@ -48,7 +54,8 @@ def test_the_list_agrees_with_dpkgs_own() -> None:
 def test_the_document_is_sorted_and_counted(tmp_path: Path) -> None:
     write(
         tmp_path / "var/lib/dpkg/status",
-        "Package: b\nStatus: install ok installed\nVersion: 1\n\nPackage: a\nStatus: install ok installed\nVersion: 1\n",
+        "Package: b\nStatus: install ok installed\nVersion: 1\n\n"
+        "Package: a\nStatus: install ok installed\nVersion: 1\n",
     )
     (document,) = collect(context(tmp_path)).documents
     assert document.body is not None
