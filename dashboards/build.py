@@ -86,7 +86,7 @@ def _run(command: list[str], node: Path) -> None:
     environment = {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     name = f"{Path(command[0]).name} {Path(command[1]).name}"
     try:
-        done = subprocess.run(  # noqa: S603 - our own script and npm, no text from outside
+        done = subprocess.run(
             command,
             cwd=ASSETS,
             env=environment,

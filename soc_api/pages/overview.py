@@ -21,7 +21,7 @@ from soc_api.pages.rows import AlertRow, alert_row
 from soc_api.pages.visit import Visit
 
 router = APIRouter()
-_ALERTS, _AGENCIES = 8, 8
+_ALERTS, _AGENCIES = 12, 8
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,8 @@ def build(visit: Visit) -> OverviewPage:
         conditions = [principal.scope.where(Alert.agency_id), Alert.status == "open"]
         if not simulated:
             conditions.append(Alert.simulated.is_(False))
-        open_of = dict(
-            session.execute(
-                select(Alert.agency_id, func.count()).where(*conditions).group_by(Alert.agency_id)
-            ).tuples()
-        )
+        counted = select(Alert.agency_id, func.count()).where(*conditions).group_by(Alert.agency_id)
+        open_of = dict(session.execute(counted).tuples().all())
     return OverviewPage(
         query=query,
         simulated=simulated,

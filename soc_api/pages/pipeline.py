@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import func, select
 
-from collector.log.sqlite_log import LogReader
-from collector.state.tables import Checkpoint, DeadLetter, Endpoint, Stream
+from collector.state.tables import Endpoint
+from soc_api.system import service
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from soc_api.pages.visit import Visit
 
-#: Records that wait for a moment are no trouble; more than this, or older, is.
+#: Batches that wait for a moment are no trouble; more than this, or a worker that stands still, is.
 _MOST_WAITING: Final = 2000
 _STALE_SECONDS: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """``state`` is ``ok``, ``behind`` or ``blind`` (nobody has reported or been worked on, or a store is silent).
+    """``state`` is ``ok``, ``behind`` (the worker does not keep up) or ``blind`` (a store does not answer, or nobody
+    works).
 
-    ``waiting`` counts records of the log behind the worker's checkpoint (None: the log cannot be read).
+    ``waiting`` counts batches of the log behind the worker's checkpoint (None: the log is not on this machine).
     """
 
     state: str
@@ -40,47 +40,26 @@ class Pipeline:
 
 
 def pipeline(visit: Visit) -> Pipeline:
+    found = service.pipeline(visit.services)
     with visit.services.state.read() as session:
-        worked = session.execute(
-            select(func.min(Checkpoint.log_offset), func.max(Checkpoint.updated_at))
-        ).one()
         last_report = session.scalar(select(func.max(Endpoint.last_seen_at)))
-        dead = session.scalar(select(func.count()).select_from(DeadLetter)) or 0
-        missing, dropped = session.execute(
-            select(func.coalesce(func.sum(Stream.missing), 0), func.coalesce(func.sum(Stream.dropped), 0))
-        ).one()
-    end = _log_end(visit)
-    waiting = None if end is None else max(0, end - (worked[0] or 0))
-    answers = visit.services.store.healthy()
-    if not answers or end is None or (waiting and worked[1] is None):
+    slowest = min(found.checkpoints, key=lambda each: each.log_offset, default=None)
+    waiting = slowest.behind if slowest else found.log_last_offset
+    still = slowest is None or (visit.now - slowest.updated_at).total_seconds() > _STALE_SECONDS
+    if not found.store_healthy or (waiting and slowest is None):
         state = "blind"
-    elif waiting and (waiting > _MOST_WAITING or (visit.now - worked[1]).total_seconds() > _STALE_SECONDS):
+    elif waiting and (waiting > _MOST_WAITING or still):
         state = "behind"
     else:
         state = "ok"
     return Pipeline(
         state=state,
         last_report=last_report,
-        worked_at=worked[1],
-        log_offset=worked[0],
+        worked_at=slowest.updated_at if slowest else None,
+        log_offset=slowest.log_offset if slowest else None,
         waiting=waiting,
-        store_answers=answers,
-        dead_letters=dead,
-        missing=int(missing),
-        dropped=int(dropped),
+        store_answers=found.store_healthy,
+        dead_letters=found.dead_letters,
+        missing=found.batches_missing,
+        dropped=found.items_dropped,
     )
-
-
-def _log_end(visit: Visit) -> int | None:
-    """The number of the log's last record; opened for this one question, as the log belongs to other processes."""
-    path = visit.services.data.log
-    if not path.exists():
-        return None
-    try:
-        reader = LogReader(path)
-        try:
-            return reader.last_offset()
-        finally:
-            reader.close()
-    except (sqlite3.Error, OSError):
-        return None

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 #: One sentence a code of :data:`collector.coverage.models.REASONS`; a test keeps the two alike.
 SENTENCES: Final = {
-    "signatures_current": N_("Antivirus runs; its signatures are %(days)s days old"),
-    "signatures_old": N_("Signatures are %(days)s days old; the limit is %(limit)s days"),
+    "signatures_current": N_("Antivirus runs; age of its signatures: %(age)s"),
+    "signatures_old": N_("Age of the signatures: %(age)s; the limit is %(limit)s"),
     "antivirus_off": N_("%(product)s is installed but does not run"),
     "antivirus_not_installed": N_("No antivirus product was found"),
     "not_heard_from": N_("Not heard from for %(span)s"),
@@ -35,8 +35,8 @@ def sentence(t: Translator, reason: Reason) -> str:
     if message is None:
         return reason.code
     values: dict[str, object] = {name: value or "?" for name, value in reason.parameters.items()}
-    for name in ("days", "limit"):
-        values[name] = t.number(int(reason.parameters.get(name, 0)))
+    for name, parameter in (("age", "days"), ("limit", "limit")):
+        values[name] = t.plural("%(num)s day", "%(num)s days", int(reason.parameters.get(parameter, 0)))
     values["span"] = t.span(int(reason.parameters.get("seconds", 0)))
     for name in ("product", "detail", "ip", "mac", "seen_by", "hostname", "collector"):
         values.setdefault(name, "?")

@@ -131,7 +131,7 @@ def environment(lang: str) -> jinja2.Environment:
         extensions=["jinja2.ext.i18n"],
     )
     made.install_gettext_translations(t.catalogue, newstyle=True)  # type: ignore[attr-defined]  # added by the extension
-    made.globals.update(t=t, words=Words(t), static=ASSETS.address)
+    made.globals.update(t=t, plural=t.plural, words=Words(t), static=ASSETS.address)
     made.filters["visible"] = visible
     made.filters["breakable"] = breakable
     return made

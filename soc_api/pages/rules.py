@@ -59,9 +59,8 @@ def build(visit: Visit) -> RulesPage:
     level, text = query.choice("level", LEVELS), query.text("text")
     with visit.services.state.read() as session:
         reach = visit.principal.scope.where(Alert.agency_id)
-        alerts = dict(
-            session.execute(select(Alert.rule_id, func.count()).where(reach).group_by(Alert.rule_id)).tuples()
-        )
+        counted = select(Alert.rule_id, func.count()).where(reach).group_by(Alert.rule_id)
+        alerts = dict(session.execute(counted).tuples().all())
     every = [rule for rule in visit.services.catalogue.values() if not rule.internal]
     found = [rule for rule in every if (not level or rule.level == level) and _holds(rule, text.casefold())]
     found.sort(
