@@ -1,0 +1,71 @@
+"""``python -m agent.simulator``: simulated endpoints, from one process, through the real protocol.
+
+Exit status 0: stopped by a signal; 1: nobody could enrol; 2: wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+from agent.runtime.log import Log
+from agent.runtime.transport import Address
+from agent.simulator.endpoint import Pace
+from agent.simulator.province import Province, read_tokens
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m agent.simulator",
+        description="Run simulated endpoints, one for each token, against a collector.",
+        epilog="example: python -m agent.simulator --collector https://127.0.0.1:8444 --tokens tokens.jsonl "
+        "--state simulated",
+    )
+    parser.add_argument(
+        "--collector", required=True, metavar="URL", help="the collector's agent port, https://…"
+    )
+    parser.add_argument(
+        "--tokens",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="JSON lines: token, agency_code, agency_name",
+    )
+    parser.add_argument("--state", required=True, type=Path, metavar="DIR", help="keys, certificates, memory")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="another N, another province (1)")
+    parser.add_argument(
+        "--heartbeat", type=float, default=120.0, metavar="S", help="seconds between signs of life"
+    )
+    arguments = parser.parse_args()
+    try:
+        address = Address.of(arguments.collector)
+        tokens = read_tokens(arguments.tokens)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"simulator: {error}\n")
+        return 2
+    pace = Pace(heartbeat=arguments.heartbeat)
+    return asyncio.run(_run(Province(address, tokens, arguments.state, arguments.seed, Log(), pace)))
+
+
+async def _run(province: Province) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    enrolling = asyncio.create_task(province.enrol_all())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({enrolling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if stop.is_set():
+        enrolling.cancel()
+        return 0
+    if enrolling.result() == 0:
+        return 1
+    await province.run(stop)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
