@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from typing import Final
 
+from rules.targets import load_targets
 from soc_api.reports.content import Target
+from soc_api.reports.errors import ReportError
 
-_SOURCE: Final = {
-    "vi": "Kế hoạch 112/KH-UBND ngày 31/10/2019 của UBND tỉnh Thái Bình",
-    "en": "Plan 112/KH-UBND of 31/10/2019, People's Committee of Thái Bình",
-}
+COVERAGE_TARGET: Final = "TB112-01"
 
 
 def coverage_target() -> Target:
-    """TB112-01: every state agency has centrally managed antivirus software."""
+    """TB112-01: every state agency has centrally managed antivirus software. Raise :class:`ReportError`."""
+    found = next((target for target in load_targets() if target.id == COVERAGE_TARGET), None)
+    if found is None:
+        raise ReportError(f"the plan's target {COVERAGE_TARGET} is missing from rules/targets: reinstall")
+    document = found.document
+    date = document.date.strftime("%d/%m/%Y")
     return Target(
-        id="TB112-01",
-        quote="100% cơ quan nhà nước các cấp và đơn vị trực thuộc được triển khai phần mềm diệt virus có bản "
-        "quyền quản lý tập trung (endpoint security)",
-        source=_SOURCE,
+        id=found.id,
+        quote=found.quote,
+        source={
+            "vi": f"{document.title} ngày {date} của tỉnh {document.province}",
+            "en": f"{document.title} of {date}, province of {document.province}",
+        },
     )
