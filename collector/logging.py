@@ -19,6 +19,7 @@ _OWN: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {
     "taskName",
 }
 _MAX_TEXT: Final = 8192
+_NOISY: Final = ("alembic", "asyncio", "clickhouse_connect", "httpcore", "httpx", "uvicorn")
 
 
 class JsonFormatter(logging.Formatter):
@@ -50,5 +51,5 @@ def set_up(process: str, level: int = logging.INFO) -> None:
     handler.setFormatter(JsonFormatter(process))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
-    for noisy in ("uvicorn.error", "uvicorn.access", "httpx", "httpcore", "clickhouse_connect", "asyncio"):
+    for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-import httpx
 import prometheus_client
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from collector.state.tables import Checkpoint, DeadLetter
+from collector.store.channel import Channel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,12 +33,7 @@ class Exposition:
         self._metrics = metrics
         self._writer = writer
         self._state = state
-        self._store = httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(store_socket)),
-            base_url="http://store",
-            timeout=_STORE_SECONDS,
-            trust_env=False,
-        )
+        self._store = Channel(store_socket)
         self._lock = threading.Lock()
 
     def healthy(self) -> bool:
@@ -75,7 +72,7 @@ class Exposition:
 
     def _store_text(self) -> bytes:
         try:
-            reply = self._store.get("/metrics")
-        except httpx.HTTPError:
+            status, text = self._store.request("GET", "/metrics", None, "", _STORE_SECONDS)
+        except (OSError, http.client.HTTPException):
             return b"# the event store does not answer\n"
-        return reply.content if reply.is_success else b""
+        return text if status == HTTPStatus.OK else b""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
+import http.client
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import msgspec
 
+from collector.store.channel import Channel
 from collector.store.errors import QueryError, StoreError, StoreUnavailableError
 from collector.store.rows import EventRow, MetricRow, encode, events_table, metrics_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -22,6 +23,7 @@ __all__ = ["EventRow", "MetricRow", "QueryError", "StoreClient", "StoreError", "
 _ARROW = "application/vnd.apache.arrow.stream"
 #: Longer than the owner lets any query run, so that its own refusal arrives.
 _TIMEOUT_SECONDS = 120.0
+_HEALTH_SECONDS = 5.0
 
 
 class StoreClient:
@@ -33,12 +35,7 @@ class StoreClient:
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
-        self._http = httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(socket), retries=1),
-            base_url="http://store",
-            timeout=_TIMEOUT_SECONDS,
-            trust_env=False,
-        )
+        self._channel = Channel(socket)
 
     def insert_events(self, rows: Sequence[EventRow]) -> None:
         """Durable (fsynced) when it returns. The same rows twice are stored twice: see :meth:`rewind`."""
@@ -53,7 +50,7 @@ class StoreClient:
     def rewind(self, after_offset: int) -> int:
         """Delete events and metrics with a log offset above ``after_offset``; return how many there were."""
         reply = self._post("/rewind", msgspec.json.encode({"after_offset": after_offset}))
-        return int(msgspec.json.decode(reply.content)["deleted"])
+        return int(msgspec.json.decode(reply)["deleted"])
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
         """Rows of one SELECT, at most 10,000 and within 10 seconds; more is a :class:`QueryError`.
@@ -63,12 +60,12 @@ class StoreClient:
         (``toUnixTimestamp64Micro(time) / 1e6``).
         """
         body = msgspec.json.encode({"sql": sql, "parameters": dict(parameters or {})})
-        rows: list[dict[str, Any]] = msgspec.json.decode(self._post("/query", body).content)
+        rows: list[dict[str, Any]] = msgspec.json.decode(self._post("/query", body))
         return rows
 
     def forget_simulated(self) -> int:
         """Delete every row that came from a simulated endpoint; return how many there were."""
-        return int(msgspec.json.decode(self._post("/forget-simulated", b"{}").content)["deleted"])
+        return int(msgspec.json.decode(self._post("/forget-simulated", b"{}"))["deleted"])
 
     def freeze(self, name: str) -> None:
         """Pin all tables as they are now under ``shadow/<name>`` of the store's directory (for a backup)."""
@@ -77,12 +74,16 @@ class StoreClient:
     def healthy(self) -> bool:
         """Whether the owner answers and its tables are there. Never raises."""
         try:
-            return self._http.get("/healthz", timeout=5.0).status_code == httpx.codes.OK
-        except httpx.HTTPError:
+            return self._channel.request("GET", "/healthz", None, "", _HEALTH_SECONDS)[0] == HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
             return False
 
+    def metrics(self) -> bytes:
+        """The owner's own figures in Prometheus's text format."""
+        return self._ask("GET", "/metrics", None, "")
+
     def close(self) -> None:
-        self._http.close()
+        self._channel.close()
 
     def __enter__(self) -> StoreClient:
         return self
@@ -93,30 +94,28 @@ class StoreClient:
     def _insert(self, path: str, table: pa.Table) -> None:
         self._post(path, encode(table), _ARROW)
 
-    def _post(self, path: str, content: bytes, kind: str = "application/json") -> httpx.Response:
-        with self._as_store_error():
-            reply = self._http.post(path, content=content, headers={"content-type": kind})
-        if reply.is_success:
-            return reply
-        detail = _detail(reply)
-        if reply.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
-            raise QueryError(detail)
-        if reply.status_code == httpx.codes.SERVICE_UNAVAILABLE:
-            raise StoreUnavailableError(detail)
-        raise StoreError(detail)
+    def _post(self, path: str, content: bytes, kind: str = "application/json") -> bytes:
+        return self._ask("POST", path, content, kind)
 
-    @contextlib.contextmanager
-    def _as_store_error(self) -> Iterator[None]:
+    def _ask(self, method: str, path: str, content: bytes | None, kind: str) -> bytes:
         try:
-            yield
-        except httpx.HTTPError as error:
+            status, body = self._channel.request(method, path, content, kind, _TIMEOUT_SECONDS)
+        except (OSError, http.client.HTTPException) as error:
             raise StoreUnavailableError(
                 f"the event store does not answer on {self._socket}: {error or type(error).__name__}"
             ) from error
+        if status < HTTPStatus.BAD_REQUEST:
+            return body
+        detail = _detail(status, body)
+        if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+            raise QueryError(detail)
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            raise StoreUnavailableError(detail)
+        raise StoreError(detail)
 
 
-def _detail(reply: httpx.Response) -> str:
+def _detail(status: int, body: bytes) -> str:
     try:
-        return str(msgspec.json.decode(reply.content)["detail"])
+        return str(msgspec.json.decode(body)["detail"])
     except (msgspec.DecodeError, KeyError, TypeError):
-        return f"the event store answered {reply.status_code}"
+        return f"the event store answered {status}"

@@ -32,10 +32,12 @@ _QUERIES_AT_ONCE: Final = 2
 _LIMITS: Final = (
     f"SETTINGS readonly = 1, max_execution_time = {MAX_SECONDS}, timeout_before_checking_execution_speed = 0,"
     f" max_result_rows = {MAX_ROWS}, result_overflow_mode = 'throw', max_memory_usage = {_MAX_MEMORY_BYTES},"
+    " query_plan_remove_redundant_sorting = 0,"  # the order is the inner query's
     " output_format_json_array_of_rows = 1, output_format_json_quote_64bit_integers = 0,"
     " date_time_output_format = 'iso'"
 )
-_READS = re.compile(r"\s*(SELECT|WITH)\b", re.IGNORECASE)
+_FORMAT: Final = "SELECT formatQuerySingleLine({sql:String})"
+_READS: Final = re.compile(r"\s*(SELECT|WITH)\b", re.IGNORECASE)
 
 
 class Engine:
@@ -143,12 +145,14 @@ class Engine:
         Raises:
             QueryError: not a SELECT, wrong, too long or too many rows.
         """
-        if not _READS.match(sql):
-            raise QueryError("only SELECT (or WITH … SELECT) is allowed here")
-        # As a subquery nothing but a SELECT parses, and our own SETTINGS are the outermost.
-        limited = f"SELECT * FROM (\n{sql.rstrip().rstrip(';')}\n)\n{_LIMITS}"  # noqa: S608 - see above
         with self._reader() as client:
             try:
+                # The engine runs several statements in one text. Its own parser, given the text as a value, takes
+                # one only; and what it gives back cannot leave the parentheses, where only a SELECT may stand.
+                plain = client.raw_query(_FORMAT, parameters={"sql": sql}, fmt="TSVRaw").decode("utf-8")
+                if not _READS.match(plain):
+                    raise QueryError("only SELECT (or WITH … SELECT) is allowed here")
+                limited = f"SELECT * FROM (\n{plain}\n)\n{_LIMITS}"  # noqa: S608 - see above
                 reply: bytes = client.raw_query(limited, parameters=dict(parameters), fmt="JSONEachRow")
             except ClickHouseError as error:
                 raise _as_query_error(error) from error

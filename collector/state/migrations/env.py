@@ -24,6 +24,7 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Base.metadata,
     render_as_batch=True,
+    transactional_ddl=True,  # SQLite's is, since we say BEGIN ourselves
     render_item=_render,
 )
 with context.begin_transaction():
