@@ -98,12 +98,21 @@ def _gateway(ctx: Context, now: float) -> tuple[dict[str, Any], list[Metric]]:
     reachable = settle("gateway", reachable, ctx.state)
     facts = {
         "ip": gateway.ip,
-        "mac": neighbour.mac if neighbour is not None else "",
+        "mac": _last_mac(gateway, neighbour, ctx.state),
         "interface": gateway.interface,
         "reachable": reachable,
         "reason": "" if reachable is not None else why or reason,
     }
     return facts, metrics
+
+
+def _last_mac(gateway: Gateway, neighbour: Neighbour | None, state: MutableMapping[str, Any]) -> str:
+    """The gateway's MAC; while it does not answer, the one it had: a change must not hide behind an outage."""
+    now = [gateway.ip, neighbour.mac] if neighbour is not None and neighbour.mac else None
+    known = state.get("gateway_mac")
+    if now is not None and known != now:
+        state["gateway_mac"] = known = now
+    return str(known[1]) if isinstance(known, list) and known[0] == gateway.ip else ""
 
 
 def _name_servers(ctx: Context, now: float) -> tuple[dict[str, Any], list[Metric]]:

@@ -80,7 +80,7 @@ def _read_rpm() -> list[Package]:
     program = find_program("rpm")
     if program is None:
         raise CollectorError("there is an rpm database, but no rpm program to read it")
-    done = run_program([program, "-qa", "--queryformat", RPM_FORMAT], 60)
+    done = run_program([program, "-qa", "--queryformat", RPM_FORMAT], 45)
     if done.status != 0:
         raise CollectorError(f"rpm -qa ended with {done.status}: {done.errors[:200]}")
     return list(parse_rpm_list(done.output))
@@ -89,7 +89,7 @@ def _read_rpm() -> list[Package]:
 @collector(
     "software",
     interval_seconds=3600,
-    timeout_seconds=90,
+    timeout_seconds=60,
     platforms={"linux"},
     privileges="none",
     description="Installed packages with version and architecture (dpkg, rpm)",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Even where neither the packages nor the lists changed, the question is asked again after this time.
 AGAIN_SECONDS = 6 * 3600.0
+#: Other collectors wait while this one runs.
+PROGRAM_SECONDS = 45.0
 APT_STAMP = "/var/lib/apt/periodic/update-success-stamp"
 APT_LISTS = "/var/lib/apt/lists"
 APT_MARKS = ("/var/lib/dpkg/status", APT_LISTS, APT_STAMP)
@@ -95,6 +97,17 @@ def apt_last_check(root: Path) -> float | None:
     return max(times, default=None)
 
 
+def dnf_last_check(root: Path) -> float | None:
+    """When dnf last fetched a repository's lists."""
+    times = []
+    for folder in under(root, "/var/cache/dnf").glob("*/repodata"):
+        try:
+            times.append(folder.stat().st_mtime)
+        except OSError:
+            continue
+    return max(times, default=None)
+
+
 def _has_lists(root: Path) -> bool:
     folder = under(root, APT_LISTS)
     return any(any(folder.glob(pattern)) for pattern in ("*_Packages", "*_Packages.*"))
@@ -120,7 +133,7 @@ def read_apt(root: Path) -> tuple[list[Update] | None, str]:
             "APT::Get::Show-User-Simulation-Note=0",
             "dist-upgrade",
         ],
-        120,
+        PROGRAM_SECONDS,
     )
     if done.status != 0:
         return None, f"apt-get -s dist-upgrade: {done.errors[:200]}"
@@ -132,10 +145,10 @@ def read_dnf() -> tuple[list[Update] | None, str]:
     program = find_program("dnf")
     if program is None:
         return None, "dnf is not installed"
-    check = run_program([program, "-q", "-C", "check-update"], 120)
+    check = run_program([program, "-q", "-C", "check-update"], PROGRAM_SECONDS)
     if check.status not in (0, 100):  # 100: there are updates (dnf(8))
         return None, f"dnf -C check-update: {check.errors[:200]}"
-    advisories = run_program([program, "-q", "-C", "updateinfo", "list", "--security"], 120)
+    advisories = run_program([program, "-q", "-C", "updateinfo", "list", "--security"], PROGRAM_SECONDS)
     if advisories.status != 0:
         return None, f"dnf -C updateinfo: {advisories.errors[:200]}"
     return parse_dnf(
@@ -146,7 +159,7 @@ def read_dnf() -> tuple[list[Update] | None, str]:
 @collector(
     "updates",
     interval_seconds=900,
-    timeout_seconds=300,
+    timeout_seconds=100,
     platforms={"linux"},
     privileges="none",
     description="Pending updates and security updates, since when, and when the package lists were last fetched "
@@ -181,5 +194,5 @@ def _body(ctx: Context, manager: str) -> dict[str, Any]:
         "pending": None if counts is None else counts[0],
         "security_pending": None if counts is None else counts[1],
         "pending_since": min(since.values(), default=None) if counts is not None else None,
-        "last_check_time": apt_last_check(ctx.root) if manager == "apt" else None,
+        "last_check_time": apt_last_check(ctx.root) if manager == "apt" else dnf_last_check(ctx.root),
     }

@@ -28,7 +28,7 @@ from agent.collectors.common.routes import (
     parse_resolv_conf,
     parse_route,
 )
-from agent.collectors.lan import collect, judge_gateway, settle
+from agent.collectors.lan import _last_mac, collect, judge_gateway, settle
 from tests.agent.collectors.support import context, fixture_text, write
 
 if TYPE_CHECKING:
@@ -89,6 +89,15 @@ def test_one_lost_answer_is_no_outage_and_recovery_is_told_at_once() -> None:
 
 def test_what_was_never_reachable_is_said_to_be_down_at_once() -> None:
     assert settle("gateway", False, {}) is False
+
+
+def test_the_gateways_mac_is_remembered_through_an_outage_and_forgotten_with_the_gateway() -> None:
+    state: dict[str, Any] = {}
+    gateway = Gateway("192.0.2.1", "eth0", 0)
+    assert _last_mac(gateway, None, state) == ""
+    assert _last_mac(gateway, neighbour(STALE), state) == "02:fc:00:00:00:05"
+    assert _last_mac(gateway, Neighbour("192.0.2.1", "", "eth0", FAILED), state) == "02:fc:00:00:00:05"
+    assert _last_mac(Gateway("192.0.2.254", "eth0", 0), None, state) == ""
 
 
 def test_an_echo_request_checks_out_and_its_reply_is_recognised() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agent.collectors.registry import NothingToReport
 from agent.collectors.software import collect, parse_dpkg_status, parse_rpm_list
-from tests.agent.collectors.support import context, fixture_lines, write
+from tests.agent.collectors.support import context, fixture_bytes, fixture_lines, write
 from tests.support.debian import program
 
 
@@ -36,6 +36,11 @@ def test_rpm_packages_lose_a_zero_epoch_and_keys_are_no_packages() -> None:
         {"name": "bash", "version": "5.2.26-3.fc40", "architecture": "x86_64", "manager": "rpm"},
         {"name": "openssl", "version": "1:3.2.1-2.fc40", "architecture": "x86_64", "manager": "rpm"},
     ]
+
+
+def test_a_captured_list_of_rpm_is_read() -> None:
+    packages = list(parse_rpm_list(fixture_bytes("rpm/qa.txt")))
+    assert sorted((p["name"], p["version"]) for p in packages) == [("vg-hai", "3:1.1-1"), ("vg-thu", "1.1-1")]
 
 
 def test_the_list_agrees_with_dpkgs_own() -> None:

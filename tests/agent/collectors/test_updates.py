@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -119,8 +120,6 @@ def test_a_failed_question_keeps_the_dates_it_knew(tmp_path: Path, monkeypatch: 
 
 
 def test_the_last_check_is_apts_own_stamp(tmp_path: Path) -> None:
-    import os
-
     host(tmp_path)
     stamp = write(tmp_path / "var/lib/apt/periodic/update-success-stamp", "")
     os.utime(stamp, (CAPTURED, CAPTURED))
@@ -134,6 +133,22 @@ def test_without_apt_or_dnf_there_is_nothing_to_report(
     monkeypatch.setattr(updates, "find_program", lambda name: None)
     with pytest.raises(NothingToReport):
         collect(context(tmp_path))
+
+
+def test_a_captured_answer_of_dnf_is_counted() -> None:
+    found = parse_dnf(fixture_text("dnf/check_update.txt"), fixture_text("dnf/advisories.txt"))
+    assert found == [
+        Update("vg-hai.noarch", "3:1.2-1", security=True),
+        Update("vg-thu.noarch", "1.2-1", security=False),
+    ]
+
+
+def test_dnfs_last_check_is_when_its_lists_came(tmp_path: Path) -> None:
+    assert updates.dnf_last_check(tmp_path) is None
+    lists = tmp_path / "var/cache/dnf/updates-1234/repodata"
+    write(lists / "repomd.xml", "")
+    os.utime(lists, (CAPTURED, CAPTURED))
+    assert updates.dnf_last_check(tmp_path) == CAPTURED
 
 
 @given(st.text(max_size=300), st.text(max_size=300))
