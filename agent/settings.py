@@ -23,26 +23,42 @@ Seconds = Annotated[float, Meta(gt=0)]
 class CollectorEndpoint(Struct, frozen=True):
     """Where the collector is. An empty ``url`` means the one this endpoint enrolled with."""
 
-    url: Annotated[str, Meta(pattern=r"^(https://[^/\s]+/?)?$")] = ""
-    connect_timeout_seconds: Seconds = 15
-    answer_timeout_seconds: Seconds = 30
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https://[^/\s]+/?)?$",
+            description="The collector's agent port; empty: the one this endpoint enrolled with.",
+        ),
+    ] = ""
+    connect_timeout_seconds: Annotated[Seconds, Meta(description="How long to wait for a connection.")] = 15
+    answer_timeout_seconds: Annotated[Seconds, Meta(description="How long to wait for an answer.")] = 30
 
 
 class AgentSection(Struct, frozen=True):
     """The agent itself. ``spool_bytes`` bounds what waits on disk while the collector cannot be reached."""
 
-    state_dir: str = "/var/lib/vonggac-agent"
-    heartbeat_seconds: Seconds = 60
-    metrics_seconds: Seconds = 300
-    spool_bytes: Annotated[int, Meta(ge=1 << 16)] = 128 << 20
+    state_dir: Annotated[str, Meta(description="Key, certificate, spool, cursors.")] = (
+        "/var/lib/vonggac-agent"
+    )
+    heartbeat_seconds: Annotated[Seconds, Meta(description="How often the agent says that it lives.")] = 60
+    metrics_seconds: Annotated[
+        Seconds, Meta(description="Metrics wait at most so long for a batch to travel with.")
+    ] = 300
+    spool_bytes: Annotated[
+        int,
+        Meta(
+            ge=1 << 16,
+            description="What may wait on disk while the collector is away; then the oldest is dropped, counted.",
+        ),
+    ] = 128 << 20
 
 
 class HostSection(Struct, frozen=True):
     """Where the host's trees are mounted: other than the defaults only in a container or a test."""
 
-    root: str = "/"
-    proc: str = "/proc"
-    sys: str = "/sys"
+    root: Annotated[str, Meta(description="Where the host's / is mounted (in a container).")] = "/"
+    proc: Annotated[str, Meta(description="Where its /proc is.")] = "/proc"
+    sys: Annotated[str, Meta(description="Where its /sys is.")] = "/sys"
 
 
 class CollectorSettings(Struct, frozen=True):
@@ -51,15 +67,25 @@ class CollectorSettings(Struct, frozen=True):
     Paths are looked up under ``[host] root``, the first that exists is used.
     """
 
-    disabled: tuple[str, ...] = ()
-    intervals: dict[str, Seconds] = {}
-    clamd_sockets: tuple[str, ...] = (
+    disabled: Annotated[tuple[str, ...], Meta(description="Collectors that shall not run, by name.")] = ()
+    intervals: Annotated[
+        dict[str, Seconds], Meta(description="Other intervals in seconds, by collector name.")
+    ] = {}
+    clamd_sockets: Annotated[
+        tuple[str, ...], Meta(description="Where clamd's socket may be; the first that exists is asked.")
+    ] = (
         "/run/clamav/clamd.ctl",
         "/var/run/clamav/clamd.ctl",
         "/run/clamd.scan/clamd.sock",
     )
-    clamd_logs: tuple[str, ...] = ("/var/log/clamav/clamav.log", "/var/log/clamd.scan")
-    auth_logs: tuple[str, ...] = ("/var/log/auth.log", "/var/log/secure")
+    clamd_logs: Annotated[tuple[str, ...], Meta(description="Where clamd's log may be.")] = (
+        "/var/log/clamav/clamav.log",
+        "/var/log/clamd.scan",
+    )
+    auth_logs: Annotated[tuple[str, ...], Meta(description="Where the authentication log may be.")] = (
+        "/var/log/auth.log",
+        "/var/log/secure",
+    )
 
 
 class Settings(Struct, frozen=True):

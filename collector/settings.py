@@ -23,11 +23,17 @@ Days = Annotated[int, Meta(ge=1, le=3650)]
 class Web(Struct, frozen=True):
     """Console and API. ``names`` are further host names and addresses for the server certificate."""
 
-    host: str = "127.0.0.1"
-    port: Port = 8443
-    names: list[str] = []
-    session_idle_seconds: Seconds = 1800
-    session_lifetime_seconds: Seconds = 43200
+    host: Annotated[str, Meta(description="The address to listen on; 0.0.0.0 for all.")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="Console and API, over TLS.")] = 8443
+    names: Annotated[
+        list[str], Meta(description="Further host names and addresses for the server's certificate.")
+    ] = []
+    session_idle_seconds: Annotated[
+        Seconds, Meta(description="A session ends when nothing was asked for so long.")
+    ] = 1800
+    session_lifetime_seconds: Annotated[
+        Seconds, Meta(description="A session ends after this in any case.")
+    ] = 43200
 
 
 class Ingest(Struct, frozen=True):
@@ -37,47 +43,80 @@ class Ingest(Struct, frozen=True):
     ``metrics_from`` those that may read ``/metrics``, beside this machine itself.
     """
 
-    host: str = "127.0.0.1"
-    port: Port = 8444
-    queue_bytes: Annotated[int, Meta(ge=1 << 20)] = 64 << 20
-    terminators: list[str] = []
-    certificate_days: Days = 90
-    token_hours: Annotated[int, Meta(ge=1)] = 72
-    metrics_from: list[str] = []
+    host: Annotated[str, Meta(description="The address to listen on; 0.0.0.0 for all.")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="The agents' port, mutual TLS.")] = 8444
+    queue_bytes: Annotated[
+        int,
+        Meta(
+            ge=1 << 20,
+            description="How much may wait in memory for the log; beyond it agents are told to come again.",
+        ),
+    ] = 64 << 20
+    terminators: Annotated[
+        list[str], Meta(description="Addresses or networks whose RFC 9440 Client-Cert header is believed.")
+    ] = []
+    certificate_days: Annotated[
+        Days, Meta(description="How long an endpoint's certificate lives; it is renewed by itself.")
+    ] = 90
+    token_hours: Annotated[int, Meta(ge=1, description="How long an enrolment token can be used.")] = 72
+    metrics_from: Annotated[
+        list[str], Meta(description="Addresses or networks that may read /metrics, beside this machine.")
+    ] = []
 
 
 class Detect(Struct, frozen=True):
     """The detect worker. ``silence_marks_seconds`` are the ages of silence at which an event is made."""
 
-    poll_seconds: Seconds = 0.2
-    clock_seconds: Seconds = 10
-    silence_marks_seconds: tuple[int, ...] = (900, 3600, 86400, 259200, 604800)
-    clock_skew_step_seconds: Seconds = 5
-    batch_rows: Annotated[int, Meta(ge=1)] = 500
-    log_keep_hours: Annotated[int, Meta(ge=1)] = 72
-    #: Further folders of Sigma rules, beside our own.
-    rule_folders: list[str] = []
+    poll_seconds: Annotated[Seconds, Meta(description="How often the worker looks for new batches.")] = 0.2
+    clock_seconds: Annotated[
+        Seconds, Meta(description="How often it looks for what did not come: silence, a day that passed.")
+    ] = 10
+    silence_marks_seconds: Annotated[
+        tuple[int, ...], Meta(description="The ages of silence at which an event is made.")
+    ] = (900, 3600, 86400, 259200, 604800)
+    clock_skew_step_seconds: Annotated[
+        Seconds, Meta(description="A clock's skew is told anew when it moved by so much.")
+    ] = 5
+    batch_rows: Annotated[int, Meta(ge=1, description="How many batches it takes at once.")] = 500
+    log_keep_hours: Annotated[
+        int, Meta(ge=1, description="How long worked-off batches stay in the durable log.")
+    ] = 72
+    rule_folders: Annotated[
+        list[str], Meta(description="Further folders of Sigma rules, beside our own.")
+    ] = []
 
 
 class Coverage(Struct, frozen=True):
     """When a machine counts as what. 15 days is the national figure (LAW.md); the local one may be stricter."""
 
-    national_signature_days: Days = 15
-    local_signature_days: Days = 3
-    silent_after_seconds: Seconds = 259200
-    device_forgotten_days: Days = 30
+    national_signature_days: Annotated[
+        Days, Meta(description="Older signatures make a machine outdated (national reporting: 15 days).")
+    ] = 15
+    local_signature_days: Annotated[
+        Days, Meta(description="Older signatures are warned about; they do not change the state.")
+    ] = 3
+    silent_after_seconds: Annotated[
+        Seconds, Meta(description="A machine not heard from for so long is silent.")
+    ] = 259200
+    device_forgotten_days: Annotated[
+        Days, Meta(description="A device on the LAN that was not seen for so long is forgotten.")
+    ] = 30
 
 
 class Report(Struct, frozen=True):
     """What an official document's head and foot say; nobody's name is built in."""
 
-    parent_body: str = "ỦY BAN NHÂN DÂN TỈNH THANH HÓA"
-    issuer: str = "TRUNG TÂM GIÁM SÁT AN NINH MẠNG"
-    place: str = "Thanh Hóa"
-    symbol: str = "BC-GSANM"
-    signatory_title: str = "GIÁM ĐỐC"
-    signatory_name: str = ""
-    recipients: list[str] = []
+    parent_body: Annotated[str, Meta(description="The body above the issuer, in the head of a report.")] = (
+        "ỦY BAN NHÂN DÂN TỈNH THANH HÓA"
+    )
+    issuer: Annotated[str, Meta(description="Who issues the report.")] = "TRUNG TÂM GIÁM SÁT AN NINH MẠNG"
+    place: Annotated[str, Meta(description="Where it is issued, before the date.")] = "Thanh Hóa"
+    symbol: Annotated[str, Meta(description="What follows the number: «Số: 05/BC-GSANM».")] = "BC-GSANM"
+    signatory_title: Annotated[
+        str, Meta(description="The signatory's office; a line break splits «TM. …» from it.")
+    ] = "GIÁM ĐỐC"
+    signatory_name: Annotated[str, Meta(description="The signatory's name; empty leaves room to write.")] = ""
+    recipients: Annotated[list[str], Meta(description="The lines under «Nơi nhận», before «Lưu: VT.».")] = []
 
 
 class Settings(Struct, frozen=True):

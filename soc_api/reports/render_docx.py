@@ -280,7 +280,8 @@ def _foot(word: Any, document: OfficialDocument) -> None:
     _line(left, document.recipients_title, layout.RECIPIENTS_TITLE, bold=True, italic=True, align=start)
     for line in document.recipients:
         _line(left, line, layout.RECIPIENTS, align=start)
-    _line(right, document.signatory_title, layout.TITLE, bold=True)
+    for line in document.signatory_title.splitlines():
+        _line(right, line, layout.TITLE, bold=True)
     for _ in range(4):
         _run(right.add_paragraph(), " ", layout.TITLE)
     _line(right, document.signatory_name or " ", layout.TITLE, bold=True)

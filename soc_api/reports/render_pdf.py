@@ -240,7 +240,8 @@ def _foot(document: OfficialDocument) -> list[Flowable]:
         *(_lines(clean(line), _style(layout.RECIPIENTS, align="left")) for line in document.recipients),
     ]
     bold = _style(layout.TITLE, bold=True)
-    right: list[Flowable] = [_lines(clean(document.signatory_title), bold), Spacer(1, 70)]
+    right: list[Flowable] = [_lines(clean(line), bold) for line in document.signatory_title.splitlines()]
+    right.append(Spacer(1, 70))
     if document.signatory_name:
         right.append(_lines(clean(document.signatory_name), bold))
     return [Spacer(1, 14), _columns(left, right)]

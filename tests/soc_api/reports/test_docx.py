@@ -7,6 +7,7 @@ import io
 from typing import Any
 
 import docx
+import msgspec
 import pytest
 from docx.enum.section import WD_ORIENT
 from docx.enum.text import WD_ALIGN_PARAGRAPH
@@ -120,6 +121,12 @@ def test_a_hostile_host_name_stays_text() -> None:
     name = "<w:p>&amp;\x00\x0b\u202eexe.docx"
     found = [*machines(), machine(1, name, "none", Reason("antivirus_not_installed"))]
     assert "<w:p>&amp;���exe.docx" in _texts(_read(render(report(found), HEAD, "docx", "vi")))
+
+
+def test_a_signature_for_somebody_else_takes_lines_of_its_own() -> None:
+    head = msgspec.structs.replace(HEAD, signatory_title="KT. GIÁM ĐỐC\nPHÓ GIÁM ĐỐC")
+    foot = _read(render(report(), head, "docx", "vi")).tables[3].rows[0].cells[1]
+    assert [paragraph.text for paragraph in foot.paragraphs[:2]] == ["KT. GIÁM ĐỐC", "PHÓ GIÁM ĐỐC"]
 
 
 def test_the_english_report_says_the_same_figures() -> None:
