@@ -33,12 +33,13 @@ class LocalError(Exception):
 
 
 class Part:
-    """A child process. ``output`` is the file that takes what it prints, appended; None: where ours goes."""
+    """A child process. ``log`` is the file that takes what it logs (standard error), appended; None: where ours
+    goes. What it says to a person (standard output) always goes where ours does."""
 
-    def __init__(self, name: str, arguments: Sequence[str], output: Path | None = None) -> None:
+    def __init__(self, name: str, arguments: Sequence[str], log: Path | None = None) -> None:
         self.name = name
         self._arguments = [sys.executable, "-m", *arguments]
-        self._output = output
+        self.log = log
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -48,13 +49,11 @@ class Part:
         return self._process.pid
 
     def start(self) -> None:
-        if self._output is None:
+        if self.log is None:
             self._process = subprocess.Popen(self._arguments, start_new_session=True)
             return
-        with self._output.open("ab") as output:
-            self._process = subprocess.Popen(
-                self._arguments, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-            )
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self._arguments, stderr=log, start_new_session=True)
 
     def exit_code(self) -> int | None:
         """None while it runs; also None before it was started and after it was stopped."""
@@ -84,8 +83,8 @@ class Part:
 class Server(Part):
     """``vonggac serve`` on ``data``, whose ``vonggac.toml`` holds the ports."""
 
-    def __init__(self, data: Path, output: Path | None = None) -> None:
-        super().__init__("server", ["soc_api.cli", "serve", "--data", str(data)], output)
+    def __init__(self, data: Path, log: Path | None = None) -> None:
+        super().__init__("server", ["soc_api.cli", "serve", "--data", str(data)], log)
         self.data = data
         settings = server_settings.load(server_settings.DataDirectory(data))
         self.web_port = settings.web.port
@@ -106,7 +105,7 @@ class Server(Part):
         waiting = [self.web_port, self.agents_port]
         while waiting:
             if self.exit_code() is not None:
-                raise LocalError("the server did not start; see what it printed")
+                raise LocalError(f"the server did not start; see {self.log or 'what it printed'}")
             if time.monotonic() > deadline:
                 raise LocalError(f"no answer on port {waiting[0]} after {_READY_SECONDS} s")
             if self._healthy(waiting[0]):
@@ -136,8 +135,8 @@ class Server(Part):
 class Agent(Part):
     """``vonggac-agent run`` with a configuration file that names its state directory ``state``."""
 
-    def __init__(self, configuration: Path, state: Path, collector: str, output: Path | None = None) -> None:
-        super().__init__("agent", ["agent.cli", "run", "--config", str(configuration)], output)
+    def __init__(self, configuration: Path, state: Path, collector: str, log: Path | None = None) -> None:
+        super().__init__("agent", ["agent.cli", "run", "--config", str(configuration)], log)
         self.configuration = configuration
         self.state = state
         self.collector = collector

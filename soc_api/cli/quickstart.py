@@ -7,8 +7,10 @@ goes on where the first stopped.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
+import ssl
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from collector.settings import DataDirectory
 from soc_api.local import Agent, LocalError, Part, Server
 
 if TYPE_CHECKING:
@@ -39,10 +42,16 @@ def command(data: Path, agency: str, simulate: int) -> None:
     Example:
       vonggac quickstart --data var --simulate 500
     """
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    server = Server(data)
-    agent = _agent(data, server)
-    simulator = Part("simulator", ["soc_api.cli", "simulate", "--data", str(data), "--count", str(simulate)])
+    directory = DataDirectory(data)
+    directory.create()
+    logs = directory.logs
+    server = Server(data, logs / "server.log")
+    agent = _agent(directory, server)
+    simulator = Part(
+        "simulator",
+        ["soc_api.cli", "simulate", "--data", str(data), "--count", str(simulate)],
+        logs / "simulator.log",
+    )
     parts: list[Part] = [server, agent, *([simulator] if simulate else [])]
     try:
         with ExitStack() as running:
@@ -55,7 +64,9 @@ def command(data: Path, agency: str, simulate: int) -> None:
                 if part is server:
                     server.wait_until_ready()
                     server.vonggac("agency", "builtin", "thanh-hoa")
-            click.echo(f"\nVọng Gác: {server.web}/   (Ctrl-C: dừng / stop)\n")
+            click.echo(f"\nVọng Gác: {server.web}/   (Ctrl-C: dừng / stop)")
+            click.echo(f"SHA-256 của chứng thư / of the certificate: {_fingerprint(directory)}")
+            click.echo(f"Nhật ký / logs: {logs}\n")
             _watch(parts)
     except StopRequested:
         click.echo("đã dừng / stopped")
@@ -63,13 +74,19 @@ def command(data: Path, agency: str, simulate: int) -> None:
         raise click.ClickException(str(error)) from error
 
 
-def _agent(data: Path, server: Server) -> Agent:
+def _fingerprint(directory: DataDirectory) -> str:
+    """The server certificate's, in the form that browsers show."""
+    der = ssl.PEM_cert_to_DER_cert((directory.ca / "server.crt").read_text(encoding="ascii"))
+    return hashlib.sha256(der).digest().hex(":").upper()
+
+
+def _agent(directory: DataDirectory, server: Server) -> Agent:
     """This machine's agent; its settings file is written once and then left alone."""
-    state = data.resolve() / "agent"
-    configuration = data / "agent.toml"
+    state = directory.root / "agent"
+    configuration = directory.root / "agent.toml"
     if not configuration.exists():
         configuration.write_text(f"[agent]\nstate_dir = {json.dumps(str(state))}\n", encoding="utf-8")
-    return Agent(configuration, state, server.agents)
+    return Agent(configuration, state, server.agents, directory.logs / "agent.log")
 
 
 def _watch(parts: Sequence[Part]) -> None:

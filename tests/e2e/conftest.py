@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,5 +28,5 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def analyst(stack: Stack) -> Iterator[httpx.Client]:
-    with stack.client(stack.user()) as client:
+    with closing(stack.client(stack.user())) as client:
         yield client

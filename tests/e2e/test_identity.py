@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,7 +43,7 @@ def test_a_revoked_agent_is_refused_on_its_next_request(
     try:
         machine = f"/api/v1/endpoints/{agent.endpoint_id}"
         wait_until(lambda: analyst.get(machine).json().get("last_seen_at"), seconds=30, what="a report")
-        with stack.client(stack.user("an", "admin"), "an") as administrator:
+        with closing(stack.client(stack.user("an", "admin"), "an")) as administrator:
             answer = administrator.post(f"{machine}/revoke", json={"reason": "lost"})
             assert answer.status_code == 200, answer.text
         state = wait_until(

@@ -136,7 +136,7 @@ def test_a_burst_of_wrong_ssh_passwords_becomes_one_alert_with_its_source_addres
                 )  # fmt: skip
                 assert "Permission denied" in tried.stderr
             (alert,) = wait_until(
-                lambda: _alerts(analyst, agent, "brute force"), seconds=20, what="the brute-force alert"
+                lambda: _alerts(analyst, agent, "password guessing"), seconds=20, what="the brute-force alert"
             )
             assert "127.0.0.1" in alert["subject"]
             assert alert["evidence"]
@@ -164,7 +164,7 @@ def test_a_vietnamese_report_names_the_machine_behind_its_percentage(
     )
     office = shutil.which("soffice") or program("libreoffice", "libreoffice-writer")
     subprocess.run(
-        [office, "--headless", "--convert-to", "txt:Text", "--outdir", str(tmp_path), str(target)],
+        [office, "--headless", "--convert-to", "txt:Text (encoded):UTF8", "--outdir", str(tmp_path), str(target)],
         check=True, capture_output=True, timeout=120, env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
     text = (tmp_path / "bao-cao.txt").read_text(encoding="utf-8")

@@ -31,15 +31,15 @@ class Stack(local.Server):
         (data / "vonggac.toml").write_text(
             f"[web]\nport = {free_port()}\n[ingest]\nport = {free_port()}\n{settings}"
         )
-        self.printed = folder / "serve.log"
-        super().__init__(data, self.printed)
+        self.logged = folder / "serve.log"
+        super().__init__(data, self.logged)
 
     def start(self) -> None:
         super().start()
         try:
             self.wait_until_ready()
         except local.LocalError as error:
-            raise AssertionError(f"{error}\n{self.printed.read_text()[-4000:]}") from error
+            raise AssertionError(f"{error}\n{self.logged.read_text()[-4000:]}") from error
 
     def process(self, *words: str) -> psutil.Process:
         """The child whose command line holds all ``words`` (``collector.process``, ``ingest``)."""
