@@ -99,7 +99,7 @@ def build(visit: Visit) -> OverviewPage:
         if not simulated:
             conditions.append(Alert.simulated.is_(False))
         counted = select(Alert.agency_id, func.count()).where(*conditions).group_by(Alert.agency_id)
-        open_of = dict(session.execute(counted).tuples().all())
+        open_of = dict(session.execute(counted).all())
     return OverviewPage(
         query=query,
         simulated=simulated,

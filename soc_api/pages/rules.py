@@ -13,7 +13,6 @@ from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
 from soc_api.accounts.principal import Principal
 from soc_api.pages.query import Query, Slice
-from soc_api.pages.rows import source_of
 from soc_api.pages.targets import TargetQuote, quotes
 from soc_api.pages.visit import Visit
 
@@ -60,7 +59,7 @@ def build(visit: Visit) -> RulesPage:
     with visit.services.state.read() as session:
         reach = visit.principal.scope.where(Alert.agency_id)
         counted = select(Alert.rule_id, func.count()).where(reach).group_by(Alert.rule_id)
-        alerts = dict(session.execute(counted).tuples().all())
+        alerts = dict(session.execute(counted).all())
     every = [rule for rule in visit.services.catalogue.values() if not rule.internal]
     found = [rule for rule in every if (not level or rule.level == level) and _holds(rule, text.casefold())]
     found.sort(
@@ -88,7 +87,9 @@ def _row(visit: Visit, rule: RuleInfo, alerts: int) -> RuleRow:
         description=t.either(rule.description),
         level=rule.level,
         status=rule.status,
-        source=source_of(source.get("product", ""), source.get("category", ""), source.get("service", ""))
+        source=visit.words.source(
+            source.get("product", ""), source.get("category", ""), source.get("service", "")
+        )
         or t("correlation"),
         techniques=list(rule.techniques),
         targets=quotes(rule.targets),

@@ -136,7 +136,7 @@ def build(visit: Visit) -> SystemPage:
             )
             dead = [
                 DeadRow(i, endpoint, hostname or "", offset, reason, size, at)
-                for i, endpoint, hostname, offset, reason, size, at in session.execute(of_letters).tuples()
+                for i, endpoint, hostname, offset, reason, size, at in session.execute(of_letters)
             ]
         else:
             health = _failing(visit)
