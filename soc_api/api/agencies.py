@@ -63,6 +63,7 @@ def list_agencies(
 
 @router.get("/{code}")
 def get_agency(code: str, services: RequestServices, principal: Reader) -> AgencyShape:
+    """One by its code."""
     with services.state.read() as session:
         return AgencyShape.model_validate(registry.get_agency(session, principal.scope, code))
 

@@ -20,6 +20,7 @@ from soc_api.api import (
     rules,
     session,
     system,
+    targets,
     tokens,
     users,
 )
@@ -48,6 +49,7 @@ for _module in (
     users,
     audit,
     system,
+    targets,
 ):
     _v1.include_router(_module.router)
 

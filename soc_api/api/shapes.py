@@ -48,9 +48,12 @@ class PageRequest(BaseModel):
 
     def after_text(self) -> str:
         try:
-            return base64.urlsafe_b64decode((self.after or "").encode()).decode()
+            text = base64.b64decode((self.after or "").encode(), altchars=b"-_", validate=True).decode()
         except (binascii.Error, ValueError):
-            raise InvalidError(Fault("query.after", "not a cursor of this list")) from None
+            text = ""
+        if not text:
+            raise InvalidError(Fault("query.after", "not a cursor of this list"))
+        return text
 
 
 def page_request(

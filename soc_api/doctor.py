@@ -1,0 +1,260 @@
+"""What is wrong with an installation, and what to do about it. Looks only; changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import socket
+import stat
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from collector.errors import CollectorError
+from collector.probes import https_probe
+from collector.state.database import StateStore
+from collector.state.tables import Checkpoint, DeadLetter, Stream
+from collector.store.client import StoreClient
+from soc_api.accounts import audit
+from soc_api.accounts.service import has_administrator
+from soc_api.system.service import last_log_offset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from collector.settings import DataDirectory, Settings
+
+#: A certificate with less than this left is worth a word (the server's own is renewed at start).
+CERTIFICATE_WARNING: Final = timedelta(days=45)
+FREE_BYTES_WARNING: Final = 5 << 30
+RUNWAY_WARNING_DAYS: Final = 30
+_TIME_ERROR: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """``state``: ``ok``, ``warning`` (works, but look at it) or ``failure``. ``advice`` is empty where it is
+    ok."""
+
+    name: str
+    state: str
+    finding: str
+    advice: str = ""
+
+
+def examine(data: DataDirectory, settings: Settings, now: datetime) -> list[Check]:
+    """Every check, in an order that puts causes before effects. A check that itself fails is a failure."""
+    if not data.state.exists():
+        return [
+            Check(
+                "data directory", "failure", f"{data.root} is not one", f"`vonggac serve --data {data.root}`"
+            )
+        ]
+    checks: list[Check] = []
+    for look in (_rights, _certificates, _disk, _clock, _state, _processes, _pipeline):
+        try:
+            checks.extend(look(data, settings, now))
+        except (OSError, SQLAlchemyError, CollectorError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            checks.append(Check(look.__name__.strip("_"), "failure", reason, "repair this, then look again"))
+    return checks
+
+
+def _rights(data: DataDirectory, _settings: Settings, _now: datetime) -> Iterator[Check]:
+    mode = stat.S_IMODE(data.root.stat().st_mode)
+    if mode & 0o077:
+        yield Check(
+            "data directory", "failure", f"others may enter it ({mode:04o})", f"chmod 700 {data.root}"
+        )
+    else:
+        yield Check("data directory", "ok", f"{data.root}, {mode:04o}")
+    for name in ("ca.key", "server.key"):
+        path = data.ca / name
+        if not path.exists():
+            yield Check(name, "failure", "missing", "restore it from a backup, or see `vonggac serve`")
+        elif stat.S_IMODE(path.stat().st_mode) & 0o077:
+            yield Check(name, "failure", "others may read it", f"chmod 600 {path}; then consider it stolen")
+        elif path.stat().st_uid != os.geteuid():
+            yield Check(name, "warning", "belongs to another user", "run as the user who runs the server")
+        else:
+            yield Check(name, "ok", "private")
+
+
+def _certificates(data: DataDirectory, _settings: Settings, now: datetime) -> Iterator[Check]:
+    for name, remedy in (
+        ("ca.crt", "plan its replacement"),
+        ("server.crt", "restart the server: it renews it"),
+    ):
+        end = x509.load_pem_x509_certificate((data.ca / name).read_bytes()).not_valid_after_utc
+        left = end - now
+        finding = f"until {end:%d/%m/%Y} ({left.days} days)"
+        if left <= timedelta(0):
+            yield Check(name, "failure", finding, remedy)
+        elif left < CERTIFICATE_WARNING:
+            yield Check(name, "warning", finding, remedy)
+        else:
+            yield Check(name, "ok", finding)
+
+
+def _disk(data: DataDirectory, _settings: Settings, now: datetime) -> Iterator[Check]:
+    free = shutil.disk_usage(data.root).free
+    used, oldest = _size_and_age(data.events, now)
+    days = max((now - oldest).total_seconds() / 86400, 1.0)
+    runway = free / (used / days) if used else float("inf")
+    finding = f"{free / 1e9:.1f} GB free"
+    if used:
+        finding += f"; events take {used / 1e9:.2f} GB, {used / days / 1e6:.0f} MB a day: "
+        finding += f"{min(runway, 9999):.0f} days until it is full"
+    if free < FREE_BYTES_WARNING or runway < RUNWAY_WARNING_DAYS:
+        state = "failure" if free < FREE_BYTES_WARNING / 5 or runway < 2 else "warning"
+        yield Check("disk", state, finding, "give it more room, or keep events for fewer days")
+    else:
+        yield Check("disk", "ok", finding)
+
+
+def _size_and_age(folder: Path, now: datetime) -> tuple[int, datetime]:
+    """Bytes under the event store, and the first day that it has a partition of (``YYYYMMDD_…``)."""
+    size, oldest = 0, now
+    for directory, _, names in os.walk(folder):
+        day = Path(directory).name[:9]
+        if day[:8].isdigit() and day.endswith("_"):
+            with contextlib.suppress(ValueError):
+                oldest = min(oldest, datetime.strptime(day[:8], "%Y%m%d").replace(tzinfo=UTC))
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # merged away while we look
+                size += (Path(directory) / name).lstat().st_size
+    return size, oldest
+
+
+def _clock(data: DataDirectory, _settings: Settings, now: datetime) -> Iterator[Check]:
+    newest = datetime.fromtimestamp(data.state.stat().st_mtime, UTC)
+    if newest - now > timedelta(minutes=5):
+        yield Check("clock", "failure", "stands before the newest data", "set the clock; use NTP (chrony)")
+    elif not _clock_is_disciplined():
+        yield Check("clock", "warning", "nothing keeps it right", "run an NTP client (chrony)")
+    else:
+        yield Check("clock", "ok", f"{now:%d/%m/%Y %H:%M} UTC, kept by NTP")
+
+
+def _clock_is_disciplined() -> bool:
+    """``ntp_adjtime(2)`` without changing anything: the kernel says whether somebody keeps the time."""
+    state: int = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(512))
+    return state not in {-1, _TIME_ERROR}
+
+
+def _state(data: DataDirectory, _settings: Settings, _now: datetime) -> Iterator[Check]:
+    store = StateStore(data.state)
+    try:
+        with store.read() as session:
+            verdict = session.connection().exec_driver_sql("PRAGMA quick_check").scalar()
+            if verdict == "ok":
+                yield Check("state store", "ok", "whole")
+            else:
+                yield Check("state store", "failure", str(verdict), "`vonggac restore` the newest backup")
+            yield _schema(session.connection().exec_driver_sql)
+            if has_administrator(session):
+                yield Check("administrator", "ok", "there is one")
+            else:
+                yield Check(
+                    "administrator",
+                    "failure",
+                    "nobody can administer",
+                    "`vonggac user create NAME --role admin`",
+                )
+            chain = audit.verify(session)
+            if chain.broken_at is None:
+                yield Check("audit log", "ok", f"{chain.entries} entries, whole")
+            else:
+                advice = "compare with a backup; somebody changed it"
+                yield Check("audit log", "failure", f"broken at entry {chain.broken_at}", advice)
+    finally:
+        store.close()
+
+
+def _schema(execute: Callable[[str], object]) -> Check:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    from collector.state import migrate
+
+    config = Config()
+    folder = Path(migrate.__file__).with_name("migrations")
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    head = ScriptDirectory.from_config(config).get_current_head()
+    present = execute("SELECT version_num FROM alembic_version").scalar()  # type: ignore[attr-defined]  # a result
+    if present == head:
+        return Check("schema", "ok", f"{present}")
+    return Check(
+        "schema", "failure", f"{present}, this program wants {head}", "restart the server: it migrates"
+    )
+
+
+def _processes(data: DataDirectory, settings: Settings, _now: datetime) -> Iterator[Check]:
+    authority = data.ca / "ca.crt"
+    for name, host, port in (
+        ("web", settings.web.host, settings.web.port),
+        ("ingest", settings.ingest.host, settings.ingest.port),
+    ):
+        if https_probe(host, port, authority)():
+            yield Check(name, "ok", f"answers on port {port}")
+        elif _is_taken(host, port):
+            yield Check(
+                name,
+                "failure",
+                f"port {port} is taken, but not by a healthy {name}",
+                f"`ss -ltnp 'sport = :{port}'` shows by whom; or choose another port in the settings",
+            )
+        else:
+            yield Check(name, "failure", f"nothing answers on port {port}", "start with `vonggac serve`")
+    if data.store_socket.exists():
+        with StoreClient(data.store_socket) as client:
+            if client.healthy():
+                yield Check("store", "ok", "answers")
+                return
+    yield Check("store", "failure", "the event store does not answer", "start with `vonggac serve`")
+
+
+def _is_taken(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def _pipeline(data: DataDirectory, settings: Settings, now: datetime) -> Iterator[Check]:
+    last = last_log_offset(data) or 0
+    store = StateStore(data.state)
+    try:
+        with store.read() as session:
+            checkpoints = session.scalars(select(Checkpoint)).all()
+            letters = session.scalar(select(func.count()).select_from(DeadLetter)) or 0
+            missing = session.scalar(select(func.coalesce(func.sum(Stream.missing), 0))) or 0
+    finally:
+        store.close()
+    behind = max((last - row.log_offset for row in checkpoints), default=last)
+    if behind > 10 * settings.detect.batch_rows:
+        advice = "see the log of `detect`; it may have stopped or be too slow"
+        yield Check("detection", "failure", f"{behind} batches behind", advice)
+    else:
+        yield Check("detection", "ok", f"{behind} batches behind")
+    if letters:
+        yield Check(
+            "dead letters", "warning", f"{letters} parts could not be read", "see /system in the console"
+        )
+    else:
+        yield Check("dead letters", "ok", "none")
+    if missing:
+        yield Check("streams", "warning", f"{missing} batches never came", "see /system in the console")
+    else:
+        yield Check("streams", "ok", "nothing missing")
+    newest = max((row.updated_at for row in checkpoints), default=now)
+    if newest - now > timedelta(minutes=5):
+        yield Check("checkpoint", "failure", "is in the future", "set the clock; use NTP (chrony)")
