@@ -208,7 +208,7 @@ def _after(query: Select[Alert], page: Page) -> Select[Alert]:
             query = query.where(or_(rank < _RANK, and_(_RANK.in_([rank]), Alert.id < position[1])))
         return query.order_by(_RANK, Alert.id.desc())
     if position is not None:
-        moment = _moment(position[0])
+        moment = _EPOCH + position[0] * _MICROSECOND
         query = query.where(tuple_(Alert.updated_at, Alert.id) < tuple_(moment, position[1]))
     return query.order_by(Alert.updated_at.desc(), Alert.id.desc())
 
@@ -230,10 +230,3 @@ def _parse_cursor(page: Page) -> tuple[int, int] | None:
     if match is None or match[1] != page.sort:
         raise AlertInputError("cursor", "not a cursor of this list; begin again without one")
     return int(match[2]), int(match[3])
-
-
-def _moment(microseconds: int) -> datetime:
-    try:
-        return _EPOCH + microseconds * _MICROSECOND
-    except OverflowError:
-        raise AlertInputError("cursor", "not a cursor of this list; begin again without one") from None
