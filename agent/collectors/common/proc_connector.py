@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import time
 from array import array
 
 _NETLINK_CONNECTOR = 11
@@ -58,6 +59,20 @@ def _filter_program() -> bytes:
     return b"".join(struct.pack("=HBBI", *step) for step in steps)
 
 
+def is_acknowledged(packet: bytes, nonce: int) -> int | None:
+    """The error number (0: none) in the kernel's answer to the request ``nonce``; ``None``: another's packet.
+
+    Answers go to every listener on the machine, so one that is not to our own request proves nothing.
+    """
+    if len(packet) < _EVENT_AT + _EVENT.size + 4:
+        return None
+    _index, _value, _sequence, acknowledged, _length, _flags = _CN_MSG.unpack_from(packet, _NLMSG_HEADER.size)
+    what, _cpu, _time = _EVENT.unpack_from(packet, _EVENT_AT)
+    if what != _EVENT_NONE or acknowledged != nonce + 1:
+        return None
+    return int(struct.unpack_from("=I", packet, _EVENT_AT + _EVENT.size)[0])
+
+
 def open_connector(timeout_seconds: float = 1.0) -> socket.socket:
     """A socket that receives exec events, confirmed by the kernel.
 
@@ -73,12 +88,7 @@ def open_connector(timeout_seconds: float = 1.0) -> socket.socket:
     try:
         _attach(connection)
         connection.bind((0, _CN_IDX_PROC))
-        operation = struct.pack("=I", _LISTEN)
-        body = _CN_MSG.pack(_CN_IDX_PROC, _CN_VAL_PROC, 0, 0, len(operation), 0) + operation
-        size = _NLMSG_HEADER.size + len(body)
-        connection.send(_NLMSG_HEADER.pack(size, 3, 0, 0, os.getpid()) + body)
-        connection.settimeout(timeout_seconds)
-        connection.recv(512)
+        _subscribe(connection, timeout_seconds)
     except TimeoutError as error:
         connection.close()
         raise ConnectorUnavailableError(
@@ -88,6 +98,22 @@ def open_connector(timeout_seconds: float = 1.0) -> socket.socket:
         connection.close()
         raise ConnectorUnavailableError(f"the kernel's process connector: {error.strerror}") from error
     return connection
+
+
+def _subscribe(connection: socket.socket, timeout_seconds: float) -> None:
+    nonce = int.from_bytes(os.urandom(4), "big") >> 1
+    operation = struct.pack("=I", _LISTEN)
+    body = _CN_MSG.pack(_CN_IDX_PROC, _CN_VAL_PROC, nonce, nonce, len(operation), 0) + operation
+    connection.send(_NLMSG_HEADER.pack(_NLMSG_HEADER.size + len(body), 3, 0, 0, 0) + body)
+    deadline = time.monotonic() + timeout_seconds
+    while (left := deadline - time.monotonic()) > 0:
+        connection.settimeout(left)
+        refused = is_acknowledged(connection.recv(512), nonce)
+        if refused == 0:
+            return
+        if refused is not None:
+            raise OSError(refused, os.strerror(refused))
+    raise TimeoutError
 
 
 def _attach(connection: socket.socket) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.collectors import processes
-from agent.collectors.common.proc_connector import parse_exec
+from agent.collectors.common.proc_connector import is_acknowledged, parse_exec
 from agent.collectors.common.process_watch import (
     COMMAND_CHARACTERS,
     REMEMBERED,
@@ -53,6 +53,13 @@ def test_only_an_exec_event_names_a_process() -> None:
     assert parse_exec(EXEC) == 0x2C64
     assert parse_exec(FORK) is None
     assert parse_exec(ACKNOWLEDGED) is None
+
+
+def test_only_the_answer_to_the_own_request_counts() -> None:
+    assert is_acknowledged(ACKNOWLEDGED, 0) == 0
+    assert is_acknowledged(ACKNOWLEDGED, 7) is None
+    assert is_acknowledged(EXEC, 2) is None
+    assert is_acknowledged(b"", 0) is None
 
 
 @pytest.mark.parametrize(
