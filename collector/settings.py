@@ -62,6 +62,9 @@ class Ingest(Struct, frozen=True):
     metrics_from: Annotated[
         list[str], Meta(description="Addresses or networks that may read /metrics, beside this machine.")
     ] = []
+    request_seconds: Annotated[
+        Seconds, Meta(description="A request must be complete within this of its first byte.")
+    ] = 30
 
 
 class Detect(Struct, frozen=True):

@@ -42,6 +42,8 @@ def declared_length(headers: Sequence[tuple[bytes, bytes]]) -> int | None:
 
 def check_frame(body: bytes) -> None:
     """Raise a 422 or 413 refusal unless ``body`` begins a Zstandard frame that declares a bearable size."""
+    if not body.startswith(zstandard.FRAME_HEADER):
+        raise envelope("the body is not a Zstandard frame")
     try:
         frame: Any = zstandard.get_frame_parameters(body)
     except zstandard.ZstdError as error:

@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol with three things it lacks: the client's certificate for the application (the ASGI
 ``tls`` extension), a bound on heads, and an end to slow requests.
 
-A request must be complete within :data:`REQUEST_SECONDS` of its first byte, and the first request must begin
+A request must be complete within ``request_seconds`` of its first byte, and the first request must begin
 within that of the connection; between requests the keep-alive time-out holds.
 """
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from prometheus_client import Gauge
 
-REQUEST_SECONDS: Final = 30.0
 #: Agents report every 60 seconds and keep their connection.
 KEEP_ALIVE_SECONDS: Final = 330
 MAX_HEAD_BYTES: Final = 32 << 10
@@ -31,7 +30,7 @@ MAX_CONNECTIONS: Final = 32_768
 class AgentProtocol(HttpToolsProtocol):
     """One connection."""
 
-    request_seconds: float = REQUEST_SECONDS
+    request_seconds: float = 30.0
     max_connections: int = MAX_CONNECTIONS
     gauge: Gauge | None = None
 

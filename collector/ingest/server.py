@@ -40,6 +40,11 @@ def tls_context(folder: Path) -> ssl.SSLContext:
     return context
 
 
+def _protocol(settings: Settings, metrics: IngestMetrics) -> type[AgentProtocol]:
+    attributes = {"gauge": metrics.connections, "request_seconds": settings.ingest.request_seconds}
+    return type("ConfiguredProtocol", (AgentProtocol,), attributes)
+
+
 def serve(data: DataDirectory, settings: Settings) -> None:
     """Take batches in until SIGTERM or SIGINT.
 
@@ -68,7 +73,7 @@ def serve(data: DataDirectory, settings: Settings) -> None:
     )
     config = uvicorn.Config(
         app,
-        http=type("MeasuredProtocol", (AgentProtocol,), {"gauge": metrics.connections}),
+        http=_protocol(settings, metrics),
         ws="none",
         lifespan="off",
         interface="asgi3",
