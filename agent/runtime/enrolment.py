@@ -201,9 +201,8 @@ def read_reply(reply: Reply) -> EnrolReply:
     """Raise :class:`EnrolmentError` with the collector's own words where it refused."""
     if reply.status not in (200, 201):
         problem = reply.problem
-        words = problem.detail or problem.title
-        hint = ": ask for a new token" if reply.status in (401, 403) else ""
-        raise EnrolmentError(f"the collector refused ({reply.status}): {words}{hint}")
+        words = problem.detail or f"{problem.title}: ask for a new token"
+        raise EnrolmentError(f"the collector refused ({reply.status}): {words}")
     try:
         return msgspec.json.decode(reply.body, type=EnrolReply)
     except msgspec.MsgspecError as error:

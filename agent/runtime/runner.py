@@ -202,6 +202,7 @@ class Runner:
 
     def _send_loop(self) -> None:
         while not self._wake.stopping:
+            link = self.status.link.code
             try:
                 wait = self.sender.step()
                 self.outbox.offline = self.sender.offline
@@ -212,6 +213,8 @@ class Runner:
                 wait = 60.0
             else:
                 self._log.found("sender")
+            if self.status.link.code != link:
+                self._wake.wake()
             with self._send_now:
                 if wait > 0 and not self._unsent and not self._wake.stopping:
                     self._send_now.wait(wait)
@@ -258,19 +261,25 @@ class Runner:
             lane.start()
         sending = threading.Thread(target=self._send_loop, name="sender", daemon=True)
         sending.start()
-        status_due, link_code = 0.0, ""
+        status_due, told = 0.0, ""
         while not self._wake.stopping:
             now = time.monotonic()
             if self.outbox.due() <= now:
                 self.flush()
             self._watch()
-            if now >= status_due or self.status.link.code != link_code:
-                link_code = self.status.link.code
+            if now >= status_due or self._news() != told:
+                told = self._news()
                 status_due = now + _STATUS_SECONDS
                 self.write_status()
             self._sleeping_until = min(now + _WATCH_SECONDS, self.outbox.due())
             self._wake.sleep(self._sleeping_until - time.monotonic())
         self._stop(sending)
+
+    def _news(self) -> str:
+        """Changes when ``status`` has something new to say; counts and times may wait for their minute."""
+        failing = sorted(name for name, one in self.status.collectors.items() if not one.ok)
+        waiting = self.spool.backlog().files > 0
+        return f"{self.status.link.code} {waiting} {self.status.spool_error} {failing}"
 
     def _watch(self) -> None:
         for lane in self._lanes:

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import asyncio.sslproto
 import signal
 import sys
 from pathlib import Path
+from typing import Final
 
 from agent.runtime.log import Log
 from agent.runtime.transport import Address
 from agent.simulator.endpoint import Pace
 from agent.simulator.province import Province, read_tokens
+
+#: asyncio gives each TLS connection a read buffer of 256 KB; the answers here have a few hundred bytes.
+_READ_BUFFER_BYTES: Final = 16 << 10
 
 
 def main() -> int:
@@ -39,6 +44,9 @@ def main() -> int:
     parser.add_argument(
         "--heartbeat", type=float, default=120.0, metavar="S", help="seconds between signs of life"
     )
+    parser.add_argument(
+        "--spread", type=float, default=45.0, metavar="S", help="seconds the first words take"
+    )
     arguments = parser.parse_args()
     try:
         address = Address.of(arguments.collector)
@@ -46,7 +54,8 @@ def main() -> int:
     except (OSError, ValueError) as error:
         sys.stderr.write(f"simulator: {error}\n")
         return 2
-    pace = Pace(heartbeat=arguments.heartbeat)
+    asyncio.sslproto.SSLProtocol.max_size = _READ_BUFFER_BYTES
+    pace = Pace(heartbeat=arguments.heartbeat, spread=arguments.spread)
     return asyncio.run(_run(Province(address, tokens, arguments.state, arguments.seed, Log(), pace)))
 
 

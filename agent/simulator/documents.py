@@ -211,7 +211,7 @@ def _updates(machine: Machine, seed: int, began: float, now: float) -> dict[str,
     rng = draw(seed, "updates", machine.index)
     pending = rng.randint(1, 24) if machine.updates_pending else 0
     security = rng.randint(1, pending) if pending else 0
-    since = round(began - rng.uniform(1, 90) * _DAY)
+    since = round(began - rng.uniform(0.5, 38) * _DAY)
     return {
         "manager": "windows_update" if machine.system.family == "windows" else "apt",
         "pending": pending,

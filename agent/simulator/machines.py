@@ -15,7 +15,7 @@ from msgspec import Struct
 ANTIVIRUS_SHARES: Final[dict[str, float]] = {"outdated": 0.08, "off": 0.03, "none": 0.04, "unknown": 0.01}
 FIREWALL_OFF_SHARE: Final = 0.05
 SILENT_SHARE: Final = 0.02
-UPDATES_PENDING_SHARE: Final = 0.3
+UPDATES_PENDING_SHARE: Final = 0.25
 SERVER_SHARE: Final = 0.08
 #: Devices on the LANs that nobody manages (printers, cameras, telephones), per managed machine.
 UNMANAGED_PER_MACHINE: Final = 0.1
