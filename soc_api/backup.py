@@ -24,14 +24,15 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from collector.errors import CollectorError
-from collector.store.client import StoreClient
-from collector.store.engine import Engine
+from soc_api.events_here import with_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from collector.settings import DataDirectory
+    from collector.store.client import StoreClient
+    from collector.store.engine import Engine
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -134,19 +135,17 @@ def _copy_database(source: Path, target: Path) -> None:
 
 
 def _freeze(data: DataDirectory, name: str) -> bool:
-    """Pin the event store's parts: by its owner where that runs, else by opening the store here."""
-    if data.store_socket.exists():
-        with StoreClient(data.store_socket) as client:
-            if client.healthy():
-                client.freeze(name)
-                return True
-    with tempfile.TemporaryDirectory(prefix=".spill-", dir=data.root) as spill:
-        engine = Engine(data.events, Path(spill) / "spill")
-        try:
-            engine.freeze(name)
-        finally:
-            engine.close()
-    return False
+    """Pin the event store's parts; whether its owner did it."""
+
+    def by_owner(client: StoreClient) -> bool:
+        client.freeze(name)
+        return True
+
+    def here(engine: Engine) -> bool:
+        engine.freeze(name)
+        return False
+
+    return with_events(data, by_owner, here)
 
 
 def _event_files(events: Path, shadow: Path) -> Iterator[tuple[str, Path]]:
