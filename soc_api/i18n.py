@@ -28,6 +28,7 @@ DEFAULT_LANGUAGE: Final[Language] = "vi"
 #: Asia/Ho_Chi_Minh, which has had no daylight saving time since 1975; stored times are UTC.
 LOCAL_ZONE: Final = timezone(timedelta(hours=7), "UTC+07")
 
+_BEYOND_MEASURE: Final = 1e15
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -61,7 +62,10 @@ class Translator:
         return texts.get(self.lang) or texts.get("en") or next(iter(texts.values()), "")
 
     def number(self, value: float, digits: int = 0) -> str:
-        """``1.234,5`` in Vietnamese, ``1,234.5`` in English; exactly ``digits`` decimals."""
+        """``1.234,5`` in Vietnamese, ``1,234.5`` in English; exactly ``digits`` decimals. What is beyond all
+        measure, or no number, is written as a program would."""
+        if not abs(value) < _BEYOND_MEASURE:
+            return str(value)
         pattern = "#,##0" + ("." + "0" * digits if digits else "")
         return format_decimal(value, format=pattern, locale=self.lang)
 

@@ -25,7 +25,6 @@ from soc_api.pages.rows import (
     event_fields,
     event_summary,
     rule_title,
-    source_of,
 )
 from soc_api.pages.targets import TargetQuote, quotes
 from soc_api.pages.visit import Visit, back_to
@@ -200,9 +199,11 @@ def _evidence(visit: Visit, detail: AlertDetail) -> list[EventRow]:
             EventRow(
                 id=item.event_id,
                 time=item.event_time,
-                source=source_of(*(str(event.get(name, "")) for name in ("product", "category", "service"))),
-                summary=event_summary(fields, visit.t),
-                fields=event_fields(fields, visit.t),
+                source=visit.words.source(
+                    *(str(event.get(name, "")) for name in ("product", "category", "service"))
+                ),
+                summary=event_summary(fields, visit.words),
+                fields=event_fields(fields, visit.words),
                 rules=[],
                 raw=to_json(event),
             )

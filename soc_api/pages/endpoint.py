@@ -33,7 +33,6 @@ from soc_api.pages.rows import (
     event_summary,
     machine_row,
     rule_title,
-    source_of,
 )
 from soc_api.pages.visit import Visit
 
@@ -255,9 +254,9 @@ def _events(visit: Visit, endpoint_id: str) -> tuple[list[EventRow], bool]:
         EventRow(
             id=event.id,
             time=event.time,
-            source=source_of(event.product, event.category, event.service),
-            summary=event_summary(event.fields, visit.t),
-            fields=event_fields(event.fields, visit.t),
+            source=visit.words.source(event.product, event.category, event.service),
+            summary=event_summary(event.fields, visit.words),
+            fields=event_fields(event.fields, visit.words),
             rules=[rule_title(visit.services.catalogue, rule, visit.t) for rule in event.rules],
         )
         for event in found

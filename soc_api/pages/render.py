@@ -133,6 +133,7 @@ def environment(lang: str) -> jinja2.Environment:
     made.install_gettext_translations(t.catalogue, newstyle=True)  # type: ignore[attr-defined]  # added by the extension
     made.globals.update(t=t, plural=t.plural, words=Words(t), static=ASSETS.address)
     made.filters["visible"] = visible
+    made.filters["plain"] = plain
     made.filters["breakable"] = breakable
     return made
 
@@ -160,6 +161,12 @@ def visible(value: object, longest: int = 4000) -> Markup:
         parts.append(f'<span class="unseen">U+{ord(char):04X}</span>')
     parts.append(str(escape("".join(plain))))
     return Markup("".join(parts) + ("…" if cut else ""))  # noqa: S704 - every part was escaped above
+
+
+def plain(value: object) -> str:
+    """Text from outside for where no markup can stand (attributes, options, titles): the characters that
+    :func:`visible` writes out become U+FFFD. It is escaped like any other string."""
+    return "".join("\ufffd" if unicodedata.category(char) in _UNSEEN else char for char in str(value))
 
 
 def breakable(value: object) -> Markup:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from soc_api.pages.reasons import sentence
-from soc_api.pages.words import FIELD_ORDER
+from soc_api.pages.words import FIELD_ORDER, Words
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -167,7 +167,7 @@ def flatten(fields: Mapping[str, Any], prefix: str = "", depth: int = 0) -> dict
     return flat
 
 
-def event_fields(fields: Mapping[str, Any], t: Translator) -> list[FieldRow]:
+def event_fields(fields: Mapping[str, Any], words: Words) -> list[FieldRow]:
     """The fields in reading order: the ones that people know first, then the rest by name."""
     flat = {
         name: value
@@ -175,23 +175,19 @@ def event_fields(fields: Mapping[str, Any], t: Translator) -> list[FieldRow]:
         if name not in _CONTEXT and _says_something(value)
     }
     names = sorted(flat, key=lambda name: (FIELD_ORDER.get(name, len(FIELD_ORDER)), name))
-    return [FieldRow(name, readable(name, flat[name], t)) for name in names[:_MOST_FIELDS]]
+    return [FieldRow(name, readable(name, flat[name], words)) for name in names[:_MOST_FIELDS]]
 
 
-def event_summary(fields: Mapping[str, Any], t: Translator) -> str:
+def event_summary(fields: Mapping[str, Any], words: Words) -> str:
     """One line: the first few telling values."""
     flat = flatten(fields)
-    parts = [readable(name, flat[name], t) for name in _SUMMARY if _says_something(flat.get(name))]
+    parts = [readable(name, flat[name], words) for name in _SUMMARY if _says_something(flat.get(name))]
     return " · ".join(parts[:4])
 
 
-def source_of(product: str, category: str, service: str) -> str:
-    """Sigma's log source in one word or two."""
-    return " / ".join(part for part in (product, category or service) if part)
-
-
-def readable(name: str, value: object, t: Translator) -> str:
-    """A field's value as text: times as times, lists with commas, yes and no."""
+def readable(name: str, value: object, words: Words) -> str:
+    """A field's value as text: times as times, lists with commas, yes and no, closed words translated."""
+    t = words.t
     if isinstance(value, bool):
         return t("Yes") if value else t("No")
     if isinstance(value, int | float):
@@ -200,7 +196,7 @@ def readable(name: str, value: object, t: Translator) -> str:
         return t.number(value, 0 if float(value).is_integer() else 3) if not _is_code(name) else str(value)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return ", ".join(_element(each) for each in value[:20]) + (" …" if len(value) > 20 else "")
-    return str(value)
+    return words.value(name, str(value))
 
 
 def _is_code(name: str) -> bool:

@@ -192,6 +192,52 @@ FIELDS: Final = {
     "health.ok": N_("Works"),
 }
 
+#: What happened, of events that say it by a word.
+ACTIONS: Final = {
+    "ssh_login_failed": N_("SSH sign-in failed"),
+    "ssh_login_succeeded": N_("SSH sign-in succeeded"),
+    "login_failed": N_("Sign-in failed"),
+    "session_opened": N_("Session opened"),
+    "sudo_command": N_("Command by sudo"),
+    "sudo_failed": N_("sudo refused"),
+    "su_failed": N_("su refused"),
+    "su_succeeded": N_("su succeeded"),
+    "user_added": N_("User added"),
+    "user_removed": N_("User removed"),
+    "user_uid_changed": N_("User number changed"),
+    "group_member_added": N_("Added to a group"),
+    "password_changed": N_("Password changed"),
+    "log_cleared": N_("Log cleared"),
+    "auth_log_truncated": N_("Sign-in log cut off"),
+    "device_new": N_("New device on the network"),
+    "malware_found": N_("Malware found"),
+}
+
+#: Where events come from: our own documents' changes and the usual log sources.
+SOURCES: Final = {
+    "vonggac/host": N_("Machine's description"),
+    "vonggac/software": N_("Installed software"),
+    "vonggac/storage": N_("Storage"),
+    "vonggac/antivirus": N_("Antivirus state"),
+    "vonggac/protection": N_("Protection state"),
+    "vonggac/firewall": N_("Firewall state"),
+    "vonggac/updates": N_("Updates"),
+    "vonggac/lan": N_("Local network"),
+    "vonggac/device": N_("Devices on the network"),
+    "vonggac/ip_binding": N_("Addresses on the network"),
+    "vonggac/silence": N_("Machine's silence"),
+    "vonggac/clock": N_("Machine's clock"),
+    "vonggac/stream": N_("Agent's stream"),
+    "vonggac/collector_health": N_("Agent's collectors"),
+    "linux/auth": N_("Linux: sign-ins and rights"),
+    "linux/process_creation": N_("Linux: program starts"),
+    "linux/antivirus": N_("Malware found by antivirus"),
+    "antivirus": N_("Malware found by antivirus"),
+}
+
+#: Fields whose values are words of the tables above, by the end of their names.
+_CLOSED: Final = (".state", "_state", ".real_time", ".input_policy", ".backend")
+
 #: What people look for first in an event, in this order; the rest follows by name.
 FIELD_ORDER: Final = {name: place for place, name in enumerate(FIELDS)}
 
@@ -201,6 +247,7 @@ class Words:
 
     def __init__(self, t: Translator) -> None:
         self._t = t
+        self.t: Final = t
         self.levels: Final = LEVELS
         self.states: Final = STATES
         self.alert_statuses: Final = ALERT_STATUSES
@@ -255,4 +302,22 @@ class Words:
         return self._t("Unknown") if code is None else self._of(FACTS, code)
 
     def field(self, name: str) -> str:
+        if name.startswith("previous."):
+            return self._t("%(field)s, before", field=self._of(FIELDS, name.removeprefix("previous.")))
         return self._of(FIELDS, name)
+
+    def source(self, product: str, category: str, service: str) -> str:
+        """Sigma's log source in words where we have them, else as written."""
+        parts = [part for part in (product, category or service) if part]
+        key = "/".join(parts)
+        return self._t(SOURCES[key]) if key in SOURCES else " / ".join(parts)
+
+    def value(self, name: str, text: str) -> str:
+        """A field's closed word in the reader's language; any other text as it is."""
+        if name == "event.action":
+            return self._of(ACTIONS, text)
+        if name.endswith("protection.state"):
+            return self._of(STATES, text)
+        if name == "host.role":
+            return self._of(ENDPOINT_ROLES, text)
+        return self._of(FACTS, text) if name.endswith(_CLOSED) else text
