@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from agent.collectors.common.clamd import Configuration, Finding, parse_found, read_configuration
+from agent.collectors.common.clamd import (
+    Configuration,
+    Finding,
+    cached_configuration,
+    malware_event,
+    parse_found,
+)
 from agent.collectors.common.files import under
 from agent.collectors.common.follow import follow
-from agent.collectors.registry import Context, Event, NothingToReport, Output, collector
-from agent.messages import LogSource
+from agent.collectors.registry import Context, NothingToReport, Output, collector
 
-ANTIVIRUS = LogSource(product="linux", category="antivirus")
 ON_ACCESS_LOG = "/var/log/clamav/clamonacc.log"
 #: The same signature in the same file is told once in this time: clamonacc and clamd both log one access.
 REPEAT_SECONDS = 60.0
 REMEMBERED = 128
-
-
-def malware_event(finding: Finding, now: float) -> Event:
-    """Sigma's antivirus category: ``Signature``, ``Filename``, ``Action``, ``Hashes``. ClamAV only reports."""
-    fields: dict[str, Any] = {
-        "event.action": "malware_found",
-        "Signature": finding.signature,
-        "Filename": finding.filename[:4096],
-        "Action": "detected",
-        "Product": "ClamAV",
-    }
-    if finding.md5:
-        fields["Hashes"] = f"MD5={finding.md5}"
-    moment = finding.time if finding.time is not None and finding.time < now + 86400 else now
-    return Event(time=moment, logsource=ANTIVIRUS, fields=fields)
 
 
 def without_repeats(findings: list[Finding], seen: dict[str, float], now: float) -> list[Finding]:
@@ -46,11 +33,13 @@ def without_repeats(findings: list[Finding], seen: dict[str, float], now: float)
     return fresh
 
 
-def _logs(ctx: Context, configuration: Configuration | None) -> list[tuple[str, bool]]:
-    """(path on the host, whether its lines begin with a time)."""
+def _logs(ctx: Context, configuration: Configuration | None) -> list[tuple[str, bool | None]]:
+    """(path on the host, whether its lines begin with a time; ``None``: not known)."""
     named = configuration.log_file if configuration else ""
-    logs = [(named, configuration.log_time)] if configuration and named else []
-    logs += [(name, True) for name in ctx.settings.clamd_logs if name != named]
+    logs: list[tuple[str, bool | None]] = []
+    if configuration and named:
+        logs.append((named, configuration.log_time))
+    logs += [(name, None) for name in ctx.settings.clamd_logs if name != named]
     return [*logs, (ON_ACCESS_LOG, False)]
 
 
@@ -65,7 +54,7 @@ def collect(ctx: Context) -> Output:
     now = ctx.now()
     findings: list[Finding] = []
     present, key = False, str(ctx.root)
-    for name, stamped in _logs(ctx, _configuration(ctx)):
+    for name, stamped in _logs(ctx, cached_configuration(ctx.root, now)):
         path = under(ctx.root, name)
         cursor = dict(ctx.state.get(name) or {})
         if not cursor and not path.exists():
@@ -84,14 +73,5 @@ def collect(ctx: Context) -> Output:
     return Output(events=[malware_event(finding, now) for finding in findings])
 
 
+#: Roots whose logs were looked for by this process.
 _watched: set[str] = set()
-_configured: dict[str, tuple[float, Configuration | None]] = {}
-
-
-def _configuration(ctx: Context) -> Configuration | None:
-    """clamd.conf, read again once a minute: this collector runs every two seconds."""
-    key, now = str(ctx.root), ctx.now()
-    known = _configured.get(key)
-    if known is None or not 0 <= now - known[0] < 60:
-        known = _configured[key] = (now, read_configuration(ctx.root))
-    return known[1]

@@ -1,9 +1,19 @@
-"""Sign-ins, sudo and changes of accounts, from systemd's journal."""
+"""Sign-ins, sudo and changes of accounts, from systemd's journal; malware too, where clamd keeps no log file."""
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from agent.collectors.common.auth import auth_fields
-from agent.collectors.common.journal import Entry, Journal, JournalError, journal_directory, journal_missing
+from agent.collectors.common.clamd import cached_configuration, malware_event, parse_found
+from agent.collectors.common.journal import (
+    CLAMAV,
+    Entry,
+    Journal,
+    JournalError,
+    journal_directory,
+    journal_missing,
+)
 from agent.collectors.registry import Context, Event, NothingToReport, Output, collector
 from agent.messages import LogSource
 
@@ -46,6 +56,15 @@ class _Reader:
 _reader = _Reader()
 
 
+def parse_clamav_entry(entry: Entry, now: float) -> list[Event]:
+    """What clamd or clamonacc say they found; only their own processes are believed."""
+    program = entry.fields.get("SYSLOG_IDENTIFIER", "")
+    if program not in CLAMAV or entry.fields.get("_EXE", "").rpartition("/")[2] != program:
+        return []
+    findings = parse_found([entry.fields.get("MESSAGE", "").encode()], stamped=False)
+    return [malware_event(structs.replace(f, time=f.time or entry.time), now) for f in findings]
+
+
 def parse_journal_entry(entry: Entry) -> list[Event]:
     """The events of one entry.
 
@@ -70,7 +89,8 @@ def parse_journal_entry(entry: Entry) -> list[Event]:
     interval_seconds=2,
     platforms={"linux"},
     privileges="root: the system's journal is readable by root and the group systemd-journal only",
-    description="Sign-ins, sudo and account changes from systemd's journal, with the sender journald vouches for",
+    description="Sign-ins, sudo and account changes from systemd's journal, with the sender journald "
+    "vouches for; also what clamd found, where it keeps no log file",
 )
 def collect(ctx: Context) -> Output:
     if reason := journal_missing(ctx.root):
@@ -81,4 +101,8 @@ def collect(ctx: Context) -> Output:
     except JournalError:
         _reader.close()
         raise
-    return Output(events=[event for entry in entries for event in parse_journal_entry(entry)])
+    events = [event for entry in entries for event in parse_journal_entry(entry)]
+    clamd = cached_configuration(ctx.root, ctx.now()) if entries else None
+    if clamd is not None and not clamd.log_file:
+        events += [event for entry in entries for event in parse_clamav_entry(entry, ctx.now())]
+    return Output(events=events)

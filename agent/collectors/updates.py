@@ -194,5 +194,6 @@ def _body(ctx: Context, manager: str) -> dict[str, Any]:
         "pending": None if counts is None else counts[0],
         "security_pending": None if counts is None else counts[1],
         "pending_since": min(since.values(), default=None) if counts is not None else None,
+        "reboot_required": under(ctx.root, "/run/reboot-required").exists() if manager == "apt" else None,
         "last_check_time": apt_last_check(ctx.root) if manager == "apt" else dnf_last_check(ctx.root),
     }

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from agent.collectors.common.files import read_text, under
 from agent.collectors.common.syslog import MONTHS
+from agent.messages import Event, LogSource
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,7 @@ CONFIGURATIONS = (
     "/usr/local/etc/clamd.conf",
 )
 REPLY_BYTES = 4096
+ANTIVIRUS = LogSource(product="linux", category="antivirus")
 
 
 class Configuration(Struct, frozen=True):
@@ -88,6 +90,17 @@ def read_configuration(root: Path) -> Configuration | None:
     return None
 
 
+_cached: dict[Path, tuple[float, Configuration | None]] = {}
+
+
+def cached_configuration(root: Path, now: float) -> Configuration | None:
+    """:func:`read_configuration`, read again once a minute: for those who ask every two seconds."""
+    known = _cached.get(root)
+    if known is None or not 0 <= now - known[0] < 60:
+        known = _cached[root] = (now, read_configuration(root))
+    return known[1]
+
+
 _VERSION = re.compile(
     r"ClamAV (?P<engine>[0-9][^/\s]{0,39})(?:/(?P<database>[0-9]{1,9})/(?P<built>[^/]{1,60}))?"
 )
@@ -124,15 +137,18 @@ _STAMPED = re.compile(r"([A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} [0-9]
 _SIGNATURE = re.compile(r"(?P<signature>[^\s:()]{1,255})(?:\((?P<md5>[0-9a-f]{32}):[0-9]{1,20}\))?")
 
 
-def parse_found(lines: list[bytes], *, stamped: bool = True) -> list[Finding]:
+def parse_found(lines: list[bytes], *, stamped: bool | None = True) -> list[Finding]:
     """The findings in whole lines of clamd's or clamonacc's log, in their order.
 
     A file's name may hold line breaks. Where the log has times (``stamped``), a line without one continues the
-    name before it, so a name made up to look like a finding cannot pass for one of another file.
+    name before it, so a name made up to look like a finding cannot pass for one of another file. Where it is not
+    known whether it has (``None``), the lines themselves tell.
     """
+    texts = [raw.decode("utf-8", "replace").rstrip("\r") for raw in lines]
+    if stamped is None:
+        stamped = any(_STAMPED.fullmatch(line) for line in texts)
     joined: list[tuple[float | None, str]] = []
-    for raw in lines:
-        line = raw.decode("utf-8", "replace").rstrip("\r")
+    for line in texts:
         match = _STAMPED.fullmatch(line)
         moment = parse_ctime(match[1]) if match else None
         if match and moment is not None:
@@ -151,6 +167,21 @@ def parse_found(lines: list[bytes], *, stamped: bool = True) -> list[Finding]:
                 Finding(time=moment, filename=name, signature=match["signature"], md5=match["md5"] or "")
             )
     return findings
+
+
+def malware_event(finding: Finding, now: float) -> Event:
+    """Sigma's antivirus category: ``Signature``, ``Filename``, ``Action``, ``Hashes``. ClamAV only reports."""
+    fields: dict[str, Any] = {
+        "event.action": "malware_found",
+        "Signature": finding.signature,
+        "Filename": finding.filename[:4096],
+        "Action": "detected",
+        "Product": "ClamAV",
+    }
+    if finding.md5:
+        fields["Hashes"] = f"MD5={finding.md5}"
+    moment = finding.time if finding.time is not None and finding.time < now + 86400 else now
+    return Event(time=moment, logsource=ANTIVIRUS, fields=fields)
 
 
 class ClamdUnreachableError(Exception):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DIRECTORIES = ("run/log/journal", "var/log/journal")
 LIBRARY = "libsystemd.so.0"
+CLAMAV = ("clamd", "clamonacc")
 FIELDS = ("MESSAGE", "SYSLOG_IDENTIFIER", "_PID", "SYSLOG_PID", "_UID", "_EXE", "_COMM")
 _SYSTEM = 1 << 2
 _LOCAL_ONLY = 1 << 0
@@ -69,7 +70,10 @@ def _library_path(root: Path) -> Path | None:
 
 
 class Journal:
-    """An open journal, kept to the messages of ``PROGRAMS``. Not for several threads at once; ``close`` it."""
+    """An open journal, kept to the messages of ``PROGRAMS`` and ``CLAMAV``.
+
+    Not for several threads at once; ``close`` it.
+    """
 
     def __init__(self, directory: Path | None = None) -> None:
         """Open the system's journal, or the files of ``directory``.
@@ -91,7 +95,7 @@ class Journal:
             self._check("sd_journal_open_directory", ctypes.byref(handle), bytes(directory), ctypes.c_int(0))
         self._handle = handle
         self._check("sd_journal_set_data_threshold", handle, ctypes.c_size_t(_FIELD_BYTES))
-        for program in PROGRAMS:  # several values of one field are joined by OR
+        for program in (*PROGRAMS, *CLAMAV):  # several values of one field are joined by OR
             match = f"SYSLOG_IDENTIFIER={program}".encode()
             self._check("sd_journal_add_match", handle, match, ctypes.c_size_t(len(match)))
 

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.collectors.antivirus_clamav import parse_last_scan, real_time
-from agent.collectors.antivirus_clamav_log import malware_event, without_repeats
+from agent.collectors.antivirus_clamav_log import without_repeats
 from agent.collectors.common.clamd import (
     Configuration,
     Finding,
     Version,
+    malware_event,
     parse_configuration,
     parse_ctime,
     parse_found,
@@ -71,6 +72,13 @@ def test_findings_in_clamds_log_name_file_signature_time_and_digest() -> None:
 def test_findings_in_clamonaccs_log_have_no_time() -> None:
     findings = parse_found(fixture_lines("clamav/clamonacc.log"), stamped=False)
     assert {(f.time, f.filename, f.md5) for f in findings} == {(None, "/home/alice/watch/e.com", "")}
+
+
+def test_a_log_of_unknown_kind_tells_itself_whether_it_has_times() -> None:
+    stamped = [b"Sat Nov 21 20:34:06 2026 -> /tmp/x", b"y: Evil FOUND"]
+    assert [f.filename for f in parse_found(stamped, stamped=None)] == ["/tmp/x\ny"]
+    plain = [b"/a: Evil FOUND", b"/b: Evil FOUND"]
+    assert [f.filename for f in parse_found(plain, stamped=None)] == ["/a", "/b"]
 
 
 def test_a_file_name_with_a_line_break_does_not_pass_for_another_file() -> None:
@@ -157,7 +165,7 @@ def test_no_text_breaks_the_readers(text: str) -> None:
     ),
     st.booleans(),
 )
-def test_no_log_breaks_the_findings(lines: list[bytes], stamped: bool) -> None:
+def test_no_log_breaks_the_findings(lines: list[bytes], stamped: bool | None) -> None:
     for finding in parse_found(lines, stamped=stamped):
         assert finding.signature
         assert finding.filename

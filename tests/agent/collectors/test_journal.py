@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.collectors import auth_log, journal
 from agent.collectors.common.journal import Entry, journal_missing
-from agent.collectors.journal import parse_journal_entry
+from agent.collectors.journal import parse_clamav_entry, parse_journal_entry
 from agent.collectors.registry import NothingToReport
 from agent.settings import CollectorSettings
 from tests.agent.collectors.support import CAPTURED, context, write
@@ -169,6 +169,19 @@ def test_sudo_is_believed_when_journald_saw_sudo_itself() -> None:
     assert len(parse_journal_entry(Entry(CAPTURED, "c", own))) == 1
     forged = {**own, "_EXE": "/home/bob/logger"}
     assert parse_journal_entry(Entry(CAPTURED, "c", forged)) == []
+
+
+FOUND = "Sat Nov 21 20:34:06 2026 -> /srv/x.exe: Win.Test FOUND"
+
+
+def test_clamds_findings_are_taken_from_its_own_process_only() -> None:
+    own = {"SYSLOG_IDENTIFIER": "clamd", "MESSAGE": FOUND, "_EXE": "/usr/sbin/clamd", "_UID": "110"}
+    (event,) = parse_clamav_entry(Entry(CAPTURED, "c", own), CAPTURED)
+    assert (event.fields["Filename"], event.fields["Signature"]) == ("/srv/x.exe", "Win.Test")
+    unstamped = {**own, "MESSAGE": "/srv/x.exe: Win.Test FOUND"}
+    (event,) = parse_clamav_entry(Entry(CAPTURED, "c", unstamped), CAPTURED)
+    assert event.time == CAPTURED
+    assert parse_clamav_entry(Entry(CAPTURED, "c", {**own, "_EXE": "/usr/bin/logger"}), CAPTURED) == []
 
 
 NAMES = st.sampled_from(["SYSLOG_IDENTIFIER", "MESSAGE", "_PID", "_UID", "_EXE"])
