@@ -86,6 +86,30 @@ def ledger(
     )
 
 
+_ENDPOINT = (
+    Endpoint.id,
+    Endpoint.hostname,
+    Endpoint.role,
+    Endpoint.simulated,
+    Endpoint.enrolled_at,
+    Endpoint.last_seen_at,
+    Assignment.agency_id,
+)
+_DEVICE = (
+    Device.id,
+    Device.agency_id,
+    Device.mac,
+    Device.ip,
+    Device.kind,
+    Device.seen_by,
+    Device.simulated,
+    Device.last_seen_at,
+    Endpoint.id.label("owner"),
+    Endpoint.hostname,
+    Endpoint.retired_at,
+)
+
+
 def _endpoints(
     session: Session,
     agencies: Mapping[int, Agency],
@@ -94,17 +118,19 @@ def _endpoints(
     include_simulated: bool,
     unassigned: bool,
 ) -> Iterable[Machine]:
+    open_now = (Assignment.endpoint_id == Endpoint.id) & Assignment.valid_to.is_(None)
     query = (
-        select(Endpoint, Assignment.agency_id)
-        .outerjoin(Assignment, (Assignment.endpoint_id == Endpoint.id) & Assignment.valid_to.is_(None))
+        select(*_ENDPOINT)
+        .select_from(Endpoint)
+        .outerjoin(Assignment, open_now)
         .where(Endpoint.retired_at.is_(None))
     )
     if not include_simulated:
         query = query.where(Endpoint.simulated.is_(False))
     antivirus, health, observed = _documents(session)
-    for endpoint, belongs_to in session.execute(query):
-        agency = agencies.get(belongs_to) if belongs_to is not None else None
-        if agency is None and not (unassigned and belongs_to is None):
+    for endpoint in session.execute(query):
+        agency = agencies.get(endpoint.agency_id)
+        if agency is None and not (unassigned and endpoint.agency_id is None):
             continue
         yield _endpoint(
             endpoint,
@@ -134,7 +160,7 @@ def _documents(session: Session) -> tuple[_Bodies, _Bodies, dict[str, datetime]]
 
 
 def _endpoint(
-    endpoint: Endpoint,
+    endpoint: Any,
     agency: Agency | None,
     antivirus: Mapping[str, Mapping[str, Any]],
     health: Mapping[str, Mapping[str, Any]],
@@ -184,32 +210,32 @@ def _devices(
     include_simulated: bool,
 ) -> Iterable[Machine]:
     query = (
-        select(Device, Endpoint)
+        select(*_DEVICE)
+        .select_from(Device)
         .outerjoin(Endpoint, Endpoint.id == Device.endpoint_id)
         .where(Device.last_seen_at >= now - timedelta(days=limits.device_forgotten_days))
+        .order_by(Device.last_seen_at, Device.id)
     )
     if not include_simulated:
         query = query.where(Device.simulated.is_(False))
     # A machine that was carried to another agency is counted where it was seen last, once.
-    newest: dict[str, tuple[Device, Endpoint | None]] = {}
-    for found, owner in session.execute(query.order_by(Device.last_seen_at, Device.id)):
-        newest[found.mac] = (found, owner)
-    watchers = dict(session.execute(select(Endpoint.id, Endpoint.hostname)).all())
-    for device, endpoint in newest.values():
+    newest = {device.mac: device for device in session.execute(query)}
+    watchers = {row.id: row.hostname for row in session.execute(select(Endpoint.id, Endpoint.hostname))}
+    for device in newest.values():
         agency = agencies.get(device.agency_id)
         if agency is None:
             continue
-        parameters = {"mac": device.mac, "ip": device.ip, "seen_by": watchers.get(device.seen_by or "", "")}
+        parameters = {"mac": device.mac, "ip": device.ip, "seen_by": watchers.get(device.seen_by, "")}
         reason = Reason("no_agent", parameters)
-        if endpoint is not None:
-            if endpoint.retired_at is None or device.last_seen_at <= endpoint.retired_at:
+        if device.owner is not None:
+            if device.retired_at is None or device.last_seen_at <= device.retired_at:
                 continue  # it stands in the ledger as the endpoint it is
-            parameters = {"mac": device.mac, "ip": device.ip, "hostname": endpoint.hostname}
+            parameters = {"mac": device.mac, "ip": device.ip, "hostname": device.hostname}
             reason = Reason("retired_but_seen", parameters)
         yield _device(device, agency, reason)
 
 
-def _device(device: Device, agency: Agency, reason: Reason) -> Machine:
+def _device(device: Any, agency: Agency, reason: Reason) -> Machine:
     return Machine(
         id=str(device.id),
         kind="device",

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from collector.detect.step import Step
     from collector.log.sqlite_log import LogRow
 
-#: A step holds no more than this in memory, decompressed; it takes at least one row.
-_STEP_BYTES = 64 << 20
+#: A step takes no more than about this (at least one row), so that it is short: alerts come out between steps, and
+#: nobody waits long for the state store's one writer.
+_STEP_BYTES = 6 << 20
+_STEP_PARTS = 4_000
 #: Dead letters kept of one batch.
 _MAX_LETTERS = 20
 
@@ -26,12 +28,14 @@ _MAX_LETTERS = 20
 def decode_rows(rows: Sequence[LogRow]) -> list[tuple[LogRow, Decoded | None]]:
     """Rows with their content (None for a heartbeat), as many of them as one step may hold."""
     taken: list[tuple[LogRow, Decoded | None]] = []
-    size = 0
+    size = parts = 0
     for row in rows:
         decoded = decode(row.body) if row.kind == "batch" else None
         taken.append((row, decoded))
-        size += 0 if decoded is None else decoded.size
-        if size >= _STEP_BYTES:
+        if decoded is not None:
+            size += decoded.size
+            parts += len(decoded.events) + 20 * len(decoded.documents)
+        if size >= _STEP_BYTES or parts >= _STEP_PARTS:
             break
     return taken
 
