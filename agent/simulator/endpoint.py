@@ -82,6 +82,7 @@ class SimulatedEndpoint:
         self._events: list[Event] = []
         self._off_until = 0.0
         self._woken = asyncio.Event()
+        self._voice = asyncio.Lock()
         self._metrics_due = time.time() + self._rng.uniform(0, pace.metrics)
 
     def _remember(self) -> Remembered:
@@ -109,7 +110,8 @@ class SimulatedEndpoint:
         failures = 0
         while True:
             try:
-                wait = await self.speak()
+                async with self._voice:
+                    wait = await self.speak()
             except TransportError:
                 wait = -1.0
             if wait < 0:
@@ -126,6 +128,10 @@ class SimulatedEndpoint:
                 async with asyncio.timeout(self._quiet_seconds()):
                     await self._woken.wait()
             self._woken.clear()
+
+    async def rest(self) -> None:
+        """Wait until nothing is being said, and say nothing any more: then it may be cancelled."""
+        await self._voice.acquire()
 
     def _quiet_seconds(self) -> float:
         heartbeat = self._pace.heartbeat * self._rng.uniform(0.95, 1.0)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 #: Enrolments, and TLS handshakes, under way at once.
 _AT_ONCE: Final = 4
+_REST_SECONDS: Final = 5.0
 _RENEWAL_LOOK_SECONDS: Final = 3600.0
 
 
@@ -125,6 +126,10 @@ class Province:
         tasks += [asyncio.create_task(self._time_passes()), asyncio.create_task(self._renew_when_due())]
         self._log.say("running", endpoints=len(self.machines), began=self._founding.began)
         await stop.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REST_SECONDS):
+                for endpoint in list(self._endpoints.values()):
+                    await endpoint.rest()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
