@@ -85,7 +85,9 @@ def test_an_event_that_arrives_late_is_counted_with_later_ones_in_its_window() -
     ("condition", "expected"),
     [("gt: 2", [2, 3]), ("eq: 2", [1]), ("lt: 2", [0]), ("lte: 2", [0, 1]), ("neq: 2", [0, 2, 3])],
 )
-def test_every_operator_looks_at_the_window_that_ends_with_the_event(condition: str, expected: list[int]) -> None:
+def test_every_operator_looks_at_the_window_that_ends_with_the_event(
+    condition: str, expected: list[int]
+) -> None:
     assert fired(engine_of(correlation(COUNT % condition)), a(0), a(1), a(2), a(3)) == expected
 
 
@@ -119,7 +121,9 @@ def test_an_event_that_matches_two_rules_of_a_count_counts_once() -> None:
 
 
 def test_value_count_counts_distinct_values() -> None:
-    body = "type: value_count\nrules: [rule_a]\ngroup-by: [host]\ntimespan: 1m\ncondition: {field: user, gte: 3}"
+    body = (
+        "type: value_count\nrules: [rule_a]\ngroup-by: [host]\ntimespan: 1m\ncondition: {field: user, gte: 3}"
+    )
     events = [a(0, user="x"), a(1, user="x"), a(2, user="y"), a(3), a(4, user="z"), a(5, user="z")]
     assert fired(engine_of(correlation(body)), *events) == [4, 5]
 
@@ -250,7 +254,10 @@ def test_report_all_tells_of_building_blocks_too() -> None:
         ("type: event_count\nrules: [corr]\ntimespan: 1m\ncondition: {gte: 1}", "circle"),
         ("type: event_count\nrules: [rule_a]\ntimespan: 1x\ncondition: {gte: 1}", "Timespan"),
         ("type: nosuch\nrules: [rule_a]\ntimespan: 1m", "nosuch"),
-        ("type: value_percentile\nrules: [rule_a]\ntimespan: 1m\ncondition: {field: x, gte: 1}", "percentile"),
+        (
+            "type: value_percentile\nrules: [rule_a]\ntimespan: 1m\ncondition: {field: x, gte: 1}",
+            "percentile",
+        ),
         ("type: temporal_ordered\ntimespan: 1m\ncondition: rule_a or rule_b", "order"),
         ("type: value_count\nrules: [rule_a]\ntimespan: 1m\ncondition: {gte: 1}", "field"),
     ],

@@ -34,7 +34,9 @@ def rules(tmp_path: Path) -> Path:
     folder = tmp_path / "rules"
     folder.mkdir()
     for number, user in ((1, "lan"), (2, "minh")):
-        text = rule(f"s: {{User|contains: {user}}}\ncondition: s", number=number, logsource="{product: windows}")
+        text = rule(
+            f"s: {{User|contains: {user}}}\ncondition: s", number=number, logsource="{product: windows}"
+        )
         (folder / f"{user}.yml").write_text(text, encoding="utf-8")
     (folder / "broken.yml").write_text("title: [", encoding="utf-8")
     return folder
@@ -43,10 +45,16 @@ def rules(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".jsonl.zst"])
 def test_scan_writes_each_match_with_file_index_and_rule(rules: Path, tmp_path: Path, suffix: str) -> None:
     events = tmp_path / f"day{suffix}"
-    packed = {".jsonl": bytes, ".jsonl.gz": gzip.compress, ".jsonl.zst": zstandard.ZstdCompressor().compress}
-    events.write_bytes(packed[suffix](LINES))
+    packed = {
+        ".jsonl": LINES,
+        ".jsonl.gz": gzip.compress(LINES),
+        ".jsonl.zst": zstandard.ZstdCompressor().compress(LINES),
+    }
+    events.write_bytes(packed[suffix])
     output, stats = tmp_path / "matches.jsonl", tmp_path / "stats.json"
-    done = vonggac("sigma", "scan", "--rules", rules, "--events", events, "--output", output, "--stats", stats)
+    done = vonggac(
+        "sigma", "scan", "--rules", rules, "--events", events, "--output", output, "--stats", stats
+    )
     assert done.exit_code == 0, done.output
     assert [json.loads(line) for line in output.read_text().splitlines()] == [
         {"file": events.name, "event": 0, "rule": rule_id(1)},
@@ -62,7 +70,12 @@ def test_scan_writes_each_match_with_file_index_and_rule(rules: Path, tmp_path: 
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("day.txt", b"x"), ("day.jsonl.gz", b"no gzip"), ("day.jsonl.zst", b"no zstd"), ("day.evtx", b"no evtx")],
+    [
+        ("day.txt", b"x"),
+        ("day.jsonl.gz", b"no gzip"),
+        ("day.jsonl.zst", b"no zstd"),
+        ("day.evtx", b"no evtx"),
+    ],
 )
 def test_scan_says_in_one_line_what_is_wrong_with_a_file(
     rules: Path, tmp_path: Path, name: str, content: bytes

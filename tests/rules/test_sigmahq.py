@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,13 +19,18 @@ from tests.rules.helpers import SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SIGMAHQ = SHARED / "sigmahq"
 EVENTS = SHARED / "events"
-FOLDERS = [SIGMAHQ / name for name in ("rules", "rules-emerging-threats", "rules-threat-hunting", "rules-compliance")]
+FOLDERS = [
+    SIGMAHQ / name for name in ("rules", "rules-emerging-threats", "rules-threat-hunting", "rules-compliance")
+]
 CASES = sorted(SIGMAHQ.glob("regression/*/info.yml"))
 
-pytestmark = pytest.mark.skipif(not CASES, reason=f"the test data is not beside the project: no {SIGMAHQ}/regression")
+pytestmark = pytest.mark.skipif(
+    not CASES, reason=f"the test data is not beside the project: no {SIGMAHQ}/regression"
+)
 
 
 @cache

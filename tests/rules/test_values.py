@@ -219,7 +219,9 @@ def test_base64offset_matches_at_every_offset(before: str, after: str) -> None:
 def test_wide_modifiers_encode_before_base64(modifier: str, encoding: str) -> None:
     encoded = base64.b64encode("ping ".encode(encoding)).decode()
     assert selects(f"a|{modifier}|base64offset|contains: 'ping '", {"a": encoded})
-    assert not selects(f"a|{modifier}|base64offset|contains: 'ping '", {"a": base64.b64encode(b"ping ").decode()})
+    assert not selects(
+        f"a|{modifier}|base64offset|contains: 'ping '", {"a": base64.b64encode(b"ping ").decode()}
+    )
 
 
 def test_utf16_puts_a_byte_order_mark_first() -> None:
@@ -245,7 +247,9 @@ def test_utf16_puts_a_byte_order_mark_first() -> None:
         ("['true']", {"m": True}, True),
     ],
 )
-def test_a_keyword_is_looked_for_in_every_scalar(keywords: str, fields: dict[str, Any], expected: bool) -> None:
+def test_a_keyword_is_looked_for_in_every_scalar(
+    keywords: str, fields: dict[str, Any], expected: bool
+) -> None:
     assert fires(f"keywords: {keywords}\ncondition: keywords", fields) is expected
 
 

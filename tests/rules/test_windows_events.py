@@ -14,7 +14,9 @@ SYSMON = "Microsoft-Windows-Sysmon/Operational"
 WINDOWS = WindowsEvents()
 
 
-def offered(logsource: str, record: dict[str, Any], detection: str = "s: {Channel: '*'}\ncondition: s") -> bool:
+def offered(
+    logsource: str, record: dict[str, Any], detection: str = "s: {Channel: '*'}\ncondition: s"
+) -> bool:
     read = WINDOWS.read(record, "1")
     return read is not None and bool(Engine([rule(detection, logsource=logsource)]).process(*read))
 
@@ -43,7 +45,9 @@ def test_an_event_belongs_where_its_channel_and_id_say(
     assert offered(logsource, {"Channel": channel, "EventID": number}) is expected
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("CreateKey", True), ("createkey", True), ("DeleteKey", False)])
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("CreateKey", True), ("createkey", True), ("DeleteKey", False)]
+)
 def test_some_categories_ask_for_a_field_as_well(kind: str, expected: bool) -> None:
     record = {"Channel": SYSMON, "EventID": 12, "EventType": kind}
     assert offered("{product: windows, category: registry_add}", record) is expected
@@ -59,7 +63,10 @@ def test_fields_are_renamed_for_the_way_the_event_came_by_and_nothing_else() -> 
 
 
 def test_flat_names_lose_their_spaces_and_the_source_stands_for_the_provider() -> None:
-    event, _ = WINDOWS.read({"Channel": "x", "EventID": 1, "Threat Name": "t", "SourceName": "s"}, "1") or (None, None)
+    event, _ = WINDOWS.read({"Channel": "x", "EventID": 1, "Threat Name": "t", "SourceName": "s"}, "1") or (
+        None,
+        None,
+    )
     assert event is not None
     assert event.fields["ThreatName"] == "t"
     assert event.fields["Provider_Name"] == "s"
@@ -106,13 +113,16 @@ def test_routing_uses_the_header_even_where_the_data_has_the_same_name() -> None
 
 
 @pytest.mark.parametrize(
-    "record", [{}, {"Channel": "x"}, {"EventID": 1}, [], 5, None, "x", {"Channel": None, "EventID": 1}, {"Event": 1}]
+    "record",
+    [{}, {"Channel": "x"}, {"EventID": 1}, [], 5, None, "x", {"Channel": None, "EventID": 1}, {"Event": 1}],
 )
 def test_what_has_no_channel_and_id_is_no_windows_event(record: object) -> None:
     assert WINDOWS.read(record, "1") is None
 
 
-@pytest.mark.parametrize("stamp", ["2026-01-02T03:04:05", "2026-01-02T03:04:05Z", "2026-01-02T10:04:05+07:00"])
+@pytest.mark.parametrize(
+    "stamp", ["2026-01-02T03:04:05", "2026-01-02T03:04:05Z", "2026-01-02T10:04:05+07:00"]
+)
 def test_flat_time_without_an_offset_is_utc(stamp: str) -> None:
     read = WINDOWS.read({"Channel": "x", "EventID": 1, "@timestamp": stamp}, "1")
     assert read is not None
