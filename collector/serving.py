@@ -16,7 +16,8 @@ import uvicorn
 from collector.errors import CollectorError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
 
     from uvicorn import Config
 
@@ -31,7 +32,18 @@ class ListenError(CollectorError):
 
 class Server(uvicorn.Server):
     """Stops on SIGINT and SIGTERM and returns. (uvicorn's own raises the signal again when it is done, which
-    would end the process before its stores are closed.)"""
+    would end the process before its stores are closed.)
+
+    ``on_exit`` is called first, so that endless answers (event streams) can end by themselves.
+    """
+
+    def __init__(self, config: Config, on_exit: Callable[[], None] = lambda: None) -> None:
+        super().__init__(config)
+        self._on_exit = on_exit
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._on_exit()
+        super().handle_exit(sig, frame)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -57,11 +69,13 @@ class _Loop(asyncio.SelectorEventLoop):
         return await super().create_server(*args, **kwargs)
 
 
-def run(config: Config, sockets: Sequence[socket.socket]) -> None:
-    """Serve until a signal; returns after a graceful end."""
+def run(
+    config: Config, sockets: Sequence[socket.socket], on_exit: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until a signal (then ``on_exit`` is called); returns after a graceful end."""
     raise_file_limit()
     with asyncio.Runner(loop_factory=_Loop) as runner:
-        runner.run(Server(config).serve(sockets=list(sockets)))
+        runner.run(Server(config, on_exit).serve(sockets=list(sockets)))
 
 
 def listen_tcp(host: str, port: int) -> socket.socket:

@@ -56,7 +56,8 @@ def serve(data: server_settings.DataDirectory, settings: server_settings.Setting
             ssl_keyfile=str(key),
             timeout_graceful_shutdown=_STOP_SECONDS,
         )
-        run(config, [listen_tcp(settings.web.host, settings.web.port)])
+        listener = listen_tcp(settings.web.host, settings.web.port)
+        run(config, [listener], on_exit=lambda: setattr(app.state, "closing", True))
     finally:
         services.store.close()
         services.state.close()

@@ -73,9 +73,8 @@ def enter(
 
 
 @router.post("/sign-out")
-def leave(request: Request, services: RequestServices, principal: CurrentUser) -> Response:  # noqa: ARG001 - CSRF
-    with services.state.write() as session:
-        sessions.close_session(session, request.cookies.get(sessions.COOKIE, ""))
+def leave(request: Request, services: RequestServices, principal: CurrentUser) -> Response:
+    sessions.sign_out(services, principal, request.cookies.get(sessions.COOKIE, ""))
     response = RedirectResponse("/sign-in", _SEE_OTHER)
     sessions.clear_cookie(response)
     return response
