@@ -19,6 +19,12 @@ _OWN: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {
     "taskName",
 }
 _MAX_TEXT: Final = 8192
+# Letters stay letters, but what a reader's terminal or line splitter would act on is escaped: C1 controls, line and
+# paragraph separators, marks that turn the direction of text, halves of surrogate pairs.
+_ESCAPES: Final = {
+    code: f"\\u{code:04x}"
+    for code in (*range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000))
+}
 _NOISY: Final = ("alembic", "asyncio", "clickhouse_connect", "httpcore", "httpx", "uvicorn")
 
 
@@ -42,7 +48,7 @@ class JsonFormatter(logging.Formatter):
                 line[name] = value[:_MAX_TEXT] if isinstance(value, str) else value
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = "".join(traceback.format_exception(*record.exc_info))[-_MAX_TEXT:]
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return json.dumps(line, ensure_ascii=False, default=str).translate(_ESCAPES)
 
 
 def set_up(process: str, level: int = logging.INFO) -> None:

@@ -83,15 +83,19 @@ class AgentProtocol(HttpToolsProtocol):
         self._refuse(HTTPStatus.BAD_REQUEST, msg)
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
-        """Answer from below the application, where no answer has begun, and close."""
-        if self.cycle is None or self.cycle.response_complete:
-            refusal = RefusalError(status, "http", detail, kind=NO_TYPE)
-            body = refusal.body()
+        """Answer from below the application where it has not all of a request yet, and close."""
+        cycle = self.cycle
+        between = cycle is None or cycle.response_complete
+        if between or (cycle.more_body and not cycle.response_started and not self.pipeline):
+            body = RefusalError(status, "http", detail, kind=NO_TYPE).body()
             head = (
                 f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/problem+json\r\n"
                 f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
             )
             self.transport.write(head.encode("ascii") + body)
+        if not between:
+            cycle.disconnected = True  # what the application says from now on goes nowhere
+            cycle.message_event.set()
         self.transport.close()
 
     def _arm(self) -> None:
