@@ -1,0 +1,188 @@
+"""Fills the generated tables of README and docs from the code they describe.
+
+``python -m soc_api.docs_tables --write`` writes them, ``--check`` fails where one is out of date. A table stands
+between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->`` in a Markdown file; ``NAME`` is a key of :data:`TABLES`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from collector.settings import Settings
+from rules.catalogue import OWN_RULES, load_catalogue
+from soc_api.accounts.permissions import PERMISSIONS, Permission, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+PROJECT: Final = Path(__file__).resolve().parents[1]
+_SECTION: Final = re.compile(r"(<!-- ([a-z-]+):begin -->\n).*?(<!-- \2:end -->)", re.DOTALL)
+#: The agent is asked as a program, because nothing here may import it.
+_AGENT_SCHEMA: Final = (
+    "import json, msgspec; from agent.settings import Settings; "
+    "print(json.dumps(msgspec.json.schema_components([Settings])[1]))"
+)
+
+
+def collectors() -> str:
+    """What the agent observes: its own list, by ``vonggac-agent check-config``."""
+    with tempfile.NamedTemporaryFile(suffix=".toml") as empty:
+        listed = json.loads(_python("-m", "agent.cli", "check-config", "--json", "--config", empty.name))
+    rows = []
+    for each in listed["collectors"]:
+        right, _, why = each["privileges"].partition(": ")
+        needs = "–" if right == "none" else f"{right}: {why}"
+        rows.append([f"`{each['name']}`", _every(each["interval_seconds"]), each["description"], needs])
+    return table(["collector", "every", "what it reports", "needs"], rows)
+
+
+def rules() -> str:
+    """Our own rules, in the order of their files."""
+    shown = [rule for rule in load_catalogue([OWN_RULES]).values() if not rule.internal]
+    rows = [
+        [
+            rule.title["vi"],
+            rule.title["en"],
+            rule.level,
+            " ".join(rule.targets) or "–",
+            " ".join(rule.techniques) or "–",
+        ]
+        for rule in shown
+    ]
+    return table(["quy tắc", "rule", "level", "plan targets", "ATT&CK"], rows)
+
+
+def settings() -> str:
+    return _settings(msgspec.json.schema_components([Settings])[1], "VONGGAC")
+
+
+def agent_settings() -> str:
+    return _settings(json.loads(_python("-c", _AGENT_SCHEMA)), "VONGGAC_AGENT")
+
+
+def permissions() -> str:
+    """Which role may do what."""
+    roles = list(Role)
+    rows = [
+        [f"`{permission}`", *("✓" if permission in PERMISSIONS[role] else "" for role in roles)]
+        for permission in Permission
+    ]
+    return table(["permission", *(role.value for role in roles)], rows)
+
+
+def commands() -> str:
+    """The commands of ``vonggac``, each with its one line."""
+    import click
+
+    from soc_api.cli import main
+
+    context = click.Context(main, info_name="vonggac")
+    rows = []
+    for name in main.list_commands(context):
+        command = main.get_command(context, name)
+        assert command is not None  # noqa: S101 - it was listed
+        inner = (
+            ", ".join(f"`{each}`" for each in command.list_commands(context))
+            if isinstance(command, click.Group)
+            else ""
+        )
+        rows.append([f"`vonggac {name}`", command.get_short_help_str(120), inner])
+    return table(["command", "what", "its own commands"], rows)
+
+
+TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    "collectors": collectors,
+    "rules": rules,
+    "settings": settings,
+    "agent-settings": agent_settings,
+    "permissions": permissions,
+    "commands": commands,
+}
+
+
+def _settings(definitions: Mapping[str, Any], prefix: str) -> str:
+    rows = []
+    for section, reference in definitions["Settings"]["properties"].items():
+        keys = definitions[reference["$ref"].rpartition("/")[2]]["properties"]
+        for key, value in keys.items():
+            default = json.dumps(value["default"], ensure_ascii=False)
+            variable = f"{prefix}_{section}_{key}".upper()
+            rows.append(
+                [f"`[{section}] {key}`", f"`{default}`", value.get("description", ""), f"`{variable}`"]
+            )
+    return table(["key", "default", "what", "environment"], rows)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    lines += [
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _every(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
+
+
+def _python(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=True, cwd=PROJECT
+    )
+    return done.stdout
+
+
+def documents() -> list[Path]:
+    """Every Markdown file that people read, in a fixed order."""
+    return [
+        *sorted(PROJECT.glob("*.md")),
+        *sorted((PROJECT / "docs").rglob("*.md")),
+        *sorted((PROJECT / "ansible").rglob("*.md")),
+    ]
+
+
+def filled(text: str) -> str:
+    """``text`` with every marked section made anew.
+
+    Raises:
+        KeyError: a section asks for a table that there is none of.
+    """
+    return _SECTION.sub(lambda match: match[1] + TABLES[match[2]]() + match[3], text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m soc_api.docs_tables", description="The generated tables of README and docs."
+    )
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument("--write", action="store_true", help="write them")
+    group.add_argument("--check", action="store_true", help="fail where one is out of date")
+    arguments = parser.parse_args(argv)
+    stale = []
+    for path in documents():
+        text = path.read_text(encoding="utf-8")
+        made = filled(text)
+        if made != text:
+            stale.append(path)
+            if arguments.write:
+                path.write_text(made, encoding="utf-8")
+    for path in stale:
+        verdict = "written" if arguments.write else "out of date: run `make docs`"
+        sys.stdout.write(f"{path.relative_to(PROJECT)}: {verdict}\n")
+    return int(bool(stale) and not arguments.write)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
