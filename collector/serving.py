@@ -69,9 +69,7 @@ class _Loop(asyncio.SelectorEventLoop):
         return await super().create_server(*args, **kwargs)
 
 
-def run(
-    config: Config, sockets: Sequence[socket.socket], on_exit: Callable[[], None] = lambda: None
-) -> None:
+def run(config: Config, sockets: Sequence[socket.socket], on_exit: Callable[[], None] = lambda: None) -> None:
     """Serve until a signal (then ``on_exit`` is called); returns after a graceful end."""
     raise_file_limit()
     with asyncio.Runner(loop_factory=_Loop) as runner:
