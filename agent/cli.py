@@ -173,10 +173,12 @@ def _run(arguments: argparse.Namespace) -> int:
     _spare_memory()
     settings, state, collectors = _load(arguments)
     from agent.runtime.errors import AgentError
+    from agent.runtime.identity import load_identity
     from agent.runtime.log import Log
     from agent.runtime.runner import Runner, hold_lock
 
     try:
+        load_identity(state)
         hold_lock(state)
         Runner(settings, state, collectors, Log()).run()
     except (AgentError, OSError) as error:
@@ -201,6 +203,7 @@ def _once(arguments: argparse.Namespace) -> int:
     settings, state, collectors = _load(arguments)
     from agent.runtime import once
     from agent.runtime.errors import AgentError
+    from agent.runtime.identity import load_identity
     from agent.runtime.log import Log
     from agent.runtime.runner import hold_lock
 
@@ -220,6 +223,7 @@ def _once(arguments: argparse.Namespace) -> int:
     if arguments.only:
         raise _Failure("--only goes with --dry-run: a part of the truth is not sent", 2)
     try:
+        load_identity(state)
         hold_lock(state)
         sent = once.collect_and_send(settings, state, collectors, Log())
     except (AgentError, OSError) as error:

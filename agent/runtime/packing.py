@@ -17,7 +17,7 @@ from agent.messages import (
     StatusDocument,
     encode_batch,
 )
-from agent.runtime.spool import Piece
+from agent.runtime.models import Piece
 from agent.runtime.spool_file import CHATTER, DOCUMENTS, EVENTS
 
 if TYPE_CHECKING:

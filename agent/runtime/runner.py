@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _WATCH_SECONDS: Final = 5.0
 _STATUS_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 5.0
+_LOCK_SECONDS: Final = 0.5
 _RENEWAL_RETRY_SECONDS: Final = 3600.0
 _RENEWAL_TIMEOUT_SECONDS: Final = 120.0
 
@@ -59,14 +60,20 @@ def hold_lock(state: StateDirectory) -> int:
         descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise NotEnrolledError(f"{state.root}: {error.strerror}: run as root, or give --state") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise AlreadyRunningError(
-            f"{state.root}: another agent is running with this state directory: stop it first"
-        ) from error
-    return descriptor
+    # 'vonggac-agent status' holds it for an instant to see whether somebody else does.
+    patience = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if time.monotonic() < patience:
+                time.sleep(0.05)
+                continue
+            os.close(descriptor)
+            raise AlreadyRunningError(
+                f"{state.root}: another agent is running with this state directory: stop it first"
+            ) from error
+        return descriptor
 
 
 class Runner:

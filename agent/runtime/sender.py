@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.runtime.log import Log
-    from agent.runtime.spool import Outgoing, Spool
+    from agent.runtime.models import Outgoing
+    from agent.runtime.spool import Spool
     from agent.runtime.status import Link
     from agent.runtime.transport import Reply
 

@@ -20,10 +20,10 @@ from array import array
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from msgspec import Struct
 
 from agent.runtime.errors import SpoolError, TornFileError
 from agent.runtime.files import sync_directory, write_atomically
+from agent.runtime.models import Backlog, Outgoing, Piece, Saved
 from agent.runtime.spool_file import WEIGHTS, FileName, Head, decode_file, encode_file
 
 if TYPE_CHECKING:
@@ -32,46 +32,8 @@ if TYPE_CHECKING:
 
 #: So many acknowledged files are removed behind one checkpoint while a backlog is sent.
 _ACKNOWLEDGED_AT_ONCE: Final = 32
-_REFUSED_KEPT: Final = 100
-
-
-class Piece(Struct, frozen=True):
-    """One batch to come: its compressed body, weight, content per kind, and the digests of its documents."""
-
-    body: bytes
-    weight: int
-    counts: dict[str, int]
-    digests: dict[str, str | None] = {}
-
-
-class Saved(Struct):
-    """``cursors.json``. ``last_id`` is the newest spool file it includes, ``last_seq`` the last number given.
-
-    ``endpoint_id`` is whose stream it is: a new identity begins a new stream and owes all documents again.
-    """
-
-    stream: str
-    endpoint_id: str = ""
-    last_id: int = 0
-    last_seq: int = 0
-    cursors: dict[str, dict[str, Any]] = {}
-    digests: dict[str, str] = {}
-    dropped: dict[str, int] = {}
-    refused: int = 0
-
-
-class Outgoing(Struct, frozen=True):
-    """The next batch to send: always the same one, under the same number, until it is settled."""
-
-    id: int
-    stream: str
-    seq: int
-    body: bytes
-
-
-class Backlog(Struct, frozen=True):
-    files: int
-    bytes: int
+#: So many files are kept of those set aside, refused or torn, the newest.
+_ASIDE_KEPT: Final = 20
 
 
 class _Line:
@@ -212,6 +174,7 @@ class Spool:
     def _set_aside(self, name: FileName, error: TornFileError) -> None:
         path = self._folder / name.encode()
         path.rename(self._folder / "torn" / path.name)
+        _thin_out(self._folder / "torn")
         self._count({"batches": 1})
         self._notice("torn_file", f"{path.name}: {error}; kept in spool/torn")
 
@@ -372,10 +335,7 @@ class Spool:
             self._save()
             write_atomically(aside.with_suffix(".txt"), (reason + "\n").encode(), durable=False)
             path.rename(aside)
-            kept = sorted(aside.parent.glob("*.zst"))
-            for old in kept[: max(0, len(kept) - _REFUSED_KEPT)]:
-                old.unlink()
-                old.with_suffix(".txt").unlink(missing_ok=True)
+            _thin_out(aside.parent)
 
     def _settle(self, outgoing: Outgoing) -> FileName:
         name = self._flight
@@ -406,6 +366,12 @@ class Spool:
     def backlog(self) -> Backlog:
         with self._lock:
             return Backlog(files=sum(len(line.ids) for line in self._lines), bytes=self._bytes)
+
+
+def _thin_out(folder: Path) -> None:
+    for old in sorted(folder.glob("*.zst"))[:-_ASIDE_KEPT]:
+        old.unlink()
+        old.with_suffix(".txt").unlink(missing_ok=True)
 
 
 def _last_is_true(length: int) -> list[bool]:

@@ -9,8 +9,9 @@ import pytest
 from agent.messages import PROBLEM_REVOKED, BatchHeader, Problem
 from agent.runtime.errors import TransportError
 from agent.runtime.log import Log
+from agent.runtime.models import Piece
 from agent.runtime.sender import LONGEST_WAIT_SECONDS, REVOKED_WAIT_SECONDS, Sender
-from agent.runtime.spool import Piece, Spool
+from agent.runtime.spool import Spool
 from agent.runtime.spool_file import EVENTS
 from agent.runtime.status import Link
 from agent.runtime.transport import Reply

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.runtime.errors import SpoolError, TornFileError
-from agent.runtime.spool import Outgoing, Piece, Spool
+from agent.runtime.models import Outgoing, Piece
+from agent.runtime.spool import Spool
 from agent.runtime.spool_file import CHATTER, DOCUMENTS, EVENTS, FileName, Head, decode_file, encode_file
 
 if TYPE_CHECKING:
