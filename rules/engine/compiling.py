@@ -18,9 +18,10 @@ from sigma.modifiers import (
     SigmaStartswithModifier,
 )
 from sigma.rule import SigmaDetection, SigmaDetectionItem, SigmaRule
-from sigma.types import SigmaRegularExpression, SigmaString, SigmaType
+from sigma.types import SigmaCasedString, SigmaRegularExpression, SigmaString, SigmaType
 
 from rules.engine.errors import RuleError
+from rules.engine.strings import string_test
 from rules.engine.values import Test, all_of, any_of, field_test, keyword_test, none_of
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def _compile(node: Any, rename: Callable[[str], str]) -> Test:
         case ConditionAND():
             return all_of(tuple(_compile(each, rename) for each in node.args))
         case ConditionOR():
-            return any_of(tuple(_compile(each, rename) for each in node.args))
+            return _any(node.args, rename)
         case ConditionNOT():
             return none_of(_compile(node.args[0], rename))
         case ConditionFieldEqualsValueExpression():
@@ -56,6 +57,22 @@ def _compile(node: Any, rename: Callable[[str], str]) -> Test:
         case ConditionValueExpression():
             return keyword_test(node.value)
     raise RuleError(f"a condition cannot hold {type(node).__name__}")
+
+
+def _any(nodes: list[Any], rename: Callable[[str], str]) -> Test:
+    """Alternatives; the plain strings of one field are tried together, which most rules' long lists are."""
+    strings: dict[str, list[SigmaString]] = {}
+    tests: list[Test] = []
+    for node in nodes:
+        if (
+            isinstance(node, ConditionFieldEqualsValueExpression)
+            and isinstance(node.value, SigmaString)
+            and not isinstance(node.value, SigmaCasedString)
+        ):
+            strings.setdefault(rename(node.field), []).append(node.value)
+        else:
+            tests.append(_compile(node, rename))
+    return any_of((*(string_test(field, values) for field, values in strings.items()), *tests))
 
 
 def _anchor_regexes(detection: SigmaDetection) -> None:

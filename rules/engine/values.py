@@ -7,7 +7,6 @@ is linear in the value's length for every construct (RE2, no backtracking), so a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -16,7 +15,6 @@ from typing import Any, Final, Protocol
 import re2
 from sigma.types import (
     CompareOperators,
-    Placeholder,
     SigmaBool,
     SigmaCasedString,
     SigmaCIDRExpression,
@@ -36,9 +34,9 @@ from sigma.types import (
 
 from rules.engine.errors import RuleError
 from rules.engine.fields import View, text_of
+from rules.engine.strings import TextTest, parts_of, string_test, text_test
 
 Test = Callable[[View], bool]
-TextTest = Callable[[str], bool]
 
 
 class _Pattern(Protocol):
@@ -75,11 +73,13 @@ def field_test(field: str, value: SigmaType, rename: Callable[[str], str]) -> Te
     ``rename`` gives the event's name of a field that the value itself refers to.
     """
     if isinstance(value, SigmaExpansion):
+        if all(type(each) is SigmaString for each in value.values):
+            return string_test(field, value.values)  # type: ignore[arg-type]  # just looked
         return any_of(tuple(field_test(field, each, rename) for each in value.values))
     if isinstance(value, SigmaTimestampPart):
         return _timestamp_part(field, value)
     if isinstance(value, SigmaString):
-        return _string(field, value)
+        return string_test(field, [value])
     if isinstance(value, (SigmaNumber, SigmaBool)):
         plain = value.number if isinstance(value, SigmaNumber) else value.boolean
         needle = text_of(plain) or ""
@@ -90,11 +90,11 @@ def field_test(field: str, value: SigmaType, rename: Callable[[str], str]) -> Te
         wanted = value.exists
         return lambda view: view[field].present is wanted
     if isinstance(value, SigmaRegularExpression):
-        return _any_text(field, regex_test(value), cased=True)
+        return _any_text(field, regex_test(value))
     if isinstance(value, SigmaCompareExpression):
         return _compare(field, value)
     if isinstance(value, SigmaCIDRExpression):
-        return _any_text(field, _cidr(value), cased=True)
+        return _any_text(field, _cidr(value))
     if isinstance(value, SigmaFieldReference):
         return _reference(field, rename(value.field), starts=value.starts_with, ends=value.ends_with)
     raise RuleError(f"values of type {type(value).__name__} are not supported")
@@ -113,100 +113,17 @@ def keyword_test(value: SigmaType) -> Test:
     if not isinstance(value, SigmaString):
         raise RuleError(f"a keyword cannot be of type {type(value).__name__}")
     cased = isinstance(value, SigmaCasedString)
-    parts = _parts(value, cased=cased)
-    test = _glob([SpecialChars.WILDCARD_MULTI, *parts, SpecialChars.WILDCARD_MULTI])
+    star = SpecialChars.WILDCARD_MULTI
+    parts = parts_of(value, cased=cased)
+    before, after = [star] * (parts[:1] != [star]), [star] * bool(parts and parts[-1] is not star)
+    test = text_test([[*before, *parts, *after]])
     if cased:
         return lambda view: any(test(text) for text in view.texts)
     return lambda view: any(test(text) for text in view.lows)
 
 
-def _any_text(field: str, matches: TextTest, *, cased: bool) -> Test:
-    def test_texts(view: View) -> bool:
-        for text in view[field].texts:  # noqa: SIM110 - hot
-            if matches(text):
-                return True
-        return False
-
-    def test_lows(view: View) -> bool:
-        for text in view[field].lows:  # noqa: SIM110 - hot
-            if matches(text):
-                return True
-        return False
-
-    return test_texts if cased else test_lows
-
-
-# Strings -------------------------------------------------------------------------------------------------------
-
-_Part = str | SpecialChars
-
-
-def _parts(value: SigmaString, *, cased: bool) -> list[_Part]:
-    parts: list[_Part] = []
-    for part in value.s:
-        if isinstance(part, Placeholder):
-            raise RuleError(f"the placeholder %{part.name}% has no value here (modifier expand)")
-        if isinstance(part, str) and not cased:
-            part = part.lower()
-        if isinstance(part, str) and parts and isinstance(parts[-1], str):
-            parts[-1] += part
-        elif not (part is SpecialChars.WILDCARD_MULTI and parts and parts[-1] is part):
-            parts.append(part)
-    return parts
-
-
-def _string(field: str, value: SigmaString) -> Test:
-    cased = isinstance(value, SigmaCasedString)
-    parts = _parts(value, cased=cased)
-    if all(isinstance(part, str) for part in parts):
-        needle = "".join(part for part in parts if isinstance(part, str))
-        if cased:
-            return lambda view: needle in view[field].texts
-        return lambda view: needle in view[field].lows
-    return _any_text(field, _glob(parts), cased=cased)
-
-
-def _glob(parts: list[_Part]) -> TextTest:
-    """Match ``*`` and ``?``: each run between stars is looked for leftmost, so there is nothing to go back to."""
-    star = SpecialChars.WILDCARD_MULTI
-    match parts:
-        case []:
-            return lambda text: not text
-        case [_, *_] if all(part is star for part in parts):
-            return lambda text: True  # noqa: ARG005 - any text at all
-        case [first, str(needle), last] if first is star and last is star:
-            return lambda text: needle in text
-        case [first, str(needle)] if first is star:
-            return lambda text: text.endswith(needle)
-        case [str(needle), last] if last is star:
-            return lambda text: text.startswith(needle)
-    runs: list[list[_Part]] = [[]]
-    for part in parts:
-        if part is star:
-            runs.append([])
-        else:
-            runs[-1].append(part)
-    head = re.compile(_run(runs[0]), re.DOTALL)
-    if len(runs) == 1:
-        return lambda text: head.fullmatch(text) is not None
-    middle = [re.compile(_run(run), re.DOTALL) for run in runs[1:-1] if run]
-    tail = re.compile(_run(runs[-1]), re.DOTALL)
-    tail_length = sum(len(part) if isinstance(part, str) else 1 for part in runs[-1])
-
-    def test(text: str) -> bool:
-        found = head.match(text)
-        for pattern in middle:
-            if found is None:
-                return False
-            found = pattern.search(text, found.end())
-        start = len(text) - tail_length
-        return found is not None and start >= found.end() and tail.match(text, start) is not None
-
-    return test
-
-
-def _run(parts: list[_Part]) -> str:
-    return "".join(re.escape(part) if isinstance(part, str) else "." for part in parts)
+def _any_text(field: str, matches: TextTest) -> Test:
+    return lambda view: any(matches(text) for text in view[field].texts)
 
 
 # Regular expressions -------------------------------------------------------------------------------------------
@@ -304,4 +221,4 @@ def _timestamp_part(field: str, value: SigmaTimestampPart) -> Test:
         moment = parse_time(text)
         return moment is not None and part(moment) == wanted
 
-    return _any_text(field, test, cased=True)
+    return _any_text(field, test)
