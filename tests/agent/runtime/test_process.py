@@ -96,6 +96,10 @@ def users(stub: StubCollector) -> list[str]:
     ]
 
 
+def wait_for_user(stub: StubCollector, name: str) -> None:
+    wait_until(lambda: name in users(stub), seconds=20, what=f"the event about {name}")
+
+
 def started(program: Program, stub: StubCollector) -> None:
     """Start, and wait until the log has been looked at once (what stood there before is not news)."""
     before = len(stub.seen)
@@ -117,7 +121,7 @@ def test_an_agent_killed_and_restarted_sends_each_event_once(program: Program, s
         program.write(number + 1)
         program.start()
         expected += [f"u{number}", f"u{number + 1}"]
-        wait_until(lambda n=number: f"u{n + 1}" in users(stub), seconds=20, what="both events")
+        wait_for_user(stub, f"u{number + 1}")
     assert program.end(signal.SIGTERM) == 0
     assert users(stub) == expected
     assert sorted(seq for _, seq in stub.kept) == list(range(1, len(stub.kept) + 1))
