@@ -12,6 +12,8 @@ from agent.messages import LogSource
 from agent.settings import CollectorSettings
 
 AUTH = LogSource(product="linux", service="auth")
+#: A time further in the future than this is not believed; the event then counts as of now.
+FUTURE_SECONDS = 86400.0
 
 #: Logs that were not there when this process looked: once they appear, they are read from their beginning.
 _absent: set[str] = set()
@@ -25,7 +27,8 @@ def parse_auth_lines(lines: list[bytes], now: float) -> list[Event]:
         if line is None:
             continue
         found = auth_fields(line.program, line.pid, line.message)
-        events += [Event(time=line.time, logsource=AUTH, fields=fields) for fields in found]
+        moment = line.time if line.time <= now + FUTURE_SECONDS else now
+        events += [Event(time=moment, logsource=AUTH, fields=fields) for fields in found]
     return events
 
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from agent.collectors.common.masking import hide_secrets
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -118,7 +120,7 @@ def auth_fields(program: str, pid: int, message: str) -> list[Fields]:
         fields["Process"] = program
         if pid:
             fields["Pid"] = pid
-        fields["Message"] = message[:MESSAGE_CHARACTERS]
+        fields["Message"] = hide_secrets(message[:MESSAGE_CHARACTERS])
     return events
 
 
@@ -159,7 +161,7 @@ def _sudo(message: str) -> Fields | None:
         "event.action": "sudo_failed" if match["problem"] else "sudo_command",
         "User": match["user"],
         "TargetUser": match["target"],
-        "Command": match["command"][:MESSAGE_CHARACTERS],
+        "Command": hide_secrets(match["command"][:MESSAGE_CHARACTERS]),
         "WorkingDirectory": match["pwd"],
     }
     if match["problem"]:

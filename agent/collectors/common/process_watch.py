@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from agent.collectors.common.files import clean_text, read_bytes
+from agent.collectors.common.masking import hide_secrets
 from agent.collectors.common.proc_connector import open_connector, parse_exec
 
 if TYPE_CHECKING:
@@ -35,10 +36,6 @@ REMEMBERED = 512
 KEPT = 1000
 COMMAND_CHARACTERS = 2000
 
-_SECRET = re.compile(
-    r"(?i)((?:^|[\s-])(?:[\w-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key))(?:=|:\s?|\s+))(\"[^\"]*\"|'[^']*'|\S+)"
-)
-
 
 class Start(Struct, frozen=True):
     """One process start. Texts are empty where the process was gone before it could be looked at."""
@@ -52,11 +49,6 @@ class Start(Struct, frozen=True):
     parent_command_line: str
     directory: str
     uid: int | None
-
-
-def hide_secrets(command_line: str) -> str:
-    """Masks what follows a word like ``--password``: a command line is seen by people who need not know it."""
-    return _SECRET.sub(r"\1***", command_line)
 
 
 def parse_command_line(raw: bytes) -> str:

@@ -140,6 +140,20 @@ def test_other_messages_of_accounts(
     assert (fields["event.action"], fields.get("User"), fields.get("TargetUser")) == expected
 
 
+def test_a_password_on_sudos_command_line_does_not_travel() -> None:
+    message = "bob : PWD=/ ; USER=root ; COMMAND=/usr/bin/mysql --password=Secret"
+    (fields,) = auth_fields("sudo", 1, message)
+    assert fields["Command"] == "/usr/bin/mysql --password=***"
+    assert "Secret" not in str(fields)
+    (failed,) = parse_auth("sshd", "Failed password for bob from 192.0.2.9 port 22 ssh2")
+    assert failed["User"] == "bob"
+
+
+def test_a_time_in_the_far_future_counts_as_now() -> None:
+    line = b"2099-01-01T00:00:00Z may sshd[1]: Failed password for bob from 192.0.2.9 port 22 ssh2"
+    assert [e.time for e in parse_auth_lines([line], CAPTURED)] == [CAPTURED]
+
+
 def test_the_question_for_methods_is_no_failed_attempt() -> None:
     assert parse_auth("sshd", "Failed none for invalid user x from 192.0.2.9 port 22 ssh2") == []
 

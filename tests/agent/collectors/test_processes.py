@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.collectors import processes
+from agent.collectors.common.masking import hide_secrets
 from agent.collectors.common.proc_connector import is_acknowledged, parse_exec
 from agent.collectors.common.process_watch import (
     COMMAND_CHARACTERS,
@@ -19,7 +20,6 @@ from agent.collectors.common.process_watch import (
     Bucket,
     Repeats,
     Start,
-    hide_secrets,
     parse_command_line,
     parse_status,
     read_start,
