@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from agent.collectors.registry import Context
 from agent.settings import CollectorSettings
+from tests.support.debian import program, root
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +30,16 @@ def fixture_text(name: str) -> str:
 
 def fixture_lines(name: str) -> list[bytes]:
     return fixture_bytes(name).splitlines()
+
+
+def namespace(flag: str) -> list[str]:
+    """The beginning of a command line that runs in a new namespace (``--net``…); skips where none can be made."""
+    root(f"a new namespace ({flag})")
+    command = [program("unshare", "util-linux"), flag]
+    made = subprocess.run([*command, "--fork", "true"], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        pytest.skip(f"no new namespace ({flag}) can be made here: {made.stderr.strip()}")
+    return command
 
 
 class FakeClock:

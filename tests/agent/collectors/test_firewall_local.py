@@ -17,7 +17,7 @@ from agent.collectors.common.firewall import (
     stricter,
 )
 from agent.collectors.firewall_local import judge
-from tests.agent.collectors.support import fixture_bytes, fixture_text
+from tests.agent.collectors.support import fixture_bytes, fixture_text, namespace
 from tests.support.debian import program, root
 
 
@@ -106,8 +106,6 @@ def test_no_text_breaks_the_iptables_reader(text: str) -> None:
 
 def in_a_network_of_its_own(script: str) -> str:
     """Run the collector in a new network namespace after ``script``; its document's body as JSON."""
-    root("a network namespace")
-    unshare = program("unshare", "util-linux")
     program("nft", "nftables")
     here = Path(__file__).parents[3]
     code = (
@@ -115,7 +113,7 @@ def in_a_network_of_its_own(script: str) -> str:
         "print(msgspec.json.encode(read_firewall(Path('/proc'))).decode())"
     )
     done = subprocess.run(
-        [unshare, "-n", "sh", "-ec", f'{script}\nexec "$0" -c "$1"', sys.executable, code],
+        [*namespace("--net"), "sh", "-ec", f'{script}\nexec "$0" -c "$1"', sys.executable, code],
         cwd=here,
         capture_output=True,
         text=True,

@@ -16,8 +16,8 @@ from agent.collectors.common.journal import Entry, journal_missing
 from agent.collectors.journal import parse_clamav_entry, parse_journal_entry
 from agent.collectors.registry import NothingToReport
 from agent.settings import CollectorSettings
-from tests.agent.collectors.support import CAPTURED, context, write
-from tests.support.debian import missing, program, root
+from tests.agent.collectors.support import CAPTURED, context, namespace, write
+from tests.support.debian import missing
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -48,15 +48,13 @@ class Journald:
     """A running journald; ``log`` writes as a user. Its files lie under ``root``, as on a host."""
 
     def __init__(self, folder: Path) -> None:
-        root("a mount namespace")
         if not JOURNALD.exists():
             missing("systemd-journald is missing", "systemd")
         self.root = folder
         journals = folder / "run/log/journal"
         journals.mkdir(parents=True)
-        unshare = program("unshare", "util-linux")
         self._shell = subprocess.Popen(
-            [unshare, "--mount", "sh", "-ec", SCRIPT, str(JOURNALD), str(journals)],
+            [*namespace("--mount"), "sh", "-ec", SCRIPT, str(JOURNALD), str(journals)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

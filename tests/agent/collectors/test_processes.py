@@ -26,8 +26,8 @@ from agent.collectors.common.process_watch import (
 )
 from agent.collectors.processes import start_event
 from agent.collectors.registry import NothingToReport
-from tests.agent.collectors.support import CAPTURED, FakeClock, context, write
-from tests.support.debian import program, root
+from tests.agent.collectors.support import CAPTURED, FakeClock, context, namespace, write
+from tests.support.debian import root
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -152,14 +152,12 @@ def test_a_real_start_is_seen_with_its_command_line_and_parent(watching: dict[st
 
 
 def test_in_a_container_the_reason_is_shown() -> None:
-    root("a process namespace")
     code = (
         "from agent.collectors.common.proc_connector import *\n"
         "try:\n open_connector(0.3)\nexcept ConnectorUnavailableError as e: print(e)"
     )
-    unshare = program("unshare", "util-linux")
     done = subprocess.run(
-        [unshare, "--pid", "--fork", sys.executable, "-c", code],
+        [*namespace("--pid"), "--fork", sys.executable, "-c", code],
         cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
