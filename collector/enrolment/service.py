@@ -12,10 +12,10 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Unpack
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from agent.messages import EnrolReply, TokenParts
 from collector.enrolment.errors import NotAuthenticatedError, RevokedError, TokenRefusedError
@@ -25,6 +25,7 @@ from collector.state.tables import Agency, Assignment, Certificate, Endpoint, En
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sqlalchemy import Row
     from sqlalchemy.orm import Session
 
     from agent.messages import EnrolRequest, RenewRequest
@@ -151,6 +152,22 @@ def renew(
     return EnrolReply(endpoint_id=identity.endpoint_id, certificate_pem=signed.pem, ca_pem=authority.pem)
 
 
+#: What :func:`judge` needs to know of the certificate whose digest is the parameter ``sha256``.
+FIND_CERTIFICATE = (
+    select(
+        Certificate.sha256,
+        Certificate.endpoint_id,
+        Certificate.not_before,
+        Certificate.not_after,
+        Certificate.revoked_at,
+        Endpoint.simulated,
+        Endpoint.retired_at,
+    )
+    .join(Endpoint, Endpoint.id == Certificate.endpoint_id)
+    .where(Certificate.sha256 == bindparam("sha256"))
+)
+
+
 def authenticate(session: Session, der_sha256: str, now: datetime) -> EndpointIdentity:
     """Whose certificate it is, by the SHA-256 (hex) of its DER.
 
@@ -160,18 +177,11 @@ def authenticate(session: Session, der_sha256: str, now: datetime) -> EndpointId
         NotAuthenticatedError: not ours, not valid yet, or expired.
         RevokedError: revoked, or the endpoint retired.
     """
-    found = session.execute(
-        select(
-            Certificate.endpoint_id,
-            Certificate.not_before,
-            Certificate.not_after,
-            Certificate.revoked_at,
-            Endpoint.simulated,
-            Endpoint.retired_at,
-        )
-        .join(Endpoint, Endpoint.id == Certificate.endpoint_id)
-        .where(Certificate.sha256 == der_sha256)
-    ).first()
+    return judge(session.execute(FIND_CERTIFICATE, {"sha256": der_sha256}).first(), now)
+
+
+def judge(found: Row[Unpack[tuple[Any, ...]]] | None, now: datetime) -> EndpointIdentity:
+    """What follows from a row of :data:`FIND_CERTIFICATE`, or from none; raises as :func:`authenticate`."""
     if found is None:
         raise NotAuthenticatedError("the certificate is not known here: enrol again")
     if found.revoked_at is not None or found.retired_at is not None:
@@ -180,7 +190,7 @@ def authenticate(session: Session, der_sha256: str, now: datetime) -> EndpointId
         raise NotAuthenticatedError("the certificate is expired: enrol again")
     if now < found.not_before:
         raise NotAuthenticatedError("the certificate is not valid yet")
-    return EndpointIdentity(found.endpoint_id, found.simulated, der_sha256)
+    return EndpointIdentity(found.endpoint_id, found.simulated, found.sha256)
 
 
 def revoke_endpoint(session: Session, endpoint_id: str, reason: str, now: datetime) -> int:

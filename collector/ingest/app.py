@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from http import HTTPStatus
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -33,6 +34,7 @@ from collector.enrolment.errors import (
     RevokedError,
     TokenRefusedError,
 )
+from collector.enrolment.lookup import Authenticator
 from collector.ingest import bundle, problems
 from collector.ingest.asgi import (
     ByteHolder,
@@ -88,6 +90,7 @@ class IngestApp:
         self._settings = settings
         self._authority = authority
         self._state = state
+        self._authenticator = Authenticator(state)
         self._writer = writer
         self._metrics = metrics
         self._exposition = exposition
@@ -107,6 +110,9 @@ class IngestApp:
             "/healthz": ("GET", self._healthz),
             "/metrics": ("GET", self._expose),
         }
+
+    def close(self) -> None:
+        self._authenticator.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -272,13 +278,12 @@ class IngestApp:
         if digest is None:
             raise problems.unauthenticated("a client certificate is needed: enrol first")
         try:
-            with self._state.read() as session:
-                return service.authenticate(session, digest, utcnow())
+            return self._authenticator.authenticate(digest, utcnow())
         except NotAuthenticatedError as error:
             raise problems.unauthenticated(str(error)) from error
         except RevokedError as error:
             raise problems.revoked(str(error)) from error
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, sqlite3.Error) as error:
             _log.exception("the state store failed")
             raise problems.busy("state", "the collector cannot look you up now", 10) from error
 

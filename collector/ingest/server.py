@@ -89,6 +89,7 @@ def serve(data: DataDirectory, settings: Settings) -> None:
     try:
         serving.run(config, [listener])
     finally:
+        app.close()
         writer.close()
         exposition.close()
         state.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from collector.enrolment.errors import (
     RevokedError,
     TokenRefusedError,
 )
+from collector.enrolment.lookup import Authenticator
 from collector.errors import ConflictError, NotFoundError
 from collector.state.base import utcnow
 from collector.state.tables import Assignment, Certificate, Endpoint, EnrolmentToken
@@ -54,6 +56,22 @@ def digest_of(site: Site, endpoint_id: str) -> str:
 def authenticate(site: Site, digest: str, now: datetime | None = None) -> service.EndpointIdentity:
     with site.state.read() as session:
         return service.authenticate(session, digest, now or utcnow())
+
+
+def test_the_short_way_of_looking_up_says_what_the_long_one_says(site: Site) -> None:
+    with closing(Authenticator(site.state)) as authenticator:
+        reply = enrol(site, site.token())
+        digest = digest_of(site, reply.endpoint_id)
+        for _ in range(2):
+            assert authenticator.authenticate(digest, utcnow()) == authenticate(site, digest)
+        with pytest.raises(NotAuthenticatedError, match="expired"):
+            authenticator.authenticate(digest, utcnow() + timedelta(days=91))
+        with pytest.raises(NotAuthenticatedError, match="not known"):
+            authenticator.authenticate("0" * 64, utcnow())
+        with site.state.write() as session:
+            service.revoke_endpoint(session, reply.endpoint_id, "lost", utcnow())
+        with pytest.raises(RevokedError):
+            authenticator.authenticate(digest, utcnow())
 
 
 def test_a_token_buys_an_endpoint_in_its_agency(site: Site) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -249,4 +250,4 @@ def test_merged_ranges_hold_the_same_numbers_and_never_touch(ranges: list[tuple[
         return {number for first, last in of for number in range(first, last + 1)}
 
     assert numbers(merged) == numbers(ranges)
-    assert all(left[1] + 1 < right[0] for left, right in zip(merged, merged[1:], strict=False))
+    assert all(left[1] + 1 < right[0] for left, right in pairwise(merged))
