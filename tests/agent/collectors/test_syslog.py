@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import calendar
+import time
 
 import pytest
 from hypothesis import given
@@ -32,6 +33,14 @@ def test_all_three_forms_give_time_program_number_and_message(line: str, expecte
     found = parse_syslog_line(line, CAPTURED)
     assert found is not None
     assert (found.time, found.program, found.pid, found.message) == (expected, "sshd", 12, "hello")
+
+
+def test_a_line_without_zone_is_in_this_machines_local_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "<+07>-7")
+    time.tzset()
+    found = parse_syslog_line("Nov 21 20:36:22 may sshd[1]: x", CAPTURED)
+    assert found is not None
+    assert found.time == calendar.timegm((2026, 11, 21, 13, 36, 22))
 
 
 def test_a_december_line_read_in_january_is_of_last_year() -> None:
