@@ -24,7 +24,7 @@ from collector.detect.step import Letter, Record, Step
 from collector.detect.upkeep import Upkeep
 from collector.detect.values import moment
 from collector.detect.warmup import warm_up
-from collector.store.errors import StoreError
+from collector.store.errors import QueryError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -114,7 +114,11 @@ class Worker:
         if saved is not None and now - saved.updated_at.timestamp() > _OUTAGE_SECONDS:
             self._silence_from = now + _GRACE_SECONDS
         deleted = self._persist(lambda: self._store.rewind(self.checkpoint))
-        warmed = self._persist(lambda: warm_up(self._engine, self._store, now))
+        try:
+            warmed = self._persist(lambda: warm_up(self._engine, self._store, now))
+        except QueryError as error:
+            warmed = 0
+            log.error("correlations start without memory", extra={"error": str(error)[:300]})  # noqa: TRY400
         log.info(
             "detect started",
             extra={"checkpoint": self.checkpoint, "undone_rows": deleted, "warmed_up_events": warmed},
@@ -147,15 +151,44 @@ class Worker:
         if not rows:
             return 0
         taken = decode_rows(rows)
+        try:
+            self._work_on(taken)
+        except StoppedError:
+            raise
+        except Exception:
+            # A bug of ours must not stop the pipeline: find the row by taking them one at a time.
+            log.exception(
+                "a step failed; its rows are taken one by one", extra={"checkpoint": self.checkpoint}
+            )
+            self._one_by_one(taken)
+        self.counts.rows += len(taken)
+        self.counts.step_seconds = monotonic() - started
+        return len(taken)
+
+    def _work_on(self, taken: Sequence[tuple[LogRow, Decoded | None]]) -> None:
         with self._state.read() as session:
             contexts = load_contexts(session, (row.endpoint_id for row, _ in taken))
             step = Step(session, self._settings, contexts)
             for row, decoded in taken:
                 self._take(step, contexts.get(row.endpoint_id), row, decoded)
         self._finish(step, taken[-1][0].offset, fresh_rows=True)
-        self.counts.rows += len(taken)
-        self.counts.step_seconds = monotonic() - started
-        return len(taken)
+
+    def _one_by_one(self, taken: Sequence[tuple[LogRow, Decoded | None]]) -> None:
+        for row, decoded in taken:
+            self._persist(lambda: self._store.rewind(self.checkpoint))
+            try:
+                self._work_on([(row, decoded)])
+            except StoppedError:
+                raise
+            except Exception as error:
+                log.exception("a row cannot be worked on", extra={"log_offset": row.offset})
+                self._persist(lambda: self._store.rewind(self.checkpoint))
+                with self._state.read() as session:
+                    step = Step(session, self._settings, load_contexts(session, [row.endpoint_id]))
+                if row.kind == "batch":
+                    step.streams.of(row.endpoint_id, row.stream).take(row.seq)  # it did come
+                step.letters.append(_internal_error(row, error))
+                self._finish(step, row.offset, fresh_rows=True)
 
     def step_clock(self) -> int:
         """Make the events that time alone makes; return how many."""
@@ -190,9 +223,8 @@ class Worker:
             log.exception(
                 "a row could not be taken", extra={"log_offset": row.offset, "endpoint": context.id}
             )
-            refusal = Refusal("", f"internal error: {type(error).__name__}: {error}"[:500], row.body)
             step.letters = [letter for letter in step.letters if letter.log_offset != row.offset]
-            step.letters.append(Letter(context.id, row.offset, row.received_at, refusal))
+            step.letters.append(_internal_error(row, error))
 
     def _finish(self, step: Step, checkpoint: int, *, fresh_rows: bool) -> None:
         outcomes = [self._match(record) for record in step.events]
@@ -261,6 +293,8 @@ class Worker:
         while True:
             try:
                 result = write()
+            except QueryError:
+                raise  # asking again would not help
             except (StoreError, OperationalError) as error:
                 if not self._failing:
                     log.warning(
@@ -277,3 +311,8 @@ class Worker:
             attempt += 1
             if self._stop.wait(delay):
                 raise StoppedError
+
+
+def _internal_error(row: LogRow, error: Exception) -> Letter:
+    reason = f"internal error: {type(error).__name__}: {error}"[:500]
+    return Letter(row.endpoint_id, row.offset, row.received_at, Refusal("", reason, row.body))

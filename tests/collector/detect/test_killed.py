@@ -30,7 +30,7 @@ from collector.state.tables import (
 )
 from collector.store.client import StoreClient
 from tests.collector.detect.test_worker import BAD_PROCESS, BURST
-from tests.collector.pipeline import STREAM, add_agency, add_endpoint, document, event, frame
+from tests.collector.pipeline import STREAM, Pipeline, add_agency, add_endpoint, document, event, frame
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -42,6 +42,14 @@ pytestmark = pytest.mark.e2e
 ENDPOINTS = 4
 BATCHES = 90
 KILLS = 4
+SILENT = """
+title: Silent
+id: 00000000-0000-4000-8000-000000000009
+status: test
+level: low
+logsource: {product: vonggac, category: silence}
+detection: {selection: {silence.seconds|gte: 900}, condition: selection}
+"""
 SETTINGS = """
 [detect]
 batch_rows = 7
@@ -217,3 +225,30 @@ def test_killed_again_and_again_it_misses_nothing_and_counts_nothing_twice(
     with_log.close()
     client.close()
     state.close()
+
+
+def test_a_clock_event_that_a_crash_left_in_the_store_is_not_stored_again(
+    data: DataDirectory, processes: tuple[Process, Process], tmp_path: Path
+) -> None:
+    assert processes[0].running()
+    (tmp_path / "own").mkdir()
+    pipeline = Pipeline(tmp_path / "own", SILENT)
+    client = StoreClient(data.store_socket)
+    wait_until(client.healthy, seconds=60, what="the event store")
+    pipeline.store = client  # type: ignore[assignment] # the real one
+    pipeline.restart()
+    pipeline.heartbeat()
+    pipeline.work()
+    pipeline.clock.seconds += 4000
+    commit = pipeline.worker._commit
+    pipeline.worker._commit = lambda *_: 1 / 0  # type: ignore[assignment,method-assign] # a crash
+    with pytest.raises(ZeroDivisionError):
+        pipeline.worker.step_clock()
+    pipeline.worker._commit = commit  # type: ignore[method-assign] # as it was
+    assert pipeline.worker.step_clock() == 1
+    assert pipeline.worker.step_clock() == 0
+    found = client.query("SELECT count() AS n FROM events WHERE category = 'silence'")
+    assert int(found[0]["n"]) == 1
+    with pipeline.state.read() as session:
+        assert session.scalars(select(Alert.count)).all() == [1]
+    client.close()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 from sqlalchemy import select
 
+from collector.detect.commit import commit_step
+from collector.detect.upkeep import Upkeep
 from collector.detect.worker import StoppedError
 from collector.settings import Detect, Settings
 from collector.state.tables import Alert, AlertEvidence, Checkpoint, DeadLetter, Document, Endpoint, Stream
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from sqlalchemy.orm import Session
+
+    from collector.alerts.service import Applied
+    from collector.detect.step import Step
     from rules.engine import Event, Finding
 
 BAD_PROCESS = """
@@ -440,6 +446,42 @@ def test_an_internal_error_in_one_row_is_a_dead_letter(
     with pipeline.state.read() as session:
         (letter,) = session.scalars(select(DeadLetter))
     assert "a bug of ours" in letter.reason
+
+
+def test_a_row_that_cannot_be_written_is_found_and_put_aside(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails_on_the_second(session: Session, step: Step, *rest: Any) -> Applied:
+        if any(record.log_offset == 2 for record in step.events):
+            raise ZeroDivisionError("a bug of ours")
+        return commit_step(session, step, *rest)
+
+    monkeypatch.setattr("collector.detect.worker.commit_step", fails_on_the_second)
+    for _ in range(3):
+        pipeline.batch(events=[event(Image="/tmp/evil")])
+    pipeline.work()
+    assert alerts(pipeline) == [("1", "host-ep-1", 2)]
+    assert [row.log_offset for row in pipeline.store.events] == [1, 3]
+    with pipeline.state.read() as session:
+        (letter,) = session.scalars(select(DeadLetter))
+        assert session.get_one(Checkpoint, "detect").log_offset == 3
+    assert (letter.log_offset, letter.part) == (2, "")
+    assert "a bug of ours" in letter.reason
+
+
+def test_done_rows_older_than_kept_are_trimmed_from_the_log(pipeline: Pipeline) -> None:
+    for hour in range(0, 100, 10):
+        pipeline.clock.seconds = T0 + hour * 3600
+        pipeline.heartbeat()
+    upkeep = Upkeep(pipeline.state, pipeline.log, pipeline.settings)
+    upkeep.run(T0 + 90 * 3600, checkpoint=0)
+    assert len(pipeline.log.rows) == 10
+    pipeline.work()
+    upkeep.run(T0 + 91 * 3600, checkpoint=10)
+    # 72 hours are kept: hours 20 to 90.
+    assert [row.offset for row in pipeline.log.rows] == list(range(3, 11))
+    upkeep.run(T0 + 900 * 3600, checkpoint=5)
+    assert [row.offset for row in pipeline.log.rows] == list(range(5, 11))
 
 
 def test_rules_that_fail_on_an_event_do_not_lose_it(
