@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 VIETNAMESE: Final = TRANSLATIONS / "vi" / "LC_MESSAGES" / "messages.po"
 _PYTHON: Final = Path(__file__).resolve().parent.parent / "soc_api"
 #: How messages are written: ``_()`` and ``plural()`` in templates, ``t()``, ``plural()`` and ``N_()`` in Python.
-_KEYWORDS: Final = {"_": None, "t": None, "N_": None, "self": None, "plural": (1, 2)}
+_KEYWORDS: Final = {"_": None, "t": None, "N_": None, "self": None, "_t": None, "plural": (1, 2)}
 
 
 def extract() -> Catalog:

@@ -38,16 +38,26 @@ HOSTILE = "<script>alert(1)</script>\"onmouseover='x'\u202egnp.exe\x07" + "A" * 
 
 
 def fill(
-    session: Session, catalogue: Catalogue, now: datetime, *, endpoints: int = 60, seed: int = 7
+    session: Session,
+    catalogue: Catalogue,
+    now: datetime,
+    *,
+    endpoints: int = 60,
+    seed: int = 7,
+    live: bool = False,
 ) -> None:
-    """Agencies, endpoints in every state, seen devices, alerts in every status, dead letters, losses."""
+    """Agencies, endpoints in every state, seen devices, alerts in every status, dead letters, losses.
+
+    ``live``: a detect worker runs on this store and keeps its own checkpoint.
+    """
     dice = random.Random(seed)
     import_agencies(session, builtin_rows(), now)
     agencies = list(session.scalars(select(Agency).order_by(Agency.id)))
     made = [_endpoint(session, dice, agencies, now, number) for number in range(endpoints)]
     _devices(session, dice, agencies, now)
     _alerts(session, dice, catalogue, made, now)
-    session.add(Checkpoint(worker="detect", log_offset=48213, updated_at=now - timedelta(seconds=2)))
+    if not live:
+        session.add(Checkpoint(worker="detect", log_offset=48213, updated_at=now - timedelta(seconds=2)))
     for number, (endpoint, _) in enumerate(made[:3]):
         letter = DeadLetter(
             endpoint_id=endpoint.id,
