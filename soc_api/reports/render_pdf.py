@@ -10,6 +10,7 @@ from reportlab.lib import colors
 from reportlab.lib.enums import TA_CENTER, TA_JUSTIFY, TA_LEFT, TA_RIGHT
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
+from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import (
     BaseDocTemplate,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from soc_api.reports.blocks import Appendix, Block, OfficialDocument
 
 _ALIGN: Final = {"left": TA_LEFT, "center": TA_CENTER, "right": TA_RIGHT, "justify": TA_JUSTIFY}
+_PADDING: Final = 3.0
 _PORTRAIT: Final = (layout.PAGE_WIDTH * mm, layout.PAGE_HEIGHT * mm)
 _LANDSCAPE: Final = (layout.PAGE_HEIGHT * mm, layout.PAGE_WIDTH * mm)
 
@@ -215,21 +217,34 @@ def _table(table: Table, width: float, size: float) -> LongTable:
     last = len(table.rows) - 1
     for index, row in enumerate(table.rows):
         styles = strong if table.bold_last and index == last else plain
-        rows.append([_lines(clean(t), styles[c.align]) for t, c in zip(row, table.columns, strict=True)])
+        cells = zip((clean(text) for text in row), table.columns, widths, strict=True)
+        rows.append([_cell(text, styles[column.align], width) for text, column, width in cells])
     grid = LongTable(rows, colWidths=widths, repeatRows=1)
+    aligns = [
+        ("ALIGN", (index, 1), (index, -1), column.align.upper()) for index, column in enumerate(table.columns)
+    ]
     grid.setStyle(
         TableStyle(
             [
                 ("GRID", (0, 0), (-1, -1), 0.5, colors.black),
                 ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
-                ("LEFTPADDING", (0, 0), (-1, -1), 3),
-                ("RIGHTPADDING", (0, 0), (-1, -1), 3),
+                ("LEFTPADDING", (0, 0), (-1, -1), _PADDING),
+                ("RIGHTPADDING", (0, 0), (-1, -1), _PADDING),
                 ("TOPPADDING", (0, 0), (-1, -1), 1.5),
                 ("BOTTOMPADDING", (0, 0), (-1, -1), 2.5),
+                ("FONT", (0, 0), (-1, -1), FAMILY, size, size * 1.2),
+                *aligns,
             ]
         )
     )
     return grid
+
+
+def _cell(text: str, style: Any, width: float) -> str | Lines:
+    """Plain text where it fits on one line: a paragraph in every cell of a province's list takes a minute."""
+    if style.fontName == FAMILY and stringWidth(text, FAMILY, style.fontSize) < width - 2 * _PADDING:
+        return text
+    return _lines(text, style)
 
 
 def _foot(document: OfficialDocument) -> list[Flowable]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -56,6 +57,7 @@ class _Book:
     workbook: Workbook
     lang: str
     cached: dict[str, dict[str, float | str]] = field(default_factory=dict)
+    styles: dict[tuple[bool, str, bool, bool], Any] = field(default_factory=dict)
 
     def say(self, sentence: str, **values: object) -> str:
         return say(self.lang, sentence, **values)
@@ -71,11 +73,17 @@ class _Book:
             _put_text(cell, value)
         else:
             cell.value = value
+        # A style set attribute by attribute costs more than all else; the second cell of a kind takes the first's.
+        kind = (bold, form, isinstance(value, str), cell.quotePrefix)
+        if kind in self.styles:
+            cell._style = copy(self.styles[kind])  # noqa: SLF001 - there is no public way
+            return
         cell.font = Font(name=_FONT, size=11, bold=bold)
         cell.border = _BORDER
         cell.alignment = Alignment(vertical="center", wrap_text=isinstance(value, str))
         if form:
             cell.number_format = form
+        self.styles[kind] = copy(cell._style)  # noqa: SLF001 - as above
 
     def head(self, sheet: Any, row: int, titles: list[str], widths: list[float]) -> None:
         for column, (title, width) in enumerate(zip(titles, widths, strict=True), 1):
