@@ -52,6 +52,12 @@ class Ingest(Struct, frozen=True):
             description="How much may wait in memory for the log; beyond it agents are told to come again.",
         ),
     ] = 64 << 20
+    reserve_bytes: Annotated[
+        int,
+        Meta(
+            ge=0, description="Disk that stays free for the other stores; below it agents keep their batches."
+        ),
+    ] = 256 << 20
     terminators: Annotated[
         list[str], Meta(description="Addresses or networks whose RFC 9440 Client-Cert header is believed.")
     ] = []

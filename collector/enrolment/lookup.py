@@ -6,7 +6,7 @@ by ``collector.enrolment.service`` and kept as long as the answer stays the same
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final
 
 from collector.enrolment.service import FIND_CERTIFICATE, judge
 
@@ -29,7 +29,7 @@ class Authenticator:
         self._sql = str(FIND_CERTIFICATE.compile(state.engine))
         # Each statement is a transaction of its own here: every look sees the newest commit.
         self._connection = state.engine.raw_connection()
-        self._meanings: dict[tuple[Any, ...], Row[Unpack[tuple[Any, ...]]] | None] = {}
+        self._meanings: dict[tuple[Any, ...], Row[*tuple[Any, ...]] | None] = {}
 
     def authenticate(self, der_sha256: str, now: datetime) -> EndpointIdentity:
         """As :func:`collector.enrolment.service.authenticate`.
@@ -48,7 +48,7 @@ class Authenticator:
     def close(self) -> None:
         self._connection.close()
 
-    def _meaning(self, values: tuple[Any, ...], der_sha256: str) -> Row[Unpack[tuple[Any, ...]]] | None:
+    def _meaning(self, values: tuple[Any, ...], der_sha256: str) -> Row[*tuple[Any, ...]] | None:
         if values not in self._meanings:
             if len(self._meanings) >= _KEPT:
                 self._meanings.clear()

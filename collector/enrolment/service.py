@@ -12,7 +12,7 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import bindparam, select, update
@@ -180,7 +180,7 @@ def authenticate(session: Session, der_sha256: str, now: datetime) -> EndpointId
     return judge(session.execute(FIND_CERTIFICATE, {"sha256": der_sha256}).first(), now)
 
 
-def judge(found: Row[Unpack[tuple[Any, ...]]] | None, now: datetime) -> EndpointIdentity:
+def judge(found: Row[*tuple[Any, ...]] | None, now: datetime) -> EndpointIdentity:
     """What follows from a row of :data:`FIND_CERTIFICATE`, or from none; raises as :func:`authenticate`."""
     if found is None:
         raise NotAuthenticatedError("the certificate is not known here: enrol again")

@@ -60,7 +60,12 @@ def serve(data: DataDirectory, settings: Settings) -> None:
         metrics.commit_rows.observe(rows)
 
     state = StateStore(data.state)
-    writer = LogWriter(data.log, queue_bytes=settings.ingest.queue_bytes, on_commit=committed)
+    writer = LogWriter(
+        data.log,
+        queue_bytes=settings.ingest.queue_bytes,
+        reserve_bytes=settings.ingest.reserve_bytes,
+        on_commit=committed,
+    )
     exposition = Exposition(metrics, writer, state, data.store_socket)
     app = IngestApp(
         settings=settings.ingest,

@@ -41,6 +41,7 @@ def connect(path: Path) -> sqlite3.Connection:
     Every commit is in the WAL and fsynced when it returns (``synchronous=FULL``).
     """
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # only a new file listens to this
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA wal_autocheckpoint=2000")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import queue
 import sqlite3
 import threading
@@ -30,6 +31,10 @@ _GROUP_ROWS: Final = 512
 _GROUP_BYTES: Final = 16 << 20
 #: ``LogReader.read`` stops here even below its row limit (it always returns at least one row).
 _READ_BYTES: Final = 32 << 20
+
+#: How long a look at the disk's free space holds.
+_ROOM_SECONDS: Final = 1.0
+_FULL: Final = "no room on the disk for the log: free some, or shorten detect.log_keep_hours"
 
 _FIND_BATCH: Final = (
     "SELECT \"offset\" FROM record WHERE kind = 'batch' AND endpoint_id = ? AND stream = ? AND seq = ?"
@@ -91,6 +96,9 @@ class LogWriter:
     Args:
         path: the log's file; made where it is missing.
         queue_bytes: bodies waiting for the disk beyond this are refused with :class:`LogBusy`.
+        reserve_bytes: this much of the disk stays free for the other stores: rows are refused with
+            :class:`LogFull` before the last byte is used, and the worker can go on emptying the log.
+        max_bytes: a bound on the file itself.
         on_commit: called in the writer's thread after each commit with its seconds and rows.
     """
 
@@ -100,6 +108,7 @@ class LogWriter:
         *,
         queue_bytes: int = 64 << 20,
         on_commit: Callable[[float, int], None] | None = None,
+        reserve_bytes: int = 0,
         max_bytes: int | None = None,
     ) -> None:
         self._connection = schema.connect(path)
@@ -113,6 +122,9 @@ class LogWriter:
         self._waiting_bytes = 0
         self._lock = threading.Lock()
         self._on_commit = on_commit
+        self._folder = path.parent
+        self._reserve_bytes = reserve_bytes
+        self._room_known_until = 0.0
         self._closed = False
         self.statistics = WriterStatistics(last_offset=_last_offset(self._connection))
         self._thread = threading.Thread(target=self._work, name="log-writer", daemon=True)
@@ -184,7 +196,10 @@ class LogWriter:
         started = monotonic()
         results: list[int] | LogError
         try:
+            self._check_room(started)
             results = self._write([waiting.row for waiting in group])
+        except LogFull as error:
+            results = error
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
@@ -201,6 +216,14 @@ class LogWriter:
             if self._on_commit is not None:
                 self._on_commit(seconds, len(group))
         _answer(group, results)
+
+    def _check_room(self, now: float) -> None:
+        if not self._reserve_bytes or now < self._room_known_until:
+            return
+        disk = os.statvfs(self._folder)
+        if disk.f_bavail * disk.f_frsize < self._reserve_bytes:
+            raise LogFull(_FULL)
+        self._room_known_until = now + _ROOM_SECONDS
 
     def _write(self, rows: Sequence[LogRow]) -> list[int]:
         execute = self._connection.execute
@@ -260,7 +283,7 @@ def _set_results(answers: list[tuple[asyncio.Future[int], int | LogError]]) -> N
 
 def _as_log_error(error: sqlite3.Error) -> LogError:
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
-        return LogFull("no room on the disk for the log: free some, or shorten detect.log_keep_hours")
+        return LogFull(_FULL)
     return LogError(f"the log could not write: {error}")
 
 

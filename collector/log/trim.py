@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Rows a transaction: the writer of new rows waits no longer than one of them takes.
 _CHUNK_ROWS: Final = 1000
+#: Pages that are free inside the file, for rows to come; more than that is given back to the disk.
+_SLACK_PAGES: Final = 16_384
 
 
 def trim(connection: sqlite3.Connection, before_offset: int) -> int:
@@ -24,8 +26,17 @@ def trim(connection: sqlite3.Connection, before_offset: int) -> int:
     while True:
         removed = _trim_chunk(connection, before_offset)
         total += removed
+        if removed:
+            _give_back(connection)
         if removed < _CHUNK_ROWS:
             return total
+
+
+def _give_back(connection: sqlite3.Connection) -> None:
+    free = int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+    if free > _SLACK_PAGES:
+        # As a script, because execute() takes one step of it, which is one page.
+        connection.executescript(f"PRAGMA incremental_vacuum({free - _SLACK_PAGES})")
 
 
 def _trim_chunk(connection: sqlite3.Connection, before_offset: int) -> int:

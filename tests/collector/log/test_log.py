@@ -33,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def writer(path: Path) -> Iterator[LogWriter]:
-    opened = LogWriter(path)
+    opened = LogWriter(path, queue_bytes=256 << 20)
     yield opened
     opened.close()
 
@@ -181,6 +181,25 @@ def test_a_full_disk_refuses_rows_keeps_the_old_ones_and_recovers(path: Path) ->
     assert asyncio.run(writer.append(batch(1000, b"x"))) > kept[-1].offset
     writer.close()
     reader.close()
+
+
+def test_rows_are_refused_while_the_disk_has_less_room_than_its_reserve(path: Path) -> None:
+    writer = LogWriter(path, reserve_bytes=1 << 60)
+
+    with pytest.raises(LogFull):
+        asyncio.run(writer.append(batch(1)))
+    assert writer.statistics.rows == 0
+    writer.close()
+
+
+def test_trimming_gives_large_room_back_to_the_disk(path: Path, writer: LogWriter, reader: LogReader) -> None:
+    asyncio.run(append_all(writer, [batch(number, bytes(1 << 20)) for number in range(1, 101)]))
+    reader.trim(reader.last_offset() + 1)
+
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    assert path.stat().st_size < 70 << 20
 
 
 def test_more_waiting_bytes_than_the_bound_are_refused(path: Path) -> None:
