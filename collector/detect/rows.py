@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from collector.detect.decode import Decoded, Refusal, decode
 from collector.detect.derive import TooManyDocumentsError, take_document, take_health
-from collector.detect.step import Letter, Origin
+from collector.detect.step import Letter, Origin, judge_time
 from collector.detect.values import moment
 from collector.store.rows import MetricRow
 
@@ -92,7 +92,7 @@ def _take_parts(step: Step, context: EndpointContext, origin: Origin, row: LogRo
         MetricRow(
             context.id,
             metric.name,
-            metric.time,
+            judge_time(metric.time, row.received_at)[0],
             metric.value,
             metric.unit,
             metric.attributes,

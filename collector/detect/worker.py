@@ -46,6 +46,8 @@ log = logging.getLogger("vonggac.detect")
 #: anybody is called silent.
 _OUTAGE_SECONDS = 120.0
 _GRACE_SECONDS = 900.0
+#: Behind by less than this, the worker counts as up to date.
+_CLOSE_SECONDS = 30.0
 _RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -94,6 +96,7 @@ class Worker:
         self._ages = clock.AgeIndex()
         self._upkeep = Upkeep(state, reader, settings)
         self._silence_from = 0.0
+        self._behind_seconds = 0.0
         self._failing = False
         self.checkpoint = 0
         self.counts = WorkerCounts()
@@ -135,7 +138,8 @@ class Worker:
                 if changed or not caught_up:
                     changed = False
                     caught_up = self.step_rows() == 0
-                if caught_up and monotonic() >= next_clock:
+                # Silence is only known of what has been read: not while far behind, but also under steady load.
+                if (caught_up or self._behind_seconds < _CLOSE_SECONDS) and monotonic() >= next_clock:
                     next_clock = monotonic() + self._settings.detect.clock_seconds
                     self.step_clock()
                     self._upkeep.run(self._now(), self.checkpoint)
@@ -161,6 +165,7 @@ class Worker:
                 "a step failed; its rows are taken one by one", extra={"checkpoint": self.checkpoint}
             )
             self._one_by_one(taken)
+        self._behind_seconds = self._now() - taken[-1][0].received_at
         self.counts.rows += len(taken)
         self.counts.step_seconds = monotonic() - started
         return len(taken)

@@ -12,7 +12,7 @@ from collector.detect.upkeep import Upkeep
 from collector.detect.worker import StoppedError
 from collector.settings import Detect, Settings
 from collector.state.tables import Alert, AlertEvidence, Checkpoint, DeadLetter, Document, Endpoint, Stream
-from tests.collector.pipeline import STREAM, T0, Clock, Pipeline, document, event
+from tests.collector.pipeline import STREAM, T0, Clock, Pipeline, add_endpoint, document, event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from collector.alerts.service import Applied
     from collector.detect.step import Step
+    from collector.log.sqlite_log import LogRow
     from rules.engine import Event, Finding
 
 BAD_PROCESS = """
@@ -534,3 +535,38 @@ def test_run_works_until_it_is_told_to_stop(pipeline: Pipeline) -> None:
     assert alerts(pipeline) == [("1", "host-ep-1", 1)]
     with pipeline.state.read() as session:
         assert session.get_one(Checkpoint, "detect").log_offset == 1
+
+
+def test_under_steady_load_the_clock_still_runs(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_endpoint(pipeline.state, "quiet", pipeline.agency_id)
+    pipeline.clock.seconds += 1000
+    read = pipeline.log.read
+
+    def never_empty(after: int, limit: int) -> list[LogRow]:
+        pipeline.heartbeat()
+        if len(pipeline.log.rows) > 20:
+            pipeline.stop.set()
+        return read(after, limit)
+
+    monkeypatch.setattr(pipeline.log, "read", never_empty)
+    pipeline.worker.run()
+    assert [fields["host"]["id"] for fields in pipeline.store.of("silence")] == ["quiet"]
+
+
+def test_far_behind_nobody_is_called_silent(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_endpoint(pipeline.state, "quiet", pipeline.agency_id)
+    for _ in range(20):
+        pipeline.heartbeat()
+    pipeline.clock.seconds += 1000
+    pipeline.worker._settings = Settings(detect=Detect(batch_rows=1))
+    steps = pipeline.worker.step_rows
+
+    def step() -> int:
+        taken = steps()
+        if pipeline.worker.checkpoint == 19:
+            pipeline.stop.set()
+        return taken
+
+    monkeypatch.setattr(pipeline.worker, "step_rows", step)
+    pipeline.worker.run()
+    assert pipeline.store.of("silence") == []
