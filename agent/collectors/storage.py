@@ -61,6 +61,20 @@ def parse_mounts(text: bytes) -> list[Mount]:
     return list(mounts.values())
 
 
+def parse_read_only(text: bytes) -> dict[str, bool]:
+    """``/proc/self/mountinfo`` (proc(5)): by device, whether the file system itself is read-only.
+
+    The options of a single mount do not tell: a service manager may show its services a read-only view of
+    volumes that everybody else can write (systemd's ``ProtectSystem``).
+    """
+    found: dict[str, bool] = {}
+    for line in text.split(b"\n"):
+        after = line.partition(b" - ")[2].split(b" ")
+        if len(after) >= 3:
+            found[_unescape(after[1])] = b"ro" in after[2].split(b",")
+    return found
+
+
 def _unescape(text: bytes) -> str:
     return _OCTAL.sub(lambda match: bytes([int(match[1], 8) & 0xFF]), text).decode("utf-8", "replace")
 
@@ -95,6 +109,7 @@ def collect(ctx: Context) -> Output:
     mounts = parse_mounts(text)
     if not mounts:
         raise NothingToReport("no local volume is mounted (a container sees none)")
+    read_only = parse_read_only(read_bytes(ctx.proc / "self/mountinfo") or b"")
     told = ctx.state.get("used_percent") or {}
     documents, percents = [], {}
     for mount in mounts:
@@ -110,7 +125,7 @@ def collect(ctx: Context) -> Output:
             "filesystem": mount.filesystem,
             "total_bytes": volume.f_blocks * volume.f_frsize,
             "used_percent": percents[mount.path],
-            "read_only": mount.read_only,
+            "read_only": read_only.get(mount.device, mount.read_only),
         }
         documents.append(
             StatusDocument(kind="storage", item=mount.path[:255], observed_at=ctx.now(), body=body)

@@ -280,11 +280,11 @@ class _Writer:
             *([Column(self.say("col_agency"), 46)] if self.many else []),
             Column(self.say("col_name"), 40),
             Column(self.say("state"), 32),
-            Column(self.say("col_reason"), 58),
+            Column(self.say("col_reason"), 55),
             Column(self.say("col_product"), 20),
             Column(self.say("col_signatures"), 21, "center"),
             Column(self.say("col_age"), 13, "right"),
-            Column(self.say("col_last_seen"), 20, "center"),
+            Column(self.say("col_last_seen"), 26, "center"),
         ]
         rows = [self.machine(order, machine) for order, machine in enumerate(self.report.ledger.machines, 1)]
         return Table(columns, rows)

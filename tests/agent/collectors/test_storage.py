@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.collectors.registry import NothingToReport
-from agent.collectors.storage import Mount, collect, parse_mounts, settle, used_percent
+from agent.collectors.storage import Mount, collect, parse_mounts, parse_read_only, settle, used_percent
 from tests.agent.collectors.support import context, fixture_bytes, write
 
 if TYPE_CHECKING:
@@ -63,10 +63,24 @@ def test_every_volume_gets_a_document_of_its_own(tmp_path: Path) -> None:
     assert set(state["used_percent"]) == {"/", "/data"}
 
 
+def test_a_service_shown_a_read_only_view_tells_the_truth_about_the_volume(tmp_path: Path) -> None:
+    write(tmp_path / "proc/self/mounts", "/dev/vda / ext4 ro 0 0\n/dev/vdb /data xfs ro 0 0\n")
+    view = "22 1 8:1 / / ro,relatime shared:1 - ext4 /dev/vda rw,errors=remount-ro\n"
+    write(tmp_path / "proc/self/mountinfo", view + "23 22 8:2 / /data ro - xfs /dev/vdb ro\n")
+    (tmp_path / "data").mkdir()
+    found = [document.body for document in collect(context(tmp_path)).documents]
+    assert [body["read_only"] for body in found if body is not None] == [False, True]
+
+
 def test_without_a_local_volume_there_is_nothing_to_report(tmp_path: Path) -> None:
     write(tmp_path / "proc/mounts", "tmpfs / tmpfs rw 0 0\n")
     with pytest.raises(NothingToReport):
         collect(context(tmp_path))
+
+
+@given(st.binary(max_size=300))
+def test_no_mountinfo_breaks_the_reader(text: bytes) -> None:
+    assert parse_read_only(text + b"\n1 1 8:1 / / rw - ext4 /dev/vda ro")["/dev/vda"] is True
 
 
 @given(st.binary(max_size=300))
