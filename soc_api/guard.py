@@ -75,35 +75,23 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        started = False
-
-        async def send_guarded(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                headers = list(message.get("headers", ()))
-                present = {name.lower() for name, _ in headers}
-                added = dict(HEADERS)
-                if b"cache-control" not in present:
-                    added["cache-control"] = "no-store"
-                headers += [(n.encode(), v.encode()) for n, v in added.items() if n.encode() not in present]
-                message = {**message, "headers": headers}
-            await send(message)
-
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        host = headers.get("host", "")
-        refusal = self._refusal(scope["method"], host, headers)
+        answer = _Answer(send)
+        refusal = self._refusal(scope["method"], headers.get("host", ""), headers)
         if refusal is not None:
-            status, title, detail = refusal
-            await problem(status, title, detail)(scope, receive, send_guarded)
+            await problem(*refusal)(scope, receive, answer.send)
             return
+        body = _Body(receive, self._max_body_bytes)
         try:
-            await self._app(scope, self._bounded(receive), send_guarded)
+            await self._app(scope, body.receive, answer.send_unless(lambda: body.too_large))
         except Exception as error:
-            if started:
+            if answer.started:
                 raise
-            response = await run_in_threadpool(self._unexpected, Request(scope), error)
-            await response(scope, receive, send_guarded)
+            if not body.too_large:
+                response = await run_in_threadpool(self._unexpected, Request(scope), error)
+                await response(scope, receive, answer.send)
+        if body.too_large and not answer.started:
+            await problem(*self._too_large())(scope, receive, answer.send)
 
     def _refusal(self, method: str, host: str, headers: dict[str, str]) -> tuple[int, str, str] | None:
         name = _host_name(host)
@@ -114,8 +102,8 @@ class Guard:
                 "ask by a name of this server; add others to [web] names in the settings",
             )
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length[:12]) > self._max_body_bytes:
-            return 413, "Too large", f"the body may weigh at most {self._max_body_bytes} bytes"
+        if not length.isdigit() or len(length) > 12 or int(length) > self._max_body_bytes:
+            return self._too_large()
         if method not in _SAFE:
             origin = headers.get("origin")
             if origin is not None and origin.casefold() != f"https://{host.casefold()}":
@@ -124,17 +112,53 @@ class Guard:
                 return 403, "From another site", "changes are only accepted from the console's own pages"
         return None
 
-    def _bounded(self, receive: Receive) -> Receive:
-        """Cut off a chunked body that announced no length: to the application the client has gone away."""
-        taken = 0
+    def _too_large(self) -> tuple[int, str, str]:
+        return 413, "Too large", f"the body may weigh at most {self._max_body_bytes} bytes"
 
-        async def bounded() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            return {"type": "http.disconnect"} if taken > self._max_body_bytes else message
 
-        return bounded
+class _Answer:
+    """An answer on its way out: adds the headers to its start."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = list(message.get("headers", ()))
+            present = {name.lower() for name, _ in headers}
+            wanted = {"cache-control": "no-store", **HEADERS}
+            headers += [(n.encode(), v.encode()) for n, v in wanted.items() if n.encode() not in present]
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+    def send_unless(self, is_void: Callable[[], bool]) -> Send:
+        """As :meth:`send`, but an answer that is void before it began is thrown away."""
+
+        async def send(message: Message) -> None:
+            if self.started or not is_void():
+                await self.send(message)
+
+        return send
+
+
+class _Body:
+    """A body that announced no length, or a wrong one: cut off at the bound, as if the client had gone
+    away."""
+
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive = receive
+        self._left = most
+
+    @property
+    def too_large(self) -> bool:
+        return self._left < 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        return {"type": "http.disconnect"} if self.too_large else message
 
 
 def _host_name(host: str) -> str | None:

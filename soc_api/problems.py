@@ -9,6 +9,7 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
@@ -98,6 +99,13 @@ def install(app: FastAPI, error_page: ErrorPage | None) -> Callable[[Request, Ex
         document = problem(error.status_code, title, detail, headers=dict(error.headers or {}))
         return answer(request, document, title, detail)
 
+    def on_busy(request: Request, error: Exception) -> Response:
+        _log.error("the state store failed: %s %s", request.method, request.url.path, exc_info=error)
+        title, detail = "The state store is busy", "nothing was changed; try again in a moment"
+        kind = "urn:vonggac:problem:busy"
+        document = problem(503, title, detail, kind=kind, headers={"Retry-After": "5"})
+        return answer(request, document, title, detail)
+
     def on_unexpected(request: Request, error: Exception) -> Response:
         _log.error("request failed: %s %s", request.method, request.url.path, exc_info=error)
         title, detail = (
@@ -110,6 +118,7 @@ def install(app: FastAPI, error_page: ErrorPage | None) -> Callable[[Request, Ex
     app.add_exception_handler(CollectorError, on_collector)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(OperationalError, on_busy)
     return on_unexpected
 
 

@@ -158,11 +158,12 @@ def change_password(services: Services, principal: Principal, old: str, new: str
         InvalidError: the old password is wrong, or the new one weak.
         TooManyTriesError: the old password was guessed at.
     """
-    services.throttle.refuse_flood(principal.address)
+    services.throttle.begin(principal.address)
     with services.state.read() as session:
         known = session.get_one(User, principal.user_id).password_hash
     right = services.passwords.check(known, old)
     if right:
+        services.throttle.succeeded(principal.address)
         refuse_weak(new, principal.username)
     fresh = services.passwords.hash(new) if right else ""
     action = "user.password_change" if right else "user.password_refuse"
@@ -179,5 +180,4 @@ def change_password(services: Services, principal: Principal, old: str, new: str
             address=principal.address,
         )
     if not right:
-        services.throttle.failed(principal.address)
         raise InvalidError(Fault("old_password", "is not right"))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import delete, select, update
+from sqlalchemy.exc import OperationalError
 
 from collector.state.scope import EVERYTHING, Scope
 from collector.state.tables import User, UserSession
@@ -70,10 +72,10 @@ def find(state: StateStore, value: str, address: str, settings: Web, now: dateti
     if user.disabled_at is not None or _has_ended(opened, settings, now):
         return None
     if now - opened.last_used_at >= timedelta(seconds=_TOUCH_SECONDS):
-        with state.write() as session:
-            session.execute(
-                update(UserSession).where(UserSession.token_sha256 == key).values(last_used_at=now)
-            )
+        touched = update(UserSession).where(UserSession.token_sha256 == key).values(last_used_at=now)
+        # Where the store is too busy to note it now, the next request will.
+        with suppress(OperationalError), state.write() as session:
+            session.execute(touched)
     return principal_of(user, opened.csrf_token, address)
 
 

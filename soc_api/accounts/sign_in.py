@@ -48,7 +48,7 @@ def sign_in(
         TooManyTriesError: the address has failed too often.
         SignInRefusedError: anything else.
     """
-    services.throttle.refuse_flood(address)
+    services.throttle.begin(address)
     username = username.strip()[:64]
     with services.state.read() as session:
         found = session.scalar(select(User).where(User.username == username))
@@ -80,8 +80,8 @@ def sign_in(
                 _count_failure(user, now)
             audit.record(session, now, username, "session.refuse", username, address=address, reason=reason)
     if made is None:
-        services.throttle.failed(address)
         raise SignInRefusedError(_REFUSAL)
+    services.throttle.succeeded(address)
     return made
 
 

@@ -19,9 +19,10 @@ _ADDRESSES_KEPT: Final = 10_000
 
 
 class Throttle:
-    """Counts failed tries an address in a sliding window, in memory. An IPv6 address counts as its /64.
+    """Counts tries an address in a sliding window, in memory. An IPv6 address counts as its /64.
 
-    Threads may share it. ``clock`` is monotonic seconds.
+    A try counts from its beginning, so that many at once cannot slip through; :meth:`succeeded` takes it
+    back. Threads may share it. ``clock`` is monotonic seconds.
     """
 
     def __init__(
@@ -33,29 +34,30 @@ class Throttle:
         self._tries = tries
         self._window = window_seconds
         self._clock = clock
-        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
+        self._began: OrderedDict[str, deque[float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def refuse_flood(self, address: str) -> None:
-        """Raise :class:`TooManyTriesError` where the address has used up its tries."""
+    def begin(self, address: str) -> None:
+        """Note a try. Raise :class:`TooManyTriesError` where the address has used up its tries."""
         with self._lock:
-            failures = self._failures.get(_key(address))
-            if failures is None:
-                return
+            tries = self._began.setdefault(_key(address), deque())
+            self._began.move_to_end(_key(address))
             now = self._clock()
-            while failures and failures[0] <= now - self._window:
-                failures.popleft()
-            if len(failures) >= self._tries:
-                wait = int(failures[0] + self._window - now) + 1
-                raise TooManyTriesError(f"too many failed sign-ins from this address: wait {wait} s", wait)
+            while tries and tries[0] <= now - self._window:
+                tries.popleft()
+            if len(tries) >= self._tries:
+                wait = int(tries[0] + self._window - now) + 1
+                raise TooManyTriesError(f"too many failed tries from this address: wait {wait} s", wait)
+            tries.append(now)
+            while len(self._began) > _ADDRESSES_KEPT:
+                self._began.popitem(last=False)
 
-    def failed(self, address: str) -> None:
+    def succeeded(self, address: str) -> None:
+        """Take the address's newest try back."""
         with self._lock:
-            failures = self._failures.setdefault(_key(address), deque(maxlen=self._tries))
-            failures.append(self._clock())
-            self._failures.move_to_end(_key(address))
-            while len(self._failures) > _ADDRESSES_KEPT:
-                self._failures.popitem(last=False)
+            tries = self._began.get(_key(address))
+            if tries:
+                tries.pop()
 
 
 def _key(address: str) -> str:

@@ -14,7 +14,7 @@ from soc_api import actions
 from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
 from soc_api.accounts.principal import Principal
-from soc_api.api.shapes import Body, Page, Paging, Shape, cursor
+from soc_api.api.shapes import Body, Number, Page, Paging, Shape, cursor
 from soc_api.services import Services
 
 router = APIRouter(prefix="/alerts", tags=["alerts"])
@@ -74,7 +74,7 @@ def list_alerts(
     paging: Paging,
     status: Annotated[list[Status] | None, Query(description="Only these; may be repeated.")] = None,
     level: Annotated[list[Level] | None, Query(description="Only these; may be repeated.")] = None,
-    agency_id: int | None = None,
+    agency_id: Number | None = None,
     endpoint_id: Annotated[str | None, Query(max_length=36)] = None,
     rule_id: Annotated[str | None, Query(max_length=36)] = None,
     text: Annotated[str, Query(max_length=200, description="Part of the subject.")] = "",

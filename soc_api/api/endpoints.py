@@ -11,7 +11,7 @@ from soc_api import actions
 from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
 from soc_api.accounts.principal import Principal
-from soc_api.api.shapes import Body, Page, Paging, Shape, cursor
+from soc_api.api.shapes import Body, Number, Page, Paging, Shape, cursor
 from soc_api.endpoints import events, service
 from soc_api.errors import Fault, InvalidError
 from soc_api.services import Services
@@ -102,7 +102,7 @@ def list_endpoints(
     services: RequestServices,
     principal: Reader,
     paging: Paging,
-    agency_id: int | None = None,
+    agency_id: Number | None = None,
     text: Annotated[
         str | None, Query(max_length=100, description="Part of a host name, or a whole id.")
     ] = None,

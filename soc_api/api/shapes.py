@@ -11,6 +11,8 @@ from soc_api.errors import Fault, InvalidError
 from soc_api.problems import MEDIA_TYPE
 
 T = TypeVar("T")
+#: A number that the state store can compare.
+Number = Annotated[int, Field(ge=0, le=2**63 - 1)]
 MOST_ROWS: Final = 200
 
 

@@ -10,7 +10,7 @@ from soc_api.accounts import service
 from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission, Role
 from soc_api.accounts.principal import Principal
-from soc_api.api.shapes import Body, Shape
+from soc_api.api.shapes import Body, Number, Shape
 
 router = APIRouter(prefix="/users", tags=["users"])
 Manager = Annotated[Principal, Depends(require(Permission.USERS_MANAGE))]
@@ -28,7 +28,9 @@ class UserShape(Shape):
 class NewUser(Body):
     username: str = Field(max_length=32, description="2 to 32 of a-z 0-9 . _ - and a letter first.")
     role: Role
-    agency_id: int | None = Field(default=None, description="Needed for an officer, refused for the others.")
+    agency_id: Number | None = Field(
+        default=None, description="Needed for an officer, refused for the others."
+    )
 
 
 class Secrets(Shape):

@@ -31,6 +31,8 @@ TRANSITIONS: Final[dict[str, tuple[str, ...]]] = {
 CLOSE_REASONS: Final = ("fixed", "risk_accepted", "false_positive", "duplicate")
 LEVELS: Final = ("informational", "low", "medium", "high", "critical")
 MOST_ALERTS: Final = 200
+#: What the state store's integers hold.
+LARGEST_ID: Final = 2**63 - 1
 
 
 def create(
@@ -92,9 +94,11 @@ def add_alerts(
 
 
 def get(session: Session, scope: Scope, incident_id: int) -> Incident:
-    found = session.scalar(
-        select(Incident).where(Incident.id == incident_id, scope.where(Incident.agency_id))
-    )
+    found = None
+    if 0 < incident_id <= LARGEST_ID:
+        found = session.scalar(
+            select(Incident).where(Incident.id == incident_id, scope.where(Incident.agency_id))
+        )
     if found is None:
         raise NotFoundError(f"there is no incident {incident_id}")
     return found
@@ -210,7 +214,8 @@ def assignable(session: Session) -> list[User]:
 def _alerts(
     session: Session, scope: Scope, wanted: Sequence[int], already: int | None = None
 ) -> Sequence[Alert]:
-    query = select(Alert).where(Alert.id.in_(wanted), scope.where(Alert.agency_id)).order_by(Alert.id)
+    within = [alert_id for alert_id in wanted if 0 < alert_id <= LARGEST_ID]
+    query = select(Alert).where(Alert.id.in_(within), scope.where(Alert.agency_id)).order_by(Alert.id)
     alerts = session.scalars(query).all()
     missing = set(wanted) - {alert.id for alert in alerts}
     if missing:
