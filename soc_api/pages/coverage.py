@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from collector.coverage.models import AgencyCoverage
-from collector.coverage.service import ledger
 from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
 from soc_api.accounts.principal import Principal
+from soc_api.pages.ledgers import shown_ledger
 from soc_api.pages.overview import Figure, figure_of
 from soc_api.pages.query import Query
 from soc_api.pages.visit import Visit
@@ -69,10 +69,8 @@ def build(visit: Visit) -> CoveragePage:
     sort = query.text("sort").removeprefix("-")
     if sort not in _SORTS:
         sort, down = "", False
-    limits, scope = visit.services.settings.coverage, visit.principal.scope
     with visit.services.state.read() as session:
-        whole = ledger(session, scope, limits, visit.now, include_simulated=True)
-        book = whole if simulated else ledger(session, scope, limits, visit.now, include_simulated=False)
+        book, simulated_machines = shown_ledger(visit, session, simulated=simulated)
     lines = [_line(agency) for agency in book.agencies if level in ("", agency.level)]
     if sort:
         lines.sort(key=lambda line: line.name)
@@ -86,7 +84,7 @@ def build(visit: Visit) -> CoveragePage:
         agencies_total=book.agencies_total,
         agencies_with_protection=book.agencies_with_protection,
         simulated=simulated,
-        simulated_machines=sum(machine.simulated and machine.counted for machine in whole.machines),
+        simulated_machines=simulated_machines,
         level=level,
         sort=sort,
         down=down,

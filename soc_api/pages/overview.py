@@ -10,11 +10,11 @@ from collector.alerts.models import AlertFilters
 from collector.alerts.models import Page as PageRequest
 from collector.alerts.service import count_alerts, list_alerts
 from collector.coverage.models import Ledger
-from collector.coverage.service import ledger
 from collector.registry.service import list_agencies
 from collector.state.tables import Alert
 from soc_api.accounts.dependencies import CurrentUser, RequestServices
 from soc_api.accounts.permissions import Permission
+from soc_api.pages.ledgers import shown_ledger
 from soc_api.pages.pipeline import Pipeline, pipeline
 from soc_api.pages.query import Query
 from soc_api.pages.rows import AlertRow, alert_row
@@ -79,14 +79,9 @@ def show(request: Request, services: RequestServices, principal: CurrentUser) ->
 def build(visit: Visit) -> OverviewPage:
     query = visit.query("simulated")
     simulated = query.flag("simulated")
-    principal, limits = visit.principal, visit.services.settings.coverage
+    principal = visit.principal
     with visit.services.state.read() as session:
-        whole = ledger(session, principal.scope, limits, visit.now, include_simulated=True)
-        shown = (
-            whole
-            if simulated
-            else ledger(session, principal.scope, limits, visit.now, include_simulated=False)
-        )
+        shown, simulated_machines = shown_ledger(visit, session, simulated=simulated)
         counts = count_alerts(session, principal.scope)
         newest = list_alerts(
             session,
@@ -103,7 +98,7 @@ def build(visit: Visit) -> OverviewPage:
     return OverviewPage(
         query=query,
         simulated=simulated,
-        simulated_machines=sum(machine.simulated and machine.counted for machine in whole.machines),
+        simulated_machines=simulated_machines,
         figure=figure_of(shown) if principal.may(Permission.COVERAGE_READ) else None,
         by_level=dict(counts.by_level),
         open=counts.by_status.get("open", 0),
