@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import yaml
+from sigma.filters import SigmaFilter
 from sigma.rule import SigmaRule
 from sigma.validation import SigmaValidator
 from sigma.validators.base import SigmaValidationIssueSeverity
@@ -52,6 +53,10 @@ _TAG: Final = re.compile(
     r"attack\.(t[0-9]{4}(\.[0-9]{3})?|[sg][0-9]{4}|[a-z-]+)|cve\.[0-9]{4}-[0-9]+|detection\.[a-z-]+"
 )
 _STATUSES: Final = ("stable", "test", "experimental")
+_KEEPS_ONLY: Final = (
+    "the filter keeps only what it describes, which is nearly always a mistake: to suppress it write "
+    "'condition: not selection'"
+)
 #: These ask the internet for ATT&CK and D3FEND, judge file names by SigmaHQ's habits, or forbid our own block.
 _LEFT_OUT: Final = {
     "attacktag",
@@ -101,6 +106,9 @@ def _validator_issues(folders: list[Path]) -> Iterator[Issue]:
     loading = load(folders)
     paths = {each.key: each.path for each in [*loading.rules, *loading.correlations]}
     found: list[Any] = []
+    for each in loading.filters:
+        if isinstance(each.sigma, SigmaFilter) and not re.search(r"\bnot\b", each.sigma.filter.condition[0]):
+            yield Issue("warning", each.path, each.key, _KEEPS_ONLY)
     for loaded in loading.rules:
         if isinstance(loaded.sigma, SigmaRule):
             try:

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 #: A finding carries at most this many events.
 EVIDENCE_LIMIT: Final = 20
-#: A group keeps at most this many events, and an event is in at most so many groups of one correlation.
-GROUP_LIMIT: Final = 10_000
+#: An event is in at most so many groups of one correlation.
 COMBINATIONS_LIMIT: Final = 64
 
 GroupKey = tuple[str, ...]
@@ -64,6 +63,8 @@ class _Correlation:
     seconds: float
     measure: Measure
     generate: bool
+    #: So many events a group has to keep for the condition's number to be reached at all.
+    needs: int = 0
     depth_seconds: float = 0.0
 
     def field(self, name: str, reference: str) -> str:
@@ -86,10 +87,12 @@ class Correlations:
         refused: list[Refusal],
         *,
         state_limit: int,
+        group_limit: int,
         lateness_seconds: float | None,
         report_all: bool = False,
     ) -> None:
         self._limit = state_limit
+        self._group_limit = group_limit
         self._lateness = lateness_seconds
         self._groups: OrderedDict[tuple[str, GroupKey], _Group] = OrderedDict()
         self._entries = 0
@@ -162,7 +165,7 @@ class Correlations:
             stale = bisect_left(entries, entries[-1].time - one.seconds - self._lateness, key=_time)
             del entries[:stale]
             self._entries -= stale
-        if len(entries) > GROUP_LIMIT:
+        if len(entries) > max(self._group_limit, one.needs):
             del entries[0]
             self._entries -= 1
             self.evicted += 1
@@ -258,6 +261,11 @@ def _reference_keys(loaded: Loaded, names: Mapping[str, str]) -> dict[str, str]:
     return {each: names.get(each, each.lower() if each not in names else each) for each in written}
 
 
+def _needs(rule: SigmaCorrelationRule) -> int:
+    condition = rule.condition
+    return min(int(condition.count) + 1, 1_000_000) if isinstance(condition, SigmaCorrelationCondition) else 0
+
+
 def _correlation(
     loaded: Loaded, known: Collection[str], names: Mapping[str, str], built: Mapping[str, _Correlation]
 ) -> _Correlation:
@@ -301,5 +309,6 @@ def _correlation(
         seconds=float(rule.timespan.seconds),
         measure=measure_of(rule, written_positions),
         generate=rule.generate or loaded.document.get("generate") is True,
+        needs=_needs(rule),
         depth_seconds=rule.timespan.seconds + inner_seconds,
     )

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 class Engine:
     """Sigma rules over a stream of events. Not thread-safe; one engine a worker.
 
-    ``state_limit``: how many events correlations may keep in all; the longest untouched groups are dropped first
-    and counted in :attr:`evicted`. ``lateness_seconds``: how much older than its group's newest an event may be and
-    still count (beyond the timespan); ``None``: any. ``report_all``: findings also of rules that only serve
-    correlations (for tests of rules).
+    ``state_limit``: how many events correlations may keep in all; the longest untouched groups are dropped first.
+    ``group_limit``: how many one group may keep (more only where a condition's number asks for it), so that a flood
+    costs a bounded time an event; the oldest go first. What both drop is counted in :attr:`evicted`.
+    ``lateness_seconds``: how much older than its group's newest an event may be and still count (beyond the
+    timespan); ``None``: any. ``report_all``: findings also of rules that only serve correlations (for tests of
+    rules).
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Engine:
         rules: Iterable[Path | str],
         *,
         state_limit: int = 200_000,
+        group_limit: int = 2_000,
         lateness_seconds: float | None = 86_400.0,
         report_all: bool = False,
     ) -> None:
@@ -57,6 +60,7 @@ class Engine:
             names,
             self.unsupported,
             state_limit=state_limit,
+            group_limit=group_limit,
             lateness_seconds=lateness_seconds,
             report_all=report_all,
         )
@@ -67,7 +71,7 @@ class Engine:
 
     @property
     def evicted(self) -> int:
-        """Events that correlations had to forget before their time because of ``state_limit``."""
+        """Events that correlations had to forget before their time because of a limit."""
         return self._correlations.evicted
 
     def route(self, event: Event) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ def scan(
     """
     stats = Stats()
     started = time.perf_counter()
-    engine = Engine(rules, lateness_seconds=None, state_limit=1_000_000)
+    engine = Engine(rules, lateness_seconds=None, state_limit=1_000_000, group_limit=100_000)
     windows = WindowsEvents()
     stats.compile_seconds = time.perf_counter() - started
     started = time.perf_counter()

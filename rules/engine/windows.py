@@ -111,6 +111,9 @@ def _evtx_fields(event: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
     user = event.get("UserData")
     if isinstance(user, Mapping):
         _user_data(fields, user, 0)
+    hidden = [value for name, value in header.items() if fields[name] is not value]
+    if hidden:  # keywords still search what a name of the data has covered
+        fields["#header"] = hidden
     return fields, header
 
 

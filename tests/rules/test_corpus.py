@@ -143,6 +143,16 @@ def test_lint_sees_what_is_missing(tmp_path: Path) -> None:
         assert word in messages, word
 
 
+def test_lint_warns_of_a_filter_that_keeps_only_what_it_describes(tmp_path: Path) -> None:
+    text = (
+        "title: F\nlogsource: {category: t}\nfilter: {rules: any, selection: {a: x}, condition: %s}\n"
+        "id: 00000000-0000-4000-8000-000000000001\n"
+    )
+    for condition, warned in (("selection", True), ("not selection", False)):
+        (tmp_path / "f.yml").write_text(text % condition)
+        assert any("keeps only" in issue.message for issue in lint([tmp_path], own=False)) is warned
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -292,10 +292,15 @@ def test_state_is_bounded_and_what_is_forgotten_is_counted() -> None:
 
 
 def test_one_busy_group_is_bounded_and_still_fires() -> None:
-    engine = engine_of(correlation(COUNT % "gte: 20000"), state_limit=50_000)
-    for number in range(12_000):
-        engine.process(event({"kind": "a", "host": "h"}, time=number / 1000))
-    assert engine.evicted == 2000
+    engine = engine_of(correlation(COUNT % "gte: 3"), group_limit=50)
+    found = run(engine, *[a(number / 1000) for number in range(120)])
+    assert engine.evicted == 70
+    assert all(found[2:])
+
+
+def test_a_group_keeps_as_many_events_as_its_condition_asks_for() -> None:
+    engine = engine_of(correlation(COUNT % "gte: 100"), group_limit=10)
+    assert fired(engine, *[a(number / 1000) for number in range(101)]) == [99, 100]
 
 
 def test_evidence_is_bounded_and_ends_with_the_completing_event() -> None:

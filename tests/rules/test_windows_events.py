@@ -106,6 +106,13 @@ def test_the_evtx_form_gives_header_data_and_user_data_by_name() -> None:
     assert event.fields["SubjectUserName"] == "lan"
 
 
+def test_keywords_search_a_header_that_the_data_covers() -> None:
+    read = WINDOWS.read(EVTX, "1")
+    assert read is not None
+    engine = Engine([rule("k: [PC]\ncondition: k", logsource="{product: windows}")])
+    assert engine.process(*read)
+
+
 def test_routing_uses_the_header_even_where_the_data_has_the_same_name() -> None:
     record = {"Event": {"System": {"EventID": 1, "Channel": "System"}, "EventData": {"Channel": "Security"}}}
     assert offered("{product: windows, service: system}", record)
