@@ -51,10 +51,12 @@ def happenings(machines: list[Machine], seed: int, minute: int) -> list[Happenin
     found: list[Happening] = []
     if not awake:
         return found
+    unix = [machine for machine in awake if machine.system.family != "windows"] or awake
     for kind, rate in PER_HOUR.items():
         share = rate / 60
         times = int(share) + (rng.random() < share % 1)
-        found += [_make(kind, rng.choice(awake), rng, minute * 60.0) for _ in range(times)]
+        places = unix if kind.startswith(("sign_in", "ssh", "sudo")) else awake
+        found += [_make(kind, rng.choice(places), rng, minute * 60.0) for _ in range(times)]
     return found
 
 
@@ -76,10 +78,13 @@ def _make(kind: str, machine: Machine, rng: random.Random, start: float) -> Happ
         ]
         return Happening(machine.index, kind, burst)
     if kind == "malware_found":
+        name = f"hoa-don-{rng.randint(100, 999)}.com"
+        windows = machine.system.family == "windows"
+        folder = f"C:\\Users\\{user}\\Downloads\\" if windows else f"/home/{user}/Downloads/"
         fields: dict[str, Any] = {
             "event.action": "malware_found",
             "Signature": "Eicar-Test-Signature",
-            "Filename": f"/home/{user}/Downloads/hoa-don-{rng.randint(100, 999)}.com",
+            "Filename": folder + name,
             "Action": "detected",
             "Product": machine.product,
         }
