@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
 
@@ -14,6 +12,9 @@ from collector.store.client import StoreClient
 from rules.catalogue import OWN_RULES, load_catalogue
 from soc_api import guard, problems
 from soc_api.accounts.declared import refuse_undeclared
+from soc_api.api import router as api
+from soc_api.pages import router as pages
+from soc_api.reports import routes as reports
 from soc_api.services import Services
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 PUBLIC_PATHS: Final = frozenset({"/healthz", "/sign-in", "/api/v1/session", "/language", "/theme"})
 #: Folders of files without secrets.
 PUBLIC_PREFIXES: Final = ("/static/",)
-
-_ROUTERS: Final = ("soc_api.api.router", "soc_api.reports.routes", "soc_api.pages.router")
 
 
 def create_app(data: DataDirectory, settings: Settings) -> FastAPI:
@@ -53,14 +52,9 @@ def assemble(services: Services) -> FastAPI:
     app = FastAPI(title="Vọng Gác", version="1", openapi_url=None, docs_url=None, redoc_url=None)
     app.state.services = services
     app.state.closing = False
-    error_page: Any = None
-    for name in _ROUTERS:
-        if importlib.util.find_spec(name) is None:
-            continue
-        module = importlib.import_module(name)
-        app.include_router(module.router)
-        error_page = getattr(module, "error_page", error_page)
+    for router in (api.router, reports.router, pages.router):
+        app.include_router(router)
     refuse_undeclared(app, PUBLIC_PATHS, PUBLIC_PREFIXES)
-    unexpected = problems.install(app, error_page)
+    unexpected = problems.install(app, pages.error_page)
     app.add_middleware(guard.Guard, hosts=guard.allowed_hosts(services.settings.web), unexpected=unexpected)
     return app

@@ -60,7 +60,7 @@ def create(place: Place, agency: str, count: int, hours: int | None, as_json: bo
         click.echo(token)
     click.echo(
         f"good until {shown_time(now + lifetime)}; on the machine:"
-        " vonggac-agent enroll --collector https://SERVER:8444 --token TOKEN",
+        f" vonggac-agent enroll --collector https://SERVER:{place.settings.ingest.port} --token TOKEN",
         err=True,
     )
 
