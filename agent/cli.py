@@ -119,13 +119,16 @@ def _parser() -> argparse.ArgumentParser:
 def _load(arguments: argparse.Namespace) -> tuple[Settings, StateDirectory, list[Collector]]:
     from agent import settings as settings_module
     from agent.collectors.registry import load_collectors
+    from agent.runtime.transport import Address
     from agent.settings_file import SettingsError
 
     try:
         settings = settings_module.load(arguments.config)
+        if settings.collector.url:
+            Address.of(settings.collector.url)
         collectors = load_collectors()
         settings_module.check_names(settings, [c.name for c in collectors])
-    except SettingsError as error:
+    except (SettingsError, ValueError) as error:
         raise _Failure(str(error), 2) from error
     root = arguments.state if arguments.state is not None else Path(settings.agent.state_dir)
     return settings, settings_module.StateDirectory(root.absolute()), collectors

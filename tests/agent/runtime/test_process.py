@@ -224,6 +224,8 @@ def test_a_dry_run_keeps_and_sends_nothing(program: Program, stub: StubCollector
         ("[agent]\nstate_dri = 1\n", "state_dir"),
         ("[collectors]\ndisabled = ['hots']\n", "no collector is called 'hots'"),
         ("[collector]\nurl = 'http://a'\n", "url"),
+        ("[collector]\nurl = 'https://a:8444?x=1'\n", "not a collector's address"),
+        ("[collector]\nurl = 'https://a:99999'\n", "out of range"),
         ("[agent\n", "line 1"),
     ],
 )
