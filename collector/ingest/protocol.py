@@ -2,17 +2,19 @@
 ``tls`` extension), a bound on heads, and an end to slow requests.
 
 A request must be complete within ``request_seconds`` of its first byte, and the first request must begin
-within that of the connection; between requests the keep-alive time-out holds.
+within that of the connection; between requests the keep-alive time-out holds. Who shows no certificate is a
+stranger: there is room for few of them, and they are not kept waiting about.
 """
 
 from __future__ import annotations
 
 import ssl
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from collector.ingest.limits import AddressList
 from collector.ingest.problems import NO_TYPE, RefusalError
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ KEEP_ALIVE_SECONDS: Final = 330
 MAX_HEAD_BYTES: Final = 32 << 10
 _MAX_PIPELINED: Final = 8
 MAX_CONNECTIONS: Final = 32_768
+MAX_STRANGERS: Final = 1_024
+STRANGER_KEEP_ALIVE_SECONDS: Final = 30
 
 
 class AgentProtocol(HttpToolsProtocol):
@@ -32,7 +36,12 @@ class AgentProtocol(HttpToolsProtocol):
 
     request_seconds: float = 30.0
     max_connections: int = MAX_CONNECTIONS
+    max_strangers: int = MAX_STRANGERS
+    #: Whose connections carry no certificate because they speak for others.
+    terminators: AddressList = AddressList([])
     gauge: Gauge | None = None
+    #: All of a server's connections without a certificate; a server has a subclass of its own.
+    strangers: ClassVar[set[AgentProtocol]] = set()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
@@ -43,11 +52,21 @@ class AgentProtocol(HttpToolsProtocol):
         self._arm()
         if self.gauge is not None:
             self.gauge.set(len(self.connections))
-        if len(self.connections) > self.max_connections:
+        crowded = len(self.connections) > self.max_connections
+        if self._is_stranger():
+            crowded = crowded or len(self.strangers) >= self.max_strangers
+            self.strangers.add(self)
+            self.timeout_keep_alive = STRANGER_KEEP_ALIVE_SECONDS
+        if crowded:
             transport.abort()
+
+    def _is_stranger(self) -> bool:
+        shown = self._tls is not None and bool(self._tls["client_cert_chain"])
+        return not shown and (self.client is None or self.client[0] not in self.terminators)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self.strangers.discard(self)
         super().connection_lost(exc)
         if self.gauge is not None:
             self.gauge.set(len(self.connections))

@@ -11,6 +11,7 @@ from collector import serving
 from collector.enrolment.files import open_authority
 from collector.ingest.app import IngestApp
 from collector.ingest.exposition import Exposition
+from collector.ingest.limits import AddressList
 from collector.ingest.protocol import KEEP_ALIVE_SECONDS, AgentProtocol
 from collector.log.sqlite_log import LogWriter
 from collector.metrics import IngestMetrics
@@ -41,7 +42,12 @@ def tls_context(folder: Path) -> ssl.SSLContext:
 
 
 def _protocol(settings: Settings, metrics: IngestMetrics) -> type[AgentProtocol]:
-    attributes = {"gauge": metrics.connections, "request_seconds": settings.ingest.request_seconds}
+    attributes = {
+        "gauge": metrics.connections,
+        "request_seconds": settings.ingest.request_seconds,
+        "terminators": AddressList(settings.ingest.terminators),
+        "strangers": set[AgentProtocol](),
+    }
     return type("ConfiguredProtocol", (AgentProtocol,), attributes)
 
 
