@@ -2,6 +2,13 @@
 (() => {
   "use strict";
 
+  // Where the menu is a strip that scrolls, the present page's word is in sight.
+  const strip = document.querySelector(".menu");
+  const current = strip?.querySelector("[aria-current]");
+  if (current && strip.scrollWidth > strip.clientWidth) {
+    strip.scrollLeft = current.offsetLeft - strip.offsetLeft - (strip.clientWidth - current.offsetWidth) / 2;
+  }
+
   // A filter takes effect when it is chosen, not only by the button.
   for (const form of document.querySelectorAll("form.filters")) {
     for (const field of form.querySelectorAll("select, input[type=checkbox]")) {

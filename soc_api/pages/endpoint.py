@@ -1,10 +1,11 @@
 """One endpoint: its state with the reason and the evidence, and everything that it says of itself."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Form, Request
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
@@ -13,14 +14,17 @@ from collector.alerts.models import Page as PageRequest
 from collector.alerts.service import list_alerts
 from collector.coverage.models import Machine
 from collector.coverage.service import ledger
+from collector.errors import CollectorError
 from collector.state.tables import Document
 from collector.store.errors import StoreError
+from soc_api import actions
 from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
 from soc_api.accounts.principal import Principal
 from soc_api.endpoints import service
 from soc_api.endpoints.events import events_of
 from soc_api.endpoints.service import PlacedEndpoint
+from soc_api.errors import Fault, InvalidError, SocError
 from soc_api.pages.metrics import Series, series_of
 from soc_api.pages.query import Query, Slice
 from soc_api.pages.render import to_json
@@ -34,14 +38,16 @@ from soc_api.pages.rows import (
     machine_row,
     rule_title,
 )
-from soc_api.pages.visit import Visit
+from soc_api.pages.visit import Visit, back_to
 
 router = APIRouter()
 Reader = Annotated[Principal, Depends(require(Permission.ENDPOINTS_READ))]
+Revoker = Annotated[Principal, Depends(require(Permission.ENDPOINTS_REVOKE))]
 TABS = ("status", "software", "alerts", "events", "changes")
 _ALERTS, _EVENTS, _CHANGES, _PACKAGES = 50, 100, 50, 200
 _EVENT_WINDOW = timedelta(days=7)
 _CHART_HOURS = 24
+_REASON = 200
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,8 @@ class EndpointPage:
     failing: list[StatusDocument]
     streams: list[StreamRow]
     open_alerts: int
+    may_revoke: bool
+    refused: str = ""
     alerts: list[AlertRow] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
     events_missing: bool = False
@@ -147,7 +155,46 @@ def latency(endpoint_id: str, request: Request, services: RequestServices, princ
     return series_of(services.store, endpoint_id, wanted, since)
 
 
-def build(visit: Visit, endpoint_id: str) -> EndpointPage:
+@router.post("/endpoints/{endpoint_id}/revoke")
+def revoke(
+    endpoint_id: str,
+    request: Request,
+    services: RequestServices,
+    principal: Revoker,
+    reason: Annotated[str, Form(max_length=1000)] = "",
+) -> Response:
+    return _remove(Visit(request, services, principal), endpoint_id, reason, actions.revoke_endpoint)
+
+
+@router.post("/endpoints/{endpoint_id}/retire")
+def retire(
+    endpoint_id: str,
+    request: Request,
+    services: RequestServices,
+    principal: Revoker,
+    reason: Annotated[str, Form(max_length=1000)] = "",
+) -> Response:
+    return _remove(Visit(request, services, principal), endpoint_id, reason, actions.retire_endpoint)
+
+
+def _remove(
+    visit: Visit,
+    endpoint_id: str,
+    reason: str,
+    action: Callable[[Session, Principal, str, str, datetime], None],
+) -> Response:
+    try:
+        if not reason.strip():
+            raise InvalidError(Fault("reason", "must not be empty"))
+        with visit.services.state.write() as session:
+            action(session, visit.principal, endpoint_id, reason.strip()[:_REASON], visit.now)
+    except (CollectorError, SocError) as error:
+        page = build(visit, endpoint_id, refused=str(error))
+        return visit.answer("endpoint.html", page, status=409 if isinstance(error, CollectorError) else 422)
+    return back_to(f"/endpoints/{endpoint_id}")
+
+
+def build(visit: Visit, endpoint_id: str, *, refused: str = "") -> EndpointPage:
     """Raises :class:`collector.errors.NotFoundError` where the endpoint is out of reach."""
     query = visit.query("tab", "text", "page")
     tab = query.choice("tab", TABS, TABS[0])
@@ -190,6 +237,8 @@ def build(visit: Visit, endpoint_id: str) -> EndpointPage:
         documents={kind: each for kind, each in by_kind.items() if kind != "software"},
         failing=[each for each in by_kind.get("collector_health", []) if each.body.get("ok") is False],
         streams=[StreamRow(s.stream, s.last_seq, s.missing, s.dropped, s.updated_at) for s in streams],
+        may_revoke=visit.principal.may(Permission.ENDPOINTS_REVOKE),
+        refused=refused,
         open_alerts=sum(alert.status != "closed" for alert in alerts),
         alerts=[alert_row(alert, visit.services.catalogue, {}, visit.t) for alert in alerts],
         events=events,

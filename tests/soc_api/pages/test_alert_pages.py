@@ -146,3 +146,32 @@ def test_paging_goes_on_where_the_page_ended_though_new_alerts_arrive(
     assert "M-009" not in first.text
     assert "M-009" in second.text
     assert "M-LATE" not in second.text
+
+
+def test_a_lost_machine_is_revoked_then_retired_from_its_page_with_a_reason(
+    world: World, signed_in: SignedIn, look: Callable[..., Page]
+) -> None:
+    endpoint = world.endpoint(world.here, "SYT-PC-7")
+    client = signed_in("admin")
+    page = look(client, f"/endpoints/{endpoint}")
+    status, refused = send(client, page, f"/endpoints/{endpoint}/revoke", reason=" ")
+    assert status == 422
+    assert "must not be empty" in refused.text
+    status, page = send(client, page, f"/endpoints/{endpoint}/revoke", reason="stolen")
+    assert status == 200
+    status, page = send(client, page, f"/endpoints/{endpoint}/retire", reason="stolen")
+    assert status == 200
+    assert "Retired" in page.text
+    assert "SYT-PC-7" not in look(client, "/endpoints").text
+
+
+def test_only_an_administrator_is_offered_to_revoke(
+    world: World, signed_in: SignedIn, look: Callable[..., Page]
+) -> None:
+    endpoint = world.endpoint(world.here, "SYT-PC-8")
+    client = signed_in("analyst")
+    assert "Revoke" not in look(client, f"/endpoints/{endpoint}").text
+    status, _ = send(
+        client, look(client, f"/endpoints/{endpoint}"), f"/endpoints/{endpoint}/revoke", reason="x"
+    )
+    assert status == 403
