@@ -1,7 +1,7 @@
 """``python -m collector.process store|ingest|detect --data DIR [--config FILE]``: one process of the collector.
 
 ``vonggac serve`` starts them all (``collector.supervisor``); each may also run alone under a service manager.
-Exit status: 0 after a signal, :data:`CANNOT_START` where trying again would not help.
+Exit status: 0 after a signal, :data:`CANNOT_START` where trying again would not help, 1 where it may.
 """
 
 from __future__ import annotations
@@ -61,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CollectorError, SettingsError) as error:
         log.critical("cannot go on", extra={"reason": str(error)})
         return CANNOT_START
+    except Exception:
+        log.critical("ended by an error that nobody foresaw", exc_info=True)
+        return 1
 
 
 if __name__ == "__main__":

@@ -182,3 +182,11 @@ def test_several_client_cert_headers_are_an_error() -> None:
 
     with pytest.raises(ValueError, match="more than one"):
         certificate_sha256(scope, AddressList(["10.0.0.0/8"]))
+
+
+def test_our_certificates_satisfy_strict_verification(site: Site, endpoint: Endpoint) -> None:
+    # The default of Python 3.13 (RFC 5280 without the usual leniency).
+    endpoint.context.verify_flags |= ssl.VERIFY_X509_STRICT
+
+    with contextlib.closing(endpoint.connect()) as connection:
+        assert send_batch(connection, 1).status == 202
