@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, func, select
 
 from collector.alerts.models import EVIDENCE_KEPT, LEVELS, Outcome
-from collector.alerts.subject import lookup, subject_of, subject_of_finding
+from collector.alerts.subject import agencies_of, hosts_of, lookup, subject_of_finding
 from collector.state.tables import Agency, Alert, AlertEvidence, Endpoint
+from rules.engine import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from collector.alerts.models import CatalogueLike, RuleLike
-    from rules.engine import Event, Finding
+    from rules.engine import Event
 
 _CHUNK = 500
 _MAX_LIST = 100
@@ -80,7 +81,7 @@ def apply_outcomes(
                 alert = _open(session, rule_id, key, rule, case.findings, known, now)
                 opened.append(alert.id)
             else:
-                _raise(alert, rule, case.findings, now)
+                _raise(alert, rule, case.findings, known, now)
                 raised.append(alert.id)
             _keep_evidence(session, alert, case.findings, is_new=alert.id in opened[-1:])
         if alert is None:
@@ -109,7 +110,7 @@ def _collect(outcomes: Iterable[Outcome], catalogue: CatalogueLike) -> dict[tupl
             rule = catalogue.get(rule_id)
             if rule is None or not rule.clears or rule_id in fired:
                 continue
-            key, _ = subject_of(rule.subject, outcome.event.fields)
+            key, _ = subject_of_finding(rule.subject, Finding(rule_id, outcome.event))
             cases.setdefault((rule_id, key), _Case()).passed_at = outcome.event.time
     return cases
 
@@ -154,7 +155,7 @@ def _open(
 ) -> Alert:
     last = findings[-1]
     _, text = subject_of_finding(_subject(rule), last)
-    host, agency = lookup(last.event.fields, "host.id"), lookup(last.event.fields, "agency.id")
+    host, agency = _whose(findings)
     times = [_time(finding.event.time) for finding in findings]
     alert = Alert(
         rule_id=rule_id,
@@ -163,7 +164,7 @@ def _open(
         subject_key=key,
         endpoint_id=host if host in known.endpoints else None,
         agency_id=agency if agency in known.agencies else None,
-        simulated=lookup(last.event.fields, "simulated") is True,
+        simulated=_only_simulated(findings),
         status="open",
         count=len(findings),
         first_event_at=min(times),
@@ -176,7 +177,9 @@ def _open(
     return alert
 
 
-def _raise(alert: Alert, rule: RuleLike | None, findings: list[Finding], now: datetime) -> None:
+def _raise(
+    alert: Alert, rule: RuleLike | None, findings: list[Finding], known: _Known, now: datetime
+) -> None:
     times = [_time(finding.event.time) for finding in findings]
     alert.count += len(findings)
     alert.level = _level(rule)
@@ -184,8 +187,31 @@ def _raise(alert: Alert, rule: RuleLike | None, findings: list[Finding], now: da
     alert.last_event_at = max(alert.last_event_at, *times)
     alert.updated_at = now
     # An alert that real machines caused is never hidden among the simulated ones.
-    if any(lookup(finding.event.fields, "simulated") is not True for finding in findings):
-        alert.simulated = False
+    alert.simulated = alert.simulated and _only_simulated(findings)
+    host, agency = _whose(findings)
+    if host != alert.endpoint_id:
+        # Of several machines now; and an alert that holds events of several agencies belongs to none of them.
+        alert.endpoint_id = None
+        alert.agency_id = alert.agency_id if agency == alert.agency_id else None
+    elif agency in known.agencies:
+        alert.agency_id = agency  # it moves with its machine
+
+
+def _whose(findings: list[Finding]) -> tuple[str | None, int | None]:
+    """The one host and the one agency that all events are of; None where there are several, or none.
+
+    A host that moved to another agency meanwhile is of its last one.
+    """
+    hosts = frozenset().union(*(hosts_of(finding) for finding in findings))
+    agencies = frozenset().union(*(agencies_of(finding) for finding in findings))
+    host = next(iter(hosts)) if len(hosts) == 1 else None
+    agency = lookup(findings[-1].event.fields, "agency.id") if host or len(agencies) == 1 else None
+    return host if isinstance(host, str) else None, agency if isinstance(agency, int) else None
+
+
+def _only_simulated(findings: list[Finding]) -> bool:
+    events = (event for finding in findings for event in finding.events or (finding.event,))
+    return all(lookup(event.fields, "simulated") is True for event in events)
 
 
 def _keep_evidence(session: Session, alert: Alert, findings: list[Finding], *, is_new: bool) -> None:

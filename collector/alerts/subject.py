@@ -48,7 +48,26 @@ def subject_of(
 
 
 def subject_of_finding(names: Sequence[str], finding: Finding) -> tuple[str, str]:
-    return subject_of(names, finding.event.fields, finding.group)
+    """As :func:`subject_of`; what is about no host and no agency (an address, an account) is told agency by agency.
+
+    So no officer reads another agency's events in an alert of his own. A finding that itself spans agencies is one
+    for those who see them all.
+    """
+    key, text = subject_of(names, finding.event.fields, finding.group)
+    if {"host.id", "agency.id"}.isdisjoint(names) and (agencies := agencies_of(finding)):
+        key = f"{key}@{next(iter(agencies)) if len(agencies) == 1 else 'several'}"
+    return key, text
+
+
+def agencies_of(finding: Finding) -> frozenset[object]:
+    """Ids of the agencies whose events are behind a finding; None among them for events of no agency."""
+    events = finding.events or (finding.event,)
+    return frozenset(lookup(event.fields, "agency.id") for event in events)
+
+
+def hosts_of(finding: Finding) -> frozenset[object]:
+    events = finding.events or (finding.event,)
+    return frozenset(lookup(event.fields, "host.id") for event in events)
 
 
 def _values(

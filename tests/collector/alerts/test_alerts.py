@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -104,6 +104,49 @@ def test_a_correlations_group_is_its_subject_and_its_events_are_evidence(state: 
         detail = get_alert(session, EVERYTHING, 1)
     assert [each.event_id for each in detail.evidence] == [event.id for event in events]
     assert detail.alert.count == 1
+
+
+def test_an_address_is_told_agency_by_agency_and_what_spans_them_only_to_those_who_see_all(
+    state: StateStore,
+) -> None:
+    rules = {"ip": Rule(subject=("SourceIP",))}
+    own, other = (an_event(number, host=number, SourceIP="192.0.2.1") for number in (1, 2))
+    officer = Scope(frozenset({1}))
+    with state.write() as session:
+        for events in ((own,), (other,), (own, other), (other, own)):
+            apply_findings(
+                session, [Finding("ip", events[-1], {"SourceIP": "192.0.2.1"}, events)], rules, NOW
+            )
+        found = [
+            (alert.subject, alert.agency_id, alert.endpoint_id, alert.count) for alert in all_alerts(session)
+        ]
+        visible = list_alerts(session, officer, AlertFilters(), Page()).alerts
+        evidence = get_alert(session, officer, visible[0].id).evidence
+    assert found == [
+        ("192.0.2.1", 1, "ep-1", 1),
+        ("192.0.2.1", 2, "ep-2", 1),
+        ("192.0.2.1", None, None, 2),
+    ]
+    assert [alert.id for alert in visible] == [1]
+    assert {each.event["fields"]["agency"]["id"] for each in evidence} == {1}
+
+
+def test_an_alert_that_comes_to_hold_another_agencys_events_leaves_its_agency(state: StateStore) -> None:
+    with state.write() as session:
+        find(session, "off", an_event(1))
+        first, second = an_event(2), an_event(3, host=2)
+        apply_findings(session, [Finding("off", first, {}, (second, first))], CATALOGUE, NOW)
+        (alert,) = all_alerts(session)
+        assert (alert.count, alert.agency_id, alert.endpoint_id) == (2, None, None)
+
+
+def test_an_alert_moves_with_its_machine_to_another_agency(state: StateStore) -> None:
+    with state.write() as session:
+        find(session, "off", an_event(1))
+        moved = an_event(2)
+        find(session, "off", replace(moved, fields={**moved.fields, "agency": {"id": 2, "name": "Sở 2"}}))
+        (alert,) = all_alerts(session)
+    assert (alert.agency_id, alert.endpoint_id) == (2, "ep-1")
 
 
 def test_the_same_event_is_evidence_once(state: StateStore) -> None:
