@@ -34,7 +34,7 @@ _BACKOFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 #: A process that ran this long was well: its next end counts as the first.
 _WELL_SECONDS: Final = 60.0
 #: All but the last group, then the last, get this long to end by themselves: within 10 seconds in all.
-_STOP_SECONDS: Final = (6.0, 3.0)
+_STOP_SECONDS: Final = (5.0, 2.5)
 _PR_SET_PDEATHSIG: Final = 1
 
 log = logging.getLogger("vonggac.supervisor")

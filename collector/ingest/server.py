@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from collector.settings import DataDirectory, Settings
 
-_STOP_SECONDS = 5
+_STOP_SECONDS = 3
 
 
 def tls_context(folder: Path) -> ssl.SSLContext:
