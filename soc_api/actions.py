@@ -94,11 +94,6 @@ def reassign_endpoint(
     )
 
 
-def note_export(session: Session, principal: Principal, report: str, now: datetime, **detail: object) -> None:
-    """A report was taken out of the house: who, which (``coverage``), in what form."""
-    _record(session, principal, "report.export", report, now, **detail)
-
-
 def _record(
     session: Session, principal: Principal, action: str, target: str, now: datetime, **detail: object
 ) -> None:

@@ -95,8 +95,10 @@ def has_administrator(session: Session) -> bool:
     )
 
 
-def list_users(session: Session) -> Sequence[User]:
-    return session.scalars(select(User).order_by(User.username)).all()
+def list_users(session: Session, *, after: str = "", limit: int | None = None) -> Sequence[User]:
+    """By name, those beyond ``after``."""
+    query = select(User).where(User.username > after).order_by(User.username)
+    return session.scalars(query.limit(limit)).all()
 
 
 def get_user(session: Session, username: str) -> User:

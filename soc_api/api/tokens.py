@@ -1,5 +1,6 @@
 """Enrolment tokens: one-time rights to bring a machine in."""
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -10,7 +11,8 @@ from collector.registry import service as registry
 from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
 from soc_api.accounts.principal import Principal
-from soc_api.api.shapes import Body, Shape
+from soc_api.api.shapes import Body, Page, Paging, Shape, cursor
+from soc_api.errors import Fault, InvalidError
 from soc_api.tokens import service
 
 router = APIRouter(prefix="/tokens", tags=["tokens"])
@@ -64,12 +66,24 @@ def create_tokens(body: NewTokens, services: RequestServices, principal: Maker) 
 def list_tokens(
     services: RequestServices,
     principal: Maker,
+    paging: Paging,
     usable: Annotated[bool, Query(description="Only those that can still be used.")] = True,
-) -> list[TokenShape]:
+) -> Page[TokenShape]:
     """The newest first; never their secrets."""
     with services.state.read() as session:
-        found = service.list_tokens(session, principal.scope, now=services.clock(), usable_only=usable)
-    return [TokenShape.model_validate(token) for token in found]
+        found = service.list_tokens(
+            session,
+            principal.scope,
+            now=services.clock(),
+            usable_only=usable,
+            after=_position(paging),
+            limit=paging.limit + 1,
+        )
+    items = [TokenShape.model_validate(token) for token in found[: paging.limit]]
+    more = len(found) > paging.limit
+    return Page(
+        items=items, next=cursor(f"{items[-1].created_at.isoformat()} {items[-1].id}") if more else None
+    )
 
 
 @router.delete("/{token_id}")
@@ -85,3 +99,14 @@ def revoke_token(token_id: str, services: RequestServices, principal: Maker) -> 
             now=services.clock(),
         )
     return TokenShape.model_validate(token)
+
+
+def _position(paging: Paging) -> service.Position | None:
+    if not paging.after:
+        return None
+    moment, _, token_id = paging.after_text().partition(" ")
+    with suppress(ValueError):
+        created_at = datetime.fromisoformat(moment)
+        if created_at.tzinfo is not None:
+            return service.Position(created_at, token_id)
+    raise InvalidError(Fault("query.after", "not a cursor of this list"))

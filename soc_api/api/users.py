@@ -10,7 +10,7 @@ from soc_api.accounts import service
 from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission, Role
 from soc_api.accounts.principal import Principal
-from soc_api.api.shapes import Body, Number, Shape
+from soc_api.api.shapes import Body, Number, Page, Paging, Shape, cursor
 
 router = APIRouter(prefix="/users", tags=["users"])
 Manager = Annotated[Principal, Depends(require(Permission.USERS_MANAGE))]
@@ -43,10 +43,17 @@ class Secrets(Shape):
 
 
 @router.get("")
-def list_users(services: RequestServices, principal: Manager) -> list[UserShape]:  # noqa: ARG001 - the permission
+def list_users(
+    services: RequestServices,
+    principal: Manager,  # noqa: ARG001 - the permission
+    paging: Paging,
+) -> Page[UserShape]:
     """Everybody, by name."""
+    after = paging.after_text() if paging.after else ""
     with services.state.read() as session:
-        return [UserShape.model_validate(user) for user in service.list_users(session)]
+        found = service.list_users(session, after=after, limit=paging.limit + 1)
+    items = [UserShape.model_validate(user) for user in found[: paging.limit]]
+    return Page(items=items, next=cursor(items[-1].username) if len(found) > paging.limit else None)
 
 
 @router.post("", status_code=201)

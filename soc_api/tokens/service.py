@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 
 from agent.messages import TokenParts
 from collector.enrolment.errors import AuthorityError
@@ -84,14 +85,33 @@ def create_tokens(
     return made
 
 
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page of the list (the newest first, then by id) begins."""
+
+    created_at: datetime
+    token_id: str
+
+
 def list_tokens(
-    session: Session, scope: Scope, *, now: datetime, usable_only: bool = False
+    session: Session,
+    scope: Scope,
+    *,
+    now: datetime,
+    usable_only: bool = False,
+    after: Position | None = None,
+    limit: int | None = None,
 ) -> Sequence[EnrolmentToken]:
     """The newest first. ``usable_only`` leaves out what was used, revoked or has expired."""
     query = select(EnrolmentToken).where(scope.where(EnrolmentToken.agency_id))
     if usable_only:
         query = query.where(EnrolmentToken.used_at.is_(None), EnrolmentToken.expires_at > now)
-    return session.scalars(query.order_by(EnrolmentToken.created_at.desc(), EnrolmentToken.id)).all()
+    if after is not None:
+        same = and_(EnrolmentToken.created_at == after.created_at, EnrolmentToken.id > after.token_id)
+        query = query.where(or_(EnrolmentToken.created_at < after.created_at, same))
+    return session.scalars(
+        query.order_by(EnrolmentToken.created_at.desc(), EnrolmentToken.id).limit(limit)
+    ).all()
 
 
 def revoke_token(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,8 @@ from sqlalchemy import select
 from collector.state.tables import AuditEntry, User, UserSession
 from soc_api.accounts import sessions
 from soc_api.accounts.service import disable_user
+from soc_api.accounts.sign_in import sign_in
+from soc_api.errors import SignInRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -246,3 +250,20 @@ def test_sign_in_takes_only_json_so_that_no_foreign_form_can_use_it(
         headers={"content-type": "text/plain"},
     )
     assert answer.status_code == 422
+
+
+def test_of_two_sign_ins_with_one_code_at_once_only_one_gets_in(world: Any, services: Services) -> None:
+    code = world.code("analyst")
+    together = threading.Barrier(4)
+
+    def enter() -> bool:
+        together.wait(timeout=10)
+        try:
+            sign_in(services, "analyst", PASSWORD, code, address="127.0.0.1", user_agent="")
+        except SignInRefusedError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        results = [future.result(timeout=30) for future in [pool.submit(enter) for _ in range(4)]]
+    assert sorted(results) == [False, False, False, True]

@@ -166,11 +166,11 @@ def test_tokens_are_shown_once_and_never_listed(
     parts = [TokenParts.decode(text) for text in made]
     assert {part.ca_sha256 for part in parts} == {authority.sha256}
     listed = client.get("/api/v1/tokens")
-    assert {row["id"] for row in listed.json()} == {part.id for part in parts}
+    assert {row["id"] for row in listed.json()["items"]} == {part.id for part in parts}
     assert not any(part.secret in listed.text for part in parts)
     revoked = client.delete(f"/api/v1/tokens/{parts[0].id}")
     assert revoked.status_code == 200
-    assert len(client.get("/api/v1/tokens").json()) == 1
+    assert len(client.get("/api/v1/tokens").json()["items"]) == 1
     assert signed_in("analyst").get("/api/v1/tokens").status_code == 403
 
 
@@ -291,3 +291,24 @@ def test_every_plan_target_names_the_rules_that_serve_it(signed_in: SignedIn) ->
     found = signed_in("officer").get("/api/v1/targets").json()
     assert len(found) == 72
     assert all(target["quote"] and target["document"]["title"] for target in found)
+
+
+@pytest.mark.parametrize(("path", "key"), [("/api/v1/tokens", "id"), ("/api/v1/users", "username")])
+def test_every_list_that_can_grow_is_paged_without_gap_or_repetition(
+    signed_in: SignedIn, authority: Authority, world: Any, path: str, key: str
+) -> None:
+    client = signed_in("admin")
+    client.post("/api/v1/tokens", json={"agency": "so-y-te", "count": 3})
+    world.clock.forward(seconds=1)
+    client.post("/api/v1/tokens", json={"agency": "so-noi-vu", "count": 2})
+    seen: list[str] = []
+    after = ""
+    while True:
+        page = client.get(f"{path}?limit=2{after and '&after=' + after}").json()
+        assert len(page["items"]) <= 2
+        seen += [row[key] for row in page["items"]]
+        if page["next"] is None:
+            break
+        after = page["next"]
+    assert len(seen) == len(set(seen)) == 5
+    assert client.get(f"{path}?after=bmlj").status_code in {200, 422}
