@@ -26,7 +26,7 @@ from click.testing import CliRunner
 from collector.bootstrap import prepare
 from collector.settings import DataDirectory, load
 from soc_api.cli import main
-from tests.support.debian import root
+from tests.support.debian import program, root
 from tests.support.waiting import free_port, wait_until
 
 if TYPE_CHECKING:
@@ -124,7 +124,13 @@ class Play:
 
     def run(self, **variables: object) -> subprocess.CompletedProcess[str]:
         book = self.folder / "play.yml"
-        play = {"name": "Test", "hosts": "localhost", "connection": "local", "roles": ["agent"]}
+        play = {
+            "name": "Test",
+            "hosts": "localhost",
+            "connection": "local",
+            "gather_facts": False,
+            "roles": ["agent"],
+        }
         book.write_text(yaml.safe_dump([play]))
         extra = self.folder / "variables.json"
         extra.write_text(json.dumps({**self.variables, **variables}))
@@ -136,6 +142,7 @@ class Play:
             "ANSIBLE_HOME": str(self.folder / "home"),
             "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
             "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_PIPELINING": "1",
             "PYTHONWARNINGS": "ignore",
         }
         return subprocess.run(
@@ -192,16 +199,54 @@ def test_what_was_installed_reports_to_the_collector(installed: Play, port: Port
     assert json.loads(done.stdout)["waiting"] == 0, done.stdout + done.stderr
 
 
+def _look(agent: Path, *before: str) -> dict[str, dict[str, Any]]:
+    """What the collectors that need a right find, by name, when the agent is started by the command ``before``."""
+    needy = ("antivirus_clamav_log", "auth_log", "firewall_local", "host", "lan", "processes")
+    only = [word for name in needy for word in ("--only", name)]
+    done = subprocess.run(
+        [*before, str(agent), "once", "--dry-run", "--json", *only],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout, done.stderr
+    return {each["collector"]: each for each in json.loads(done.stdout)}
+
+
+def test_the_rights_that_the_unit_gives_are_enough_for_every_collector(installed: Play) -> None:
+    setpriv = program("setpriv", "util-linux")
+    rights = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())["agent_capabilities"]
+    sets = ",".join(["-all", *(f"+{right.removeprefix('CAP_').lower()}" for right in rights)])
+    user = ("--reuid=daemon", "--regid=daemon", "--clear-groups", "--no-new-privs")
+    capabilities = (f"--inh-caps={sets}", f"--ambient-caps={sets}", f"--bounding-set={sets}")
+    as_root = _look(installed.agent)
+    as_the_unit = _look(installed.agent, setpriv, *user, *capabilities)
+    assert as_the_unit.keys() == as_root.keys()
+    for name, found in as_the_unit.items():
+        assert found["failure"] == as_root[name]["failure"], name
+    states = [
+        {
+            document["kind"]: document["body"].get("state")
+            for document in found["firewall_local"]["output"]["documents"]
+        }
+        for found in (as_root, as_the_unit)
+    ]
+    assert states[0] == states[1]
+
+
 def test_a_second_run_changes_nothing(installed: Play) -> None:
     done = installed.run(agent_disabled_collectors=["processes"])
     assert done.returncode == 0, done.stdout[-4000:]
     assert installed.counts(done)["changed"] == 0, done.stdout
 
 
-def test_the_token_is_never_shown(tmp_path: Path, port: Port, play: Play) -> None:
+def test_the_token_is_never_shown(installed: Play, tmp_path: Path) -> None:
     token = f"vg1.0123456789abcdef.{'A' * 43}.{'0' * 64}"
-    done = Play(tmp_path, port).run(agent_token=token)
+    done = installed.run(
+        agent_token=token, agent_state_dir=str(tmp_path / "state"), agent_config_dir=str(tmp_path / "etc")
+    )
     assert done.returncode != 0
+    assert "Say why enrolment failed" in done.stdout
     assert token not in done.stdout + done.stderr
     assert "A" * 43 not in done.stdout + done.stderr
     assert not (tmp_path / "state" / "identity.json").exists()
@@ -283,10 +328,10 @@ def _template(name: str, variables: dict[str, Any]) -> str:
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
     defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
-    program = tmp_path / "venv" / "bin" / "vonggac-agent"
-    program.parent.mkdir(parents=True)
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
+    executable = tmp_path / "venv" / "bin" / "vonggac-agent"
+    executable.parent.mkdir(parents=True)
+    executable.write_text("#!/bin/sh\n")
+    executable.chmod(0o755)
     path = tmp_path / "vonggac-agent.service"
     path.write_text(
         _template(
