@@ -132,11 +132,13 @@ def machine_row(machine: Machine, t: Translator) -> MachineRow:
 #: What an event's reader knows already from the page around it.
 _CONTEXT: Final = frozenset({"host.id", "event.id", "agency.id", "agency.code", "simulated", "changed"})
 _MOST_FIELDS: Final = 60
+_LONGEST_PART: Final = 160
 _SUMMARY: Final = (
     "event.action",
     "User",
     "TargetUser",
     "SourceIP",
+    "CommandLine",
     "Image",
     "Signature",
     "Filename",
@@ -182,7 +184,7 @@ def event_summary(fields: Mapping[str, Any], words: Words) -> str:
     """One line: the first few telling values."""
     flat = flatten(fields)
     parts = [readable(name, flat[name], words) for name in _SUMMARY if _says_something(flat.get(name))]
-    return " · ".join(parts[:4])
+    return " · ".join(part[:_LONGEST_PART] for part in parts[:4])
 
 
 def readable(name: str, value: object, words: Words) -> str:

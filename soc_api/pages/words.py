@@ -211,6 +211,14 @@ ACTIONS: Final = {
     "auth_log_truncated": N_("Sign-in log cut off"),
     "device_new": N_("New device on the network"),
     "malware_found": N_("Malware found"),
+    "first": N_("Reported for the first time"),
+    "changed": N_("Changed"),
+    "removed": N_("No longer there"),
+    "day_passed": N_("A day passed"),
+    "silent": N_("Silent"),
+    "returned": N_("Reports again"),
+    "binding_changed": N_("Address moved to another device"),
+    "skew_changed": N_("Clock skew changed"),
 }
 
 #: Where events come from: our own documents' changes and the usual log sources.
@@ -304,6 +312,8 @@ class Words:
     def field(self, name: str) -> str:
         if name.startswith("previous."):
             return self._t("%(field)s, before", field=self._of(FIELDS, name.removeprefix("previous.")))
+        if name not in FIELDS and name.endswith((".reason", "_reason")):
+            return self._t("Reason")
         return self._of(FIELDS, name)
 
     def source(self, product: str, category: str, service: str) -> str:
