@@ -6,15 +6,13 @@ import logging
 import signal
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from collector.detect.rulebook import load_rules
 from collector.detect.worker import StoppedError, Worker
 from collector.log.sqlite_log import LogReader
 from collector.state.database import StateStore
 from collector.store.client import StoreClient
-from rules.catalogue import OWN_RULES, load_catalogue
-from rules.engine import Engine
 
 if TYPE_CHECKING:
     from collector.settings import DataDirectory, Settings
@@ -23,20 +21,11 @@ log = logging.getLogger("vonggac.detect")
 
 
 def main(data: DataDirectory, settings: Settings) -> int:
-    """Work until SIGTERM or SIGINT; return the process's exit status. The data directory must be prepared.
-
-    Raises:
-        rules.engine.RuleError: two rules share an id.
-    """
+    """Work until SIGTERM or SIGINT; return the process's exit status. The data directory must be prepared."""
     stop = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda _number, _frame: stop.set())
-    folders = [OWN_RULES, *map(Path, settings.detect.rule_folders)]
-    engine = Engine(folders)
-    catalogue = load_catalogue(folders)
-    for refusal in engine.unsupported:
-        log.warning("a rule cannot run", extra={"rule": refusal.id, "reason": refusal.reason})
-    log.info("rules loaded", extra={"rules": engine.rules_loaded, "unsupported": len(engine.unsupported)})
+    engine, catalogue = load_rules(settings.detect.rule_folders)
     state = StateStore(data.state)
     reader = LogReader(data.log)
     store = StoreClient(data.store_socket)
