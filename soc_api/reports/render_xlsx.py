@@ -28,6 +28,7 @@ from soc_api.reports.numbers import NOTHING, shown_ratio
 from soc_api.reports.wording import say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from collector.coverage.models import Counts, Machine
@@ -85,13 +86,14 @@ class _Book:
             cell.number_format = form
         self.styles[kind] = copy(cell._style)  # noqa: SLF001 - as above
 
-    def head(self, sheet: Any, row: int, titles: list[str], widths: list[float]) -> None:
+    def head(self, sheet: Any, row: int, titles: Sequence[str], widths: Sequence[float]) -> None:
         for column, (title, width) in enumerate(zip(titles, widths, strict=True), 1):
             self.put(sheet, row, column, title, bold=True)
             cell = sheet.cell(row, column)
             cell.fill = _HEAD
             cell.alignment = Alignment(horizontal="center", vertical="center", wrap_text=True)
             sheet.column_dimensions[get_column_letter(column)].width = width
+        _fit(sheet, row, titles, widths)
 
 
 def render_xlsx(report: CoverageReport, head: ReportSettings, lang: str) -> bytes:
@@ -141,17 +143,28 @@ _AGENCY, _STATE, _COUNTED, _AGE = "B", "F", "H", "L"
 
 def _machines(book: _Book, sheet: Any, report: CoverageReport) -> None:
     keys = [
-        ("col_order", 6), ("col_code", 14), ("col_agency", 36), ("col_name", 26), ("col_kind", 22),
-        ("col_state_code", 14), ("state", 22), ("col_counted", 10), ("col_reason", 44), ("col_product", 14),
+        ("col_order", 7), ("col_code", 30), ("col_agency", 44), ("col_name", 32), ("col_kind", 24),
+        ("col_state_code", 14), ("state", 24), ("col_counted", 10), ("col_reason", 60), ("col_product", 14),
         ("col_signatures", 14), ("col_age", 9), ("col_last_seen", 18), ("col_simulated", 10),
-        ("col_evidence", 30),
+        ("col_evidence", 34),
     ]  # fmt: skip
-    book.head(sheet, 1, [book.say(key) for key, _ in keys], [width for _, width in keys])
+    widths = [width for _, width in keys]
+    book.head(sheet, 1, [book.say(key) for key, _ in keys], widths)
     for order, machine in enumerate(report.ledger.machines, 1):
-        for column, (value, form) in enumerate(_machine(book, order, machine), 1):
+        cells = _machine(book, order, machine)
+        for column, (value, form) in enumerate(cells, 1):
             book.put(sheet, order + 1, column, value, form=form)
+        _fit(sheet, order + 1, [value for value, _ in cells], widths)
     sheet.freeze_panes = "E2"
     sheet.auto_filter.ref = f"A1:{get_column_letter(len(keys))}{max(2, len(report.ledger.machines) + 1)}"
+
+
+def _fit(sheet: Any, row: int, values: Sequence[object], widths: Sequence[float]) -> None:
+    """Make the row as high as its longest wrapped text, which not every program does by itself."""
+    texts = ((value, width) for value, width in zip(values, widths, strict=True) if isinstance(value, str))
+    lines = max((-(-len(text) // max(1, int(width * 0.95))) for text, width in texts), default=1)
+    if lines > 1:
+        sheet.row_dimensions[row].height = 15 * min(lines, 8)
 
 
 def _machine(book: _Book, order: int, machine: Machine) -> list[tuple[object, str]]:
@@ -180,7 +193,7 @@ def _agencies(book: _Book, sheet: Any, report: CoverageReport, ranges: _Ranges) 
     titles = [book.say(key) for key in ("col_order", "col_code", "col_agency", "col_officials", "col_known")]
     titles += [book.say(f"state_{state}") for state in STATES]
     titles += [book.say("col_percent_known"), book.say("col_percent_officials")]
-    book.head(sheet, 1, titles, [6, 14, 44, 10, 10, *(12 for _ in STATES), 12, 12])
+    book.head(sheet, 1, titles, [7, 30, 50, 10, 10, *(13 for _ in STATES), 12, 12])
     for offset, state in enumerate(STATES):
         book.put(sheet, 2, 6 + offset, state)
     for order, agency in enumerate(report.ledger.agencies, 1):
