@@ -69,7 +69,9 @@ def _refuse_unknown(kind: type[msgspec.Struct], raw: object, source: str, where:
         if key not in known:
             name = ".".join((*where, key))
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            hint = f"; did you mean {'.'.join((*where, near[0]))!r}?" if near else f"; known: {', '.join(known)}"
+            hint = (
+                f"; did you mean {'.'.join((*where, near[0]))!r}?" if near else f"; known: {', '.join(known)}"
+            )
             raise SettingsError(f"{source}: unknown key {name!r}{hint}")
         inner = known[key]
         if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
