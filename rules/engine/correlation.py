@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_left, bisect_right, insort
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -73,7 +73,10 @@ class _Correlation:
 
 @dataclass(slots=True)
 class _Group:
+    """``positions`` counts, for correlations that need several rules, the entries that matched each."""
+
     entries: list[Entry] = field(default_factory=list)
+    positions: Counter[int] = field(default_factory=Counter)
 
 
 class Correlations:
@@ -161,25 +164,38 @@ class Correlations:
         entries = group.entries
         insort(entries, entry, key=_time)
         self._entries += 1
+        required = one.measure.required
+        if required:
+            group.positions.update(entry.positions)
         if self._lateness is not None:
-            stale = bisect_left(entries, entries[-1].time - one.seconds - self._lateness, key=_time)
-            del entries[:stale]
-            self._entries -= stale
+            self._drop(
+                group, bisect_left(entries, entries[-1].time - one.seconds - self._lateness, key=_time)
+            )
         if len(entries) > max(self._group_limit, one.needs):
-            del entries[0]
-            self._entries -= 1
+            self._drop(group, 1)
             self.evicted += 1
         _forget_old_events(entries)
         while self._entries > self._limit and len(self._groups) > 1:
             _, oldest = self._groups.popitem(last=False)
             self._entries -= len(oldest.entries)
             self.evicted += len(oldest.entries)
+        if required and not all(group.positions[position] > 0 for position in required):
+            return None
         window = _completed_window(one, entries, entry.time)
         if window is None:
             return None
-        kept = [each.event for each in window if each.event is not None and each is not entry]
+        recent = window[-2 * EVIDENCE_LIMIT :]
+        kept = [each.event for each in recent if each.event is not None and each is not entry]
         evidence = [*kept[-(EVIDENCE_LIMIT - 1) :], entry.event]
         return tuple(sorted((each for each in evidence if each is not None), key=lambda each: each.time))
+
+    def _drop(self, group: _Group, count: int) -> None:
+        """Forget the group's oldest entries."""
+        if count and group.positions:
+            for entry in group.entries[:count]:
+                group.positions.subtract(entry.positions)
+        del group.entries[:count]
+        self._entries -= count
 
 
 def _time(entry: Entry) -> float:

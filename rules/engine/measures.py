@@ -46,8 +46,11 @@ Predicate = Callable[[Entries], bool]
 
 
 class Measure(NamedTuple):
+    """``required``: positions without which the condition cannot hold, so that windows need not be looked at."""
+
     holds: Predicate
     trailing: bool
+    required: frozenset[int] = frozenset()
 
 
 _OPERATORS: Final[dict[SigmaCorrelationConditionOperator, Callable[[float, float], bool]]] = {
@@ -58,6 +61,7 @@ _OPERATORS: Final[dict[SigmaCorrelationConditionOperator, Callable[[float, float
     SigmaCorrelationConditionOperator.EQ: operator.eq,
     SigmaCorrelationConditionOperator.NEQ: operator.ne,
 }
+_AT_LEAST: Final = SigmaCorrelationConditionOperator.GTE
 _RISING: Final = {SigmaCorrelationConditionOperator.GT, SigmaCorrelationConditionOperator.GTE}
 _TEMPORAL: Final = {SigmaCorrelationType.TEMPORAL, SigmaCorrelationType.TEMPORAL_ORDERED}
 
@@ -84,15 +88,20 @@ def measure_of(rule: SigmaCorrelationRule, positions: dict[str, list[int]]) -> M
     if rule.type is SigmaCorrelationType.EVENT_COUNT:
         return Measure(lambda entries: compare(len(entries), limit), not rising)
     if rule.type is SigmaCorrelationType.VALUE_COUNT:
+        if rising:
+            return Measure(
+                lambda entries: _reaches(entries, lambda count: compare(count, limit)), trailing=False
+            )
         return Measure(
             lambda entries: compare(len({v for e in entries for v in e.values}), limit), not rising
         )
+    rules = sum(len(places) for places in positions.values())
+    every = frozenset(range(rules)) if (condition.op, limit) == (_AT_LEAST, rules) else frozenset[int]()
     if rule.type is SigmaCorrelationType.TEMPORAL:
-        return Measure(
-            lambda entries: compare(len(frozenset[int]().union(*(e.positions for e in entries))), limit),
-            not rising,
-        )
+        return Measure(lambda entries: compare(len(_positions(entries)), limit), not rising, every)
     if rule.type is SigmaCorrelationType.TEMPORAL_ORDERED:
+        if every:
+            return Measure(lambda entries: _in_order(entries, rules), trailing=False, required=every)
         return Measure(lambda entries: compare(longest_chain(entries), limit), not rising)
     number = _number(rule.type, condition)
     trailing = not (rising and rule.type is SigmaCorrelationType.VALUE_SUM)
@@ -118,6 +127,32 @@ def _number(
         return sorted(values)[math.ceil(percentile / 100 * len(values)) - 1]
 
     return nearest_rank
+
+
+def _reaches(entries: Entries, enough: Callable[[int], bool]) -> bool:
+    """Whether the distinct values are enough; the newest first, since a flood repeats itself."""
+    seen: set[Any] = set()
+    for entry in reversed(entries):
+        before = len(seen)
+        seen.update(entry.values)
+        if len(seen) > before and enough(len(seen)):
+            return True
+    return False
+
+
+def _positions(entries: Entries) -> frozenset[int]:
+    return frozenset[int]().union(*{entry.positions for entry in entries})
+
+
+def _in_order(entries: Entries, rules: int) -> bool:
+    """Whether all rules are matched in their order by events of strictly increasing time (the earliest of each)."""
+    wanted, after = 0, -math.inf
+    for entry in entries:
+        if wanted in entry.positions and entry.time > after:
+            wanted, after = wanted + 1, entry.time
+            if wanted == rules:
+                return True
+    return False
 
 
 def longest_chain(entries: Entries) -> int:
@@ -151,11 +186,12 @@ def _boolean(
                 "temporal_ordered with or, not or brackets has no order that the specification defines"
             )
         wanted = len(flat)
-        return Measure(lambda entries: longest_chain(entries) >= wanted, trailing=False)
+        every = frozenset(range(wanted))
+        return Measure(lambda entries: _in_order(entries, wanted), trailing=False, required=every)
     holds = _truth(tree, positions)
 
     def test(entries: Entries) -> bool:
-        return holds(frozenset[int]().union(*(entry.positions for entry in entries)))
+        return holds(_positions(entries))
 
     return Measure(test, trailing=_negates(tree))
 
