@@ -7,7 +7,7 @@ import argparse
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import uvicorn
 
@@ -15,6 +15,7 @@ from agent.settings_file import SettingsError
 from collector import locks
 from collector import settings as server_settings
 from collector.errors import CollectorError
+from collector.ingest.protocol import AgentProtocol
 from collector.logging import set_up
 from collector.process import CANNOT_START
 from collector.serving import listen_tcp, run
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
 _STOP_SECONDS = 3
 #: How long a new process waits for its predecessor to end.
 _WAIT_SECONDS = 15.0
+
+
+class WebProtocol(AgentProtocol):
+    """A browser's connection: the agents' protocol with its bound on heads and its end to slow requests.
+    Nobody shows a certificate here, so all have the strangers' room and keep-alive."""
+
+    max_connections = max_strangers = 4096
+    strangers: ClassVar[set[AgentProtocol]] = set()
 
 
 def serve(data: server_settings.DataDirectory, settings: server_settings.Settings) -> None:
@@ -45,7 +54,7 @@ def serve(data: server_settings.DataDirectory, settings: server_settings.Setting
     try:
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=WebProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
