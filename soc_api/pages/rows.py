@@ -130,7 +130,9 @@ def machine_row(machine: Machine, t: Translator) -> MachineRow:
 
 
 #: What an event's reader knows already from the page around it.
-_CONTEXT: Final = frozenset({"host.id", "event.id", "agency.id", "agency.code", "simulated", "changed"})
+_CONTEXT: Final = frozenset(
+    {"host.id", "event.id", "agency.id", "agency.code", "simulated", "changed", "protection.reason"}
+)
 _MOST_FIELDS: Final = 60
 _LONGEST_PART: Final = 160
 _SUMMARY: Final = (
