@@ -70,8 +70,13 @@ class Translator:
         return format_decimal(value, format=pattern, locale=self.lang)
 
     def percent(self, ratio: float | None, digits: int = 1) -> str:
-        """``ratio`` 0 to 1; an em dash where there is no denominator."""
-        return "—" if ratio is None else self.number(ratio * 100, digits) + " %"
+        """``ratio`` 0 to 1; an em dash where there is no denominator. Rounding alone never makes it 0 or 100."""
+        if ratio is None:
+            return "—"
+        shown, step = ratio * 100, 10**-digits
+        if 0 < ratio < 1:
+            shown = min(max(shown, step), 100 - step)
+        return self.number(shown, digits) + " %"
 
     def date(self, value: date | datetime | None) -> str:
         """``dd/MM/yyyy``; a datetime is shown as of local time."""
