@@ -342,16 +342,12 @@ def unit(tmp_path: Path) -> Path:
     return path
 
 
-def _systemd_analyze() -> str:
-    path = shutil.which("systemd-analyze")
-    if path is None:
-        pytest.skip("systemd-analyze is not here")
-    return path
-
-
 def test_systemd_finds_the_unit_sound(unit: Path) -> None:
     done = subprocess.run(
-        [_systemd_analyze(), "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=60
+        [program("systemd-analyze", "systemd"), "verify", "--man=no", str(unit)],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     ours = [line for line in done.stderr.splitlines() if unit.name in line]
     assert done.returncode == 0, done.stderr
@@ -359,7 +355,14 @@ def test_systemd_finds_the_unit_sound(unit: Path) -> None:
 
 
 def test_systemd_finds_the_unit_little_exposed(unit: Path) -> None:
-    command = [_systemd_analyze(), "security", "--offline=true", "--no-pager", "--threshold=35", str(unit)]
+    command = [
+        program("systemd-analyze", "systemd"),
+        "security",
+        "--offline=true",
+        "--no-pager",
+        "--threshold=35",
+        str(unit),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout[-3000:]
 
