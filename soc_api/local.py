@@ -151,9 +151,11 @@ class Agent(Part):
         return answer
 
     def enroll(self, token: str) -> None:
+        """Enrol with a one-time token, given by standard input: a command line can be read by others."""
         run(
             "agent.cli", "enroll",
-            "--config", str(self.configuration), "--collector", self.collector, "--token", token,
+            "--config", str(self.configuration), "--collector", self.collector, "--token-file", "-",
+            text_in=token + "\n",
         )  # fmt: skip
 
 
