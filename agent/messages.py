@@ -24,6 +24,9 @@ SCHEMA_VERSION: Final = 1
 MAX_BODY_BYTES: Final = 1 << 20
 MAX_DECODED_BYTES: Final = 16 << 20
 
+#: The most parts (events, documents, metrics and health together) of one batch; one with more is not read.
+MAX_BATCH_PARTS: Final = 32_768
+
 BATCH_HEADER: Final = "Vonggac-Batch"
 AGENT_HEADER: Final = "Vonggac-Agent"
 #: Sent by the collector with an enrolment reply and a 202: its receive time, so that an agent can see its own skew.

@@ -8,6 +8,7 @@ import zstandard
 from msgspec import Struct, structs
 
 from agent.messages import (
+    MAX_BATCH_PARTS,
     MAX_BODY_BYTES,
     SCHEMA_VERSION,
     Batch,
@@ -96,13 +97,14 @@ def pack(
     content: Content, created_at: float, dropped: dict[str, int]
 ) -> tuple[list[PackedPiece], dict[str, int]]:
     """Return the pieces, and the counts of single items that no batch can carry."""
+    parts = sum(content.counts.values())
     encoded = encode_batch(content.batch(created_at, dropped))
-    if len(encoded) <= _MAX_ENCODED_BYTES:
+    if len(encoded) <= _MAX_ENCODED_BYTES and parts <= MAX_BATCH_PARTS:
         body = zstandard.ZstdCompressor(level=_LEVEL).compress(encoded)
         if len(body) <= MAX_BODY_BYTES:
             names = tuple((d.kind, d.item) for d in content.documents)
             return [PackedPiece(body=body, weight=content.weight, counts=content.counts, documents=names)], {}
-    if sum(content.counts.values()) == 1:
+    if parts == 1:
         return [], content.counts
     pieces: list[PackedPiece] = []
     oversized: dict[str, int] = {}

@@ -10,6 +10,7 @@ import zstandard
 from msgspec import Raw, Struct
 
 from agent.messages import (
+    MAX_BATCH_PARTS,
     MAX_DECODED_BYTES,
     SCHEMA_VERSION,
     CollectorHealth,
@@ -114,6 +115,11 @@ def decode(body: bytes) -> Decoded:
         return decoded
     except RecursionError:
         decoded.refusals.append(Refusal("", "nested too deeply", body))
+        return decoded
+    parts = sum(map(len, (envelope.events, envelope.documents, envelope.metrics, envelope.health)))
+    if parts > MAX_BATCH_PARTS:
+        reason = f"{parts} events, documents, metrics and health in one batch; {MAX_BATCH_PARTS} are allowed"
+        decoded.refusals.append(Refusal("", reason, body))
         return decoded
     if envelope.schema not in _ACCEPTED:
         reason = (

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from agent.collectors.registry import Output
 from agent.messages import (
+    MAX_BATCH_PARTS,
     MAX_BODY_BYTES,
     Batch,
     CollectorHealth,
@@ -249,6 +250,13 @@ def test_much_content_becomes_several_batches_in_order_none_too_large(bench: Ben
         bench.spool.acknowledge(outgoing)
     assert numbers == list(range(1500))
     assert documents == 1
+
+
+def test_a_crowd_of_small_parts_becomes_batches_that_the_collector_reads() -> None:
+    crowd = Content(metrics=[metric()] * (MAX_BATCH_PARTS + 1))
+    pieces, left_out = pack(crowd, 0.0, {})
+    assert [piece.counts["metrics"] for piece in pieces] == [MAX_BATCH_PARTS // 2, MAX_BATCH_PARTS // 2 + 1]
+    assert left_out == {}
 
 
 def test_an_item_that_no_batch_can_carry_is_counted(bench: Bench) -> None:

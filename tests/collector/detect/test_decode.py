@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from agent.messages import MAX_DECODED_BYTES
+from agent.messages import MAX_BATCH_PARTS, MAX_DECODED_BYTES
 from collector.detect.decode import RESERVED_KINDS, decode
 from collector.detect.streams import StreamState
 from collector.detect.values import UnusableValueError, clean, clean_text, event_id, moment
@@ -48,6 +48,14 @@ def test_a_bomb_that_hides_its_size_is_refused_too() -> None:
     bomb = compressor.compress(b"\0" * (MAX_DECODED_BYTES + 1)) + compressor.flush()
     ((part, reason),) = refusals(bomb)
     assert (part, reason) == ("", f"more than {MAX_DECODED_BYTES} bytes when decompressed")
+
+
+def test_a_crowd_of_tiny_parts_is_refused_as_a_whole() -> None:
+    crowd = b'{"schema":1,"created_at":0,"events":[' + b"0," * MAX_BATCH_PARTS + b"0]}"
+    assert len(zstandard.compress(crowd)) < 1024
+    ((part, reason),) = refusals(zstandard.compress(crowd))
+    assert part == ""
+    assert reason.startswith(f"{MAX_BATCH_PARTS + 1} events, documents")
 
 
 def test_a_frame_without_its_size_is_read() -> None:
