@@ -35,6 +35,8 @@ ORDER BY (received_at, endpoint_id)
 SETTINGS {_DURABLE}
 """
 
+# By month, because the time is what an agent claims: an insert into more than 100 partitions is refused, and a
+# refused insert is tried again for ever. Whatever is claimed, it is within 13 months of its receipt.
 _METRICS: Final = f"""
 CREATE TABLE IF NOT EXISTS metrics (
     endpoint_id LowCardinality(String),
@@ -47,7 +49,7 @@ CREATE TABLE IF NOT EXISTS metrics (
     simulated Bool,
     INDEX by_offset log_offset TYPE minmax GRANULARITY 1
 ) ENGINE = MergeTree
-PARTITION BY toYYYYMMDD(time)
+PARTITION BY toYYYYMM(time)
 ORDER BY (endpoint_id, name, time)
 SETTINGS {_DURABLE}
 """

@@ -101,6 +101,12 @@ def test_events_come_back_as_they_went_in(store: StoreClient) -> None:
     assert (rows[1]["rules"], rows[1]["simulated"]) == ([], True)
 
 
+def test_metrics_that_claim_a_year_of_days_are_taken(store: StoreClient) -> None:
+    days = [MetricRow("e", "x_count", 1.7e9 + 86_400 * day, 1.0, "count", {}, 1, False) for day in range(368)]
+    store.insert_metrics(days)
+    assert count(store, "metrics") == 368
+
+
 def test_metrics_come_back_as_they_went_in(store: StoreClient) -> None:
     store.insert_metrics(
         [
