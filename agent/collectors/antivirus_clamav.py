@@ -7,6 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from agent import reasons
 from agent.collectors.common.clamd import (
     ClamdUnreachableError,
     Configuration,
@@ -54,22 +55,22 @@ def read_daemon(ctx: Context, configuration: Configuration | None) -> tuple[str,
     if configuration and configuration.tcp:
         addresses.append(configuration.tcp)
     addresses += [name for name in ctx.settings.clamd_sockets if name not in addresses]
-    reasons, denied = [], False
+    troubles, denied = [], False
     for address in addresses:
         if isinstance(address, str) and not under(ctx.root, address).exists():
             continue
         try:
             reply = ask(address, b"PING", ANSWER_SECONDS, ctx.root)
             if reply.rstrip(b"\0\n") != b"PONG":
-                reasons.append(f"{address}: answered PING with {reply[:40]!r}")
+                troubles.append(reasons.CLAMD_WRONG_ANSWER(address=address, answer=repr(reply[:40])))
                 continue
             return "on", "", parse_version(ask(address, b"VERSION", ANSWER_SECONDS, ctx.root))
         except ClamdUnreachableError as error:
             denied = denied or error.denied
-            reasons.append(str(error))
+            troubles.append(str(error))
     if denied:
-        return "unknown", f"clamd may not be asked: {'; '.join(reasons)}", Version()
-    return "off", "; ".join(reasons) or "clamd is installed but not running: it has no socket", Version()
+        return "unknown", reasons.CLAMD_NOT_ASKED(why="; ".join(troubles)), Version()
+    return "off", "; ".join(troubles) or reasons.CLAMD_NO_SOCKET(), Version()
 
 
 def read_running(proc: Path, name: str, state: dict[str, Any]) -> bool:
@@ -91,13 +92,13 @@ def read_running(proc: Path, name: str, state: dict[str, Any]) -> bool:
 def real_time(state: str, running: bool, configuration: Configuration | None) -> tuple[str, str]:
     """``(real_time, reason)``: only clamonacc scans on access, and only where it is told to watch."""
     if not running:
-        return "off", "clamonacc is not running: files are scanned only when somebody asks for it"
+        return "off", reasons.CLAMONACC_OFF()
     if state != "on":
-        return state, "clamonacc runs, but without an answering clamd it scans nothing"
+        return state, reasons.CLAMONACC_ALONE()
     if configuration is None:
-        return "unknown", "clamonacc runs, but clamd.conf was not found: what it watches is not known"
+        return "unknown", reasons.CLAMONACC_UNCONFIGURED()
     if not configuration.on_access_paths:
-        return "unknown", "clamonacc runs, but clamd.conf names no OnAccessIncludePath or OnAccessMountPath"
+        return "unknown", reasons.CLAMONACC_WATCHES_NOTHING()
     return "on", ""
 
 
@@ -129,7 +130,7 @@ def collect(ctx: Context) -> Output:
     if configuration is None and not sockets and not _is_installed(ctx.root, DAEMONS):
         if not _is_installed(ctx.root, SCANNERS):
             return Output(documents=[_document(ctx, {"state": "not_installed"})])
-        state, reason = "off", "only clamscan is installed: nothing scans unless somebody asks for it"
+        state, reason = "off", reasons.ONLY_CLAMSCAN()
     else:
         state, reason, version = read_daemon(ctx, configuration)
     memory = dict(ctx.state)
@@ -148,9 +149,9 @@ def collect(ctx: Context) -> Output:
         "last_scan_state": "known" if last_scan is not None else "unknown",
     }
     if state == "on" and version.signature_time is None:
-        body["signature_reason"] = "clamd does not tell the date of its database"
+        body["signature_reason"] = reasons.SIGNATURE_DATE_UNTOLD()
     if last_scan is None:
-        body["last_scan_reason"] = "clamd keeps no record of whole scans, and no log of clamscan was found"
+        body["last_scan_reason"] = reasons.LAST_SCAN_UNTOLD()
     return Output(documents=[_document(ctx, body)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agent import reasons
 from agent.collectors.common.clamd import (
     Configuration,
     Finding,
@@ -65,7 +66,7 @@ def collect(ctx: Context) -> Output:
         ctx.state[name] = cursor
     _watched.add(key)  # a log that appears from now on is read from its beginning
     if not present:
-        raise NothingToReport("no log of clamd or clamonacc (LogFile in clamd.conf)")
+        raise NothingToReport(reasons.NO_CLAMD_LOG())
     if findings:
         seen = dict(ctx.state.get("seen") or {})
         findings = without_repeats(findings, seen, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agent import reasons
 from agent.collectors.common.auth import auth_fields
 from agent.collectors.common.files import under
 from agent.collectors.common.follow import follow
@@ -42,13 +43,13 @@ def parse_auth_lines(lines: list[bytes], now: float) -> list[Event]:
 )
 def collect(ctx: Context) -> Output:
     if _journal_has_it(ctx):
-        raise NothingToReport("the journal is read instead, it has the same messages and knows who sent them")
+        raise NothingToReport(reasons.JOURNAL_INSTEAD())
     paths = [under(ctx.root, name) for name in ctx.settings.auth_logs]
     known = ctx.state.get("path")
     path = next((p for p in paths if p.exists()), None) or next((p for p in paths if str(p) == known), None)
     if path is None:
         _absent.update(str(p) for p in paths)
-        raise NothingToReport(f"none of {', '.join(ctx.settings.auth_logs)} exists (is rsyslog installed?)")
+        raise NothingToReport(reasons.NO_AUTH_LOG(paths=", ".join(ctx.settings.auth_logs)))
     now = ctx.now()
     if known != str(path):
         ctx.state.clear()

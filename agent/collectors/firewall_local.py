@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent.collectors.common.command import find_program, run_program
+from agent import reasons
+from agent.collectors.common.command import ProgramTooSlowError, failed, find_program, run_program
 from agent.collectors.common.files import read_text
 from agent.collectors.common.firewall import (
     Firewall,
@@ -30,13 +31,11 @@ def judge(firewall: Firewall, backend: str) -> dict[str, Any]:
     """The ``firewall`` document. On is what turns something away; a chain that lets everything in is off."""
     on = firewall.input_policy in ("drop", "reject") or firewall.refuses
     if firewall.input_policy == "none":
-        reason = "no rule set filters what comes in"
+        reason = reasons.NO_RULE_SET()
     elif not on:
-        reason = "the rule set lets everything in"
+        reason = reasons.LETS_EVERYTHING_IN()
     else:
-        reason = (
-            "" if firewall.input_policy != "accept" else "some packets are refused, all others are let in"
-        )
+        reason = "" if firewall.input_policy != "accept" else reasons.REFUSES_SOME()
     return {
         "state": "on" if on else "off",
         "reason": reason,
@@ -49,12 +48,15 @@ def judge(firewall: Firewall, backend: str) -> dict[str, Any]:
 def _run(arguments: list[str]) -> bytes:
     try:
         done = run_program(arguments, SECONDS)
-    except (TimeoutError, OSError) as error:
-        raise _UnknownError(f"{arguments[0]}: {error}") from error
+    except ProgramTooSlowError as error:
+        raise _UnknownError(str(error)) from error
+    except OSError as error:
+        raise _UnknownError(reasons.at(arguments[0], error)) from error
     if done.status != 0:
         denied = "permitted" in done.errors or "ermission denied" in done.errors
-        needs = "reading the rule set needs root (CAP_NET_ADMIN)" if denied else done.errors[:200]
-        raise _UnknownError(f"{arguments[0]}: {needs}")
+        if denied:
+            raise _UnknownError(reasons.RULES_NEED_ROOT(program=arguments[0]))
+        raise _UnknownError(failed(arguments[0], done))
     return done.output
 
 
@@ -89,15 +91,13 @@ def read_firewall(proc: Path) -> dict[str, Any]:
     if _has_legacy_filter(proc):
         legacy = read_iptables("iptables-legacy-save", "iptables-save")
         if legacy is None:
-            raise _UnknownError(
-                "the kernel holds iptables rules, but no iptables-save is installed to read them"
-            )
+            raise _UnknownError(reasons.NO_IPTABLES_SAVE())
         if firewall is None or firewall.input_policy == "none":
             firewall, backend = legacy, "iptables"
         else:
             firewall = stricter(firewall, legacy)
     if firewall is None:
-        raise _UnknownError("neither nft nor iptables-save is installed: the rule set cannot be read")
+        raise _UnknownError(reasons.NO_FIREWALL_PROGRAM())
     return judge(firewall, backend)
 
 

@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+from agent import reasons
 from agent.collectors.common.dmi import SERVER_TYPES, WORKSTATION_TYPES, read_dmi
 from agent.collectors.common.files import clean_text, read_text, under
 from agent.collectors.common.interfaces import read_interfaces
@@ -71,16 +72,16 @@ def decide_role(chassis: int | None, release: dict[str, str], desktop: bool) -> 
     kind = (chassis or 0) & 0x7F
     variant = f"{release.get('VARIANT_ID', '')} {release.get('VARIANT', '')}".lower()
     if kind in SERVER_TYPES:
-        return "server", "by its chassis"
+        return "server", reasons.ROLE_BY_CHASSIS()
     if "server" in variant:
-        return "server", "by the system's variant"
+        return "server", reasons.ROLE_BY_VARIANT()
     if "workstation" in variant or "desktop" in variant:
-        return "workstation", "by the system's variant"
+        return "workstation", reasons.ROLE_BY_VARIANT()
     if desktop:
-        return "workstation", "it has a graphical desktop"
+        return "workstation", reasons.ROLE_BY_DESKTOP()
     if kind in WORKSTATION_TYPES:
-        return "workstation", "by its chassis"
-    return "unknown", "neither the chassis nor the system says what it is for"
+        return "workstation", reasons.ROLE_BY_CHASSIS()
+    return "unknown", reasons.ROLE_UNKNOWN()
 
 
 def decide_virtualization(maker: str, model: str, hypervisor: bool, container: str) -> str:

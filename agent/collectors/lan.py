@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agent import reasons
 from agent.collectors.common.files import read_text, under
 from agent.collectors.common.interfaces import Interface, read_interfaces
 from agent.collectors.common.neighbours import FAILED, INCOMPLETE, REACHABLE, Neighbour, read_neighbours
@@ -53,7 +54,7 @@ def judge_gateway(
         return False, ""
     if answers_pings:
         return False, ""
-    return None, "the gateway answers no echo requests"
+    return None, reasons.NO_ECHO()
 
 
 def settle(name: str, reachable: bool | None, state: MutableMapping[str, Any]) -> bool | None:
@@ -73,7 +74,7 @@ def _gateway(ctx: Context, now: float) -> tuple[dict[str, Any], list[Metric]]:
     gateway = find_gateway(ctx)
     if gateway is None:
         nothing = {"ip": "", "mac": "", "interface": "", "reachable": None}
-        return {**nothing, "reason": "there is no default route"}, []
+        return {**nothing, "reason": reasons.NO_ROUTE()}, []
     metrics, pinged, why = [], None, ""
     attributes = {"gateway": gateway.ip}
     try:
@@ -118,7 +119,7 @@ def _last_mac(gateway: Gateway, neighbour: Neighbour | None, state: MutableMappi
 def _name_servers(ctx: Context, now: float) -> tuple[dict[str, Any], list[Metric]]:
     servers = parse_resolv_conf(read_text(under(ctx.root, "/etc/resolv.conf")) or "")
     if not servers:
-        return {"servers": [], "reachable": None, "reason": "no name server is set"}, []
+        return {"servers": [], "reachable": None, "reason": reasons.NO_NAME_SERVER()}, []
     metrics: list[Metric] = []
     for server in servers:  # as the resolver does: the first that answers
         took = ask_dns(server, DNS_SECONDS)
@@ -133,7 +134,7 @@ def _name_servers(ctx: Context, now: float) -> tuple[dict[str, Any], list[Metric
 
 def _collector(ctx: Context, now: float) -> tuple[dict[str, Any], list[Metric]]:
     if not ctx.collector_host:
-        return {"reachable": None, "reason": "not enrolled"}, []
+        return {"reachable": None, "reason": reasons.NOT_ENROLLED()}, []
     took = time_to_connect(ctx.collector_host, ctx.collector_port, CONNECT_SECONDS)
     facts = {"reachable": settle("collector", took is not None, ctx.state), "reason": ""}
     if took is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from agent import reasons
 from agent.collectors.common.files import read_text
 from agent.collectors.registry import Context, Metric, NothingToReport, Output, collector
 
@@ -58,5 +59,5 @@ def collect(ctx: Context) -> Output:
     if uptime is not None:
         metrics.append(Metric(name="host.uptime_seconds", time=now, value=float(int(uptime)), unit="seconds"))
     if not metrics:
-        raise NothingToReport(f"nothing of {ctx.proc} can be read")
+        raise NothingToReport(reasons.NOTHING_READABLE(path=ctx.proc))
     return Output(metrics=metrics)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sys import intern
 from typing import TYPE_CHECKING, Any
 
-from agent.collectors.common.command import find_program, run_program
+from agent import reasons
+from agent.collectors.common.command import failed, find_program, run_program
 from agent.collectors.common.files import under
 from agent.collectors.registry import (
     CollectorError,
@@ -79,10 +80,10 @@ def _package(name: str, version: str, architecture: str, manager: str) -> Packag
 def _read_rpm() -> list[Package]:
     program = find_program("rpm")
     if program is None:
-        raise CollectorError("there is an rpm database, but no rpm program to read it")
+        raise CollectorError(reasons.NO_RPM())
     done = run_program([program, "-qa", "--queryformat", RPM_FORMAT], 45)
     if done.status != 0:
-        raise CollectorError(f"rpm -qa ended with {done.status}: {done.errors[:200]}")
+        raise CollectorError(failed("rpm -qa", done))
     return list(parse_rpm_list(done.output))
 
 
@@ -106,7 +107,7 @@ def collect(ctx: Context) -> Output:
         managers += 1
         packages.extend(_read_rpm())
     if not managers:
-        raise NothingToReport("neither a dpkg nor an rpm database is here")
+        raise NothingToReport(reasons.NO_PACKAGES())
     packages.sort(key=lambda p: (p["name"], p["architecture"], p["version"]))
     body: dict[str, Any] = {"packages": packages[:MAX_PACKAGES], "count": len(packages)}
     return Output(documents=[StatusDocument(kind="software", observed_at=ctx.now(), body=body)])

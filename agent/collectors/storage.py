@@ -7,6 +7,7 @@ import re
 
 from msgspec import Struct
 
+from agent import reasons
 from agent.collectors.common.files import read_bytes, under
 from agent.collectors.registry import Context, NothingToReport, Output, StatusDocument, collector
 
@@ -105,10 +106,10 @@ def settle(measured: int, told: int | None) -> int:
 def collect(ctx: Context) -> Output:
     text = read_bytes(ctx.proc / "self/mounts") or read_bytes(ctx.proc / "mounts")
     if text is None:
-        raise NothingToReport(f"{ctx.proc}/mounts cannot be read")
+        raise NothingToReport(reasons.FILE_UNREADABLE(path=f"{ctx.proc}/mounts"))
     mounts = parse_mounts(text)
     if not mounts:
-        raise NothingToReport("no local volume is mounted (a container sees none)")
+        raise NothingToReport(reasons.NO_VOLUME())
     read_only = parse_read_only(read_bytes(ctx.proc / "self/mountinfo") or b"")
     told = ctx.state.get("used_percent") or {}
     documents, percents = [], {}

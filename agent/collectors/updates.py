@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from agent.collectors.common.command import find_program, run_program
+from agent import reasons
+from agent.collectors.common.command import failed, find_program, run_program
 from agent.collectors.common.files import under
 from agent.collectors.registry import Context, NothingToReport, Output, StatusDocument, collector
 
@@ -117,9 +118,9 @@ def read_apt(root: Path) -> tuple[list[Update] | None, str]:
     """``(updates, why they are not known)``."""
     program = find_program("apt-get")
     if program is None:
-        return None, "apt-get is not installed"
+        return None, reasons.NOT_INSTALLED(program="apt-get")
     if not _has_lists(root):
-        return None, "package lists were never fetched (apt-get update has not run)"
+        return None, reasons.NO_LISTS()
     nice = find_program("nice")  # solving costs a second or two: others go first
     done = run_program(
         [
@@ -136,7 +137,7 @@ def read_apt(root: Path) -> tuple[list[Update] | None, str]:
         PROGRAM_SECONDS,
     )
     if done.status != 0:
-        return None, f"apt-get -s dist-upgrade: {done.errors[:200]}"
+        return None, failed("apt-get -s dist-upgrade", done)
     return parse_apt_simulation(done.output.decode("utf-8", "replace")), ""
 
 
@@ -144,13 +145,13 @@ def read_dnf() -> tuple[list[Update] | None, str]:
     """``(updates, why they are not known)``, from what dnf has in its cache."""
     program = find_program("dnf")
     if program is None:
-        return None, "dnf is not installed"
+        return None, reasons.NOT_INSTALLED(program="dnf")
     check = run_program([program, "-q", "-C", "check-update"], PROGRAM_SECONDS)
     if check.status not in (0, 100):  # 100: there are updates (dnf(8))
-        return None, f"dnf -C check-update: {check.errors[:200]}"
+        return None, failed("dnf -C check-update", check)
     advisories = run_program([program, "-q", "-C", "updateinfo", "list", "--security"], PROGRAM_SECONDS)
     if advisories.status != 0:
-        return None, f"dnf -C updateinfo: {advisories.errors[:200]}"
+        return None, failed("dnf -C updateinfo", advisories)
     return parse_dnf(
         check.output.decode("utf-8", "replace"), advisories.output.decode("utf-8", "replace")
     ), ""
@@ -172,7 +173,7 @@ def collect(ctx: Context) -> Output:
     elif find_program("dnf") is not None:
         manager, mark = "dnf", _mark(ctx.root, DNF_MARKS)
     else:
-        raise NothingToReport("neither apt nor dnf is here")
+        raise NothingToReport(reasons.NO_UPDATER())
     state = ctx.state
     if state.get("mark") != mark or not 0 <= now - float(state.get("asked", 0.0)) < AGAIN_SECONDS:
         updates, reason = read_apt(ctx.root) if manager == "apt" else read_dnf()

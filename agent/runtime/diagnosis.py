@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from agent.reasons import translate
 from agent.runtime import words
 from agent.runtime.errors import NotEnrolledError
 from agent.runtime.identity import Identity, load_identity
@@ -92,7 +93,7 @@ def diagnose(state: StateDirectory, lang: Lang, now: float | None = None) -> Dia
             add("clock", words.SKEW, detail=round(status.link.clock_skew_seconds))
         for name, one in sorted(status.collectors.items()):
             if not one.ok:
-                add("collector", words.COLLECTOR, name=name, detail=one.reason)
+                add("collector", words.COLLECTOR, name=name, detail=translate(one.reason, lang))
     return Diagnosis(ok=not problems, running=running, problems=problems, identity=identity, status=status)
 
 
@@ -126,7 +127,7 @@ def render(diagnosis: Diagnosis, lang: Lang) -> str:
         fine = len(status.collectors) - failing
         lines.append(words.COLLECTORS.say(lang, ok=fine, failing=failing))
         lines += [
-            words.NOTHING_HERE.say(lang, name=name, detail=one.reason)
+            words.NOTHING_HERE.say(lang, name=name, detail=translate(one.reason, lang))
             for name, one in sorted(status.collectors.items())
             if one.ok and one.reason
         ]

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from agent.collectors.registry import NothingToReport, Output
+from agent import reasons
+from agent.collectors.registry import CollectorError, NothingToReport, Output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,15 +48,17 @@ def execute(
     started = monotonic()
     try:
         output = collector.collect(context)
-        failure = "" if isinstance(output, Output) else f"it handed back a {type(output).__name__}"
+        failure = "" if isinstance(output, Output) else reasons.HANDED_BACK(kind=type(output).__name__)
     except NothingToReport as answer:
         took = monotonic() - started
         return Outcome(collector=collector, duration_seconds=took, nothing=str(answer)[:255])
+    except CollectorError as error:
+        output, failure = None, str(error)[:255]
     except Exception as error:
         output, failure = None, f"{type(error).__name__}: {error}"[:255]
     took = monotonic() - started
     if output is None or failure:
-        return Outcome(collector=collector, duration_seconds=took, failure=failure or "no reason given")
+        return Outcome(collector=collector, duration_seconds=took, failure=failure or reasons.NO_REASON())
     return Outcome(collector=collector, duration_seconds=took, output=output, memory=memory)
 
 

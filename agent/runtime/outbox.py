@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import Struct
 
+from agent import reasons
 from agent.collectors.registry import CollectorError
 from agent.messages import CollectorHealth, Event, Metric, StatusDocument, decode_batch, encode_batch
 from agent.runtime.errors import SpoolError
@@ -94,7 +95,7 @@ class Outbox:
         try:
             encoded = msgspec.json.encode(memory)
         except (TypeError, UnicodeEncodeError, msgspec.MsgspecError) as error:
-            raise InvalidOutputError(f"its memory cannot be kept: {error}") from error
+            raise InvalidOutputError(reasons.MEMORY_NOT_KEPT(detail=error)) from error
         events, bad_events = _only_valid(output.events)
         _validate(Content(documents=output.documents, metrics=output.metrics))
         with self._lock:
@@ -244,10 +245,10 @@ def _validate(content: Content) -> None:
         bare = [msgspec.structs.replace(document, body={}) for document in content.documents]
         decode_batch(encode_batch(msgspec.structs.replace(content, documents=bare).batch(0.0, {})))
     except (TypeError, UnicodeEncodeError, msgspec.MsgspecError) as error:
-        raise InvalidOutputError(f"it handed back what the contract does not allow: {error}") from error
+        raise InvalidOutputError(reasons.BREAKS_CONTRACT(detail=error)) from error
     for document in content.documents:
         if _SEPARATOR in document.item:
-            raise InvalidOutputError(f"a document's item holds a control character: {document.item!r}")
+            raise InvalidOutputError(reasons.ITEM_NOT_CLEAN(detail=repr(document.item)))
 
 
 def _only_valid(events: list[Event]) -> tuple[list[Event], int]:

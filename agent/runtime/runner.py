@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 import agent
+from agent import reasons
 from agent.collectors.registry import CollectorError, Context
 from agent.messages import CollectorHealth
 from agent.runtime.errors import AlreadyRunningError, NotEnrolledError, SpoolError
@@ -292,9 +293,8 @@ class Runner:
         for lane in self._lanes:
             overdue = lane.overdue()
             if overdue is not None:
-                self._note(
-                    overdue, overdue.timeout_seconds, f"no answer within {overdue.timeout_seconds:g} s"
-                )
+                late = reasons.OVERRAN(seconds=f"{overdue.timeout_seconds:g}")
+                self._note(overdue, overdue.timeout_seconds, late)
         if self.spool.documents_lost and not self.sender.offline:
             self.spool.documents_lost = False
             for lane in self._lanes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from agent import reasons
 from agent.messages import HostFacts, Metric, StatusDocument
 from agent.simulator.machines import draw
 
@@ -165,7 +166,7 @@ def _antivirus(machine: Machine, seed: int, began: float, now: float, antivirus:
         return {
             "product": machine.product,
             "state": "not_installed",
-            "reason": "no antivirus is installed",
+            "reason": reasons.NO_ANTIVIRUS(),
             "signature_time": None,
             "real_time": "unknown",
             "last_scan_state": "unknown",
@@ -175,7 +176,7 @@ def _antivirus(machine: Machine, seed: int, began: float, now: float, antivirus:
     if antivirus == "unknown":
         return body | {
             "state": "unknown",
-            "reason": "the product does not answer",
+            "reason": reasons.PRODUCT_SILENT(),
             "signature_time": None,
             "real_time": "unknown",
             "last_scan_state": "unknown",
@@ -186,7 +187,7 @@ def _antivirus(machine: Machine, seed: int, began: float, now: float, antivirus:
     on = antivirus != "off"
     return body | {
         "state": "on" if on else "off",
-        "reason": "" if on else "the service is stopped",
+        "reason": "" if on else reasons.SERVICE_STOPPED(),
         "engine_version": engine,
         "database_version": numbering.format(day=int(signed // _DAY)),
         "signature_time": signed,
@@ -200,7 +201,7 @@ def _firewall(machine: Machine, firewall_on: bool) -> dict[str, Any]:
     backend = "windows_firewall" if machine.system.family == "windows" else "nftables"
     return {
         "state": "on" if firewall_on else "off",
-        "reason": "" if firewall_on else "turned off",
+        "reason": "" if firewall_on else reasons.TURNED_OFF(),
         "backend": backend,
         "input_policy": "drop" if firewall_on else "accept",
         "rule_count": 148 if firewall_on else 0,

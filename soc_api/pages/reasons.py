@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from agent.reasons import translate
 from soc_api.i18n import N_
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def sentence(t: Translator, reason: Reason) -> str:
     if message is None:
         return reason.code
     values: dict[str, object] = {name: value or "?" for name, value in reason.parameters.items()}
+    if "detail" in reason.parameters:
+        values["detail"] = translate(str(reason.parameters["detail"]), t.lang) or "?"
     for name, parameter in (("age", "days"), ("limit", "limit")):
         values[name] = t.plural("%(num)s day", "%(num)s days", int(reason.parameters.get(parameter, 0)))
     values["span"] = t.span(int(reason.parameters.get("seconds", 0)))

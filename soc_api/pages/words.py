@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from agent.reasons import translate
 from soc_api.i18n import N_
 
 if TYPE_CHECKING:
@@ -314,6 +315,10 @@ class Words:
     def fact(self, code: object) -> str:
         """A closed word of a status document; None is not known."""
         return self._t("Unknown") if code is None else self._of(FACTS, code)
+
+    def reason(self, text: object) -> str:
+        """Why an agent cannot know or do something, as it was sent or in the reader's language; hostile."""
+        return translate(str(text), self._t.lang)
 
     def field(self, name: str) -> str:
         if name.startswith("previous."):

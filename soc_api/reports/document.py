@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from agent.reasons import translate
 from collector.coverage.models import STATES, percent
 from soc_api.i18n import LOCAL_ZONE, translator
 from soc_api.reports.blocks import Appendix, Block, Column, Heading, OfficialDocument, Paragraph, Table
@@ -37,6 +38,9 @@ def meaning(report: CoverageReport, state: str, lang: str) -> str:
 def reason_sentence(reason: Reason, lang: str) -> str:
     """Why a machine is in its state. The parameters are partly an agent's own words, and cleaned here."""
     values = {name: clean(str(value)) or NOTHING for name, value in reason.parameters.items()}
+    if "detail" in reason.parameters:  # the agent's own words
+        words = translate(str(reason.parameters["detail"]), "en" if lang == "en" else "vi")
+        values["detail"] = clean(words) or NOTHING
     if "seconds" in reason.parameters:
         values["span"] = translator(lang).span(float(reason.parameters["seconds"]))
     key = f"reason_{reason.code}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from agent import reasons
 from agent.collectors.common.files import read_text, under
 from agent.collectors.common.syslog import MONTHS
 from agent.messages import Event, LogSource
@@ -220,10 +221,12 @@ def ask(address: str | tuple[str, int], command: bytes, timeout_seconds: float, 
                 break
             reply += piece
     except TimeoutError as error:
-        raise ClamdUnreachableError(f"clamd did not answer on {name} within {timeout_seconds:g} s") from error
+        raise ClamdUnreachableError(
+            reasons.CLAMD_SILENT(address=name, seconds=f"{timeout_seconds:g}")
+        ) from error
     except OSError as error:
         denied = isinstance(error, PermissionError)
-        raise ClamdUnreachableError(f"{name}: {error.strerror or error}", denied=denied) from error
+        raise ClamdUnreachableError(reasons.at(name, error), denied=denied) from error
     finally:
         if connection is not None:
             connection.close()

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from agent import reasons
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,6 +24,16 @@ class Ran(Struct, frozen=True):
     errors: str
 
 
+class ProgramTooSlowError(TimeoutError):
+    """It did not end in time; ``str()`` is a reason."""
+
+
+def failed(program: str, ran: Ran) -> str:
+    """The reason for a program that ended with an error, with the beginning of what it said."""
+    said = " ".join(ran.errors[:200].split())
+    return reasons.PROGRAM_FAILED(program=program, status=ran.status, detail=said or "-")
+
+
 def find_program(name: str) -> str | None:
     """The absolute path of a program, or ``None``."""
     from shutil import which
@@ -33,7 +45,7 @@ def run_program(arguments: Sequence[str], timeout_seconds: float) -> Ran:
     """Run ``arguments`` to the end.
 
     Raises:
-        TimeoutError: it did not end in time; it has been killed.
+        ProgramTooSlowError: it did not end in time; it has been killed.
         OSError: it could not be started.
     """
     import subprocess
@@ -50,6 +62,7 @@ def run_program(arguments: Sequence[str], timeout_seconds: float) -> Ran:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise TimeoutError(f"{arguments[0]} did not end within {timeout_seconds:g} seconds") from error
+        slow = reasons.PROGRAM_SLOW(program=arguments[0], seconds=f"{timeout_seconds:g}")
+        raise ProgramTooSlowError(slow) from error
     errors = done.stderr[:2000].decode("utf-8", "replace").strip()
     return Ran(status=done.returncode, output=done.stdout[:OUTPUT_BYTES], errors=errors)

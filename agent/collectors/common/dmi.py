@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from agent import reasons
 from agent.collectors.common.files import clean_text, read_text
 
 if TYPE_CHECKING:
@@ -85,13 +86,13 @@ def _value(folder: Path, name: str) -> tuple[str, str]:
     """``(value, why it is empty)``."""
     path = folder / name
     if not path.exists():
-        return "", "the firmware has no such field"
+        return "", reasons.DMI_NO_FIELD()
     text = read_text(path, 4096)
     if text is None:
-        return "", "readable by root only"
+        return "", reasons.DMI_ROOT_ONLY()
     cleaned = clean_text(text)
     if is_junk(cleaned):
-        return "", f"the maker left a placeholder: {cleaned!r}" if cleaned else "empty in the firmware"
+        return "", reasons.DMI_PLACEHOLDER(value=repr(cleaned)) if cleaned else reasons.DMI_EMPTY()
     return cleaned, ""
 
 
@@ -100,20 +101,16 @@ def read_dmi(sys: Path) -> dict[str, Any]:
     folder = sys / "class/dmi/id"
     facts: dict[str, Any] = {**dict.fromkeys(FIELDS, ""), "product_uuid": "", "chassis_type": "unknown"}
     if not folder.is_dir():
-        return {
-            **facts,
-            "dmi_state": "unknown",
-            "reason": "this machine has no DMI tables (no /sys/class/dmi/id)",
-        }
-    reasons = {}
+        return {**facts, "dmi_state": "unknown", "reason": reasons.NO_DMI()}
+    empty = {}
     for key, name in FIELDS.items():
         facts[key], why = _value(folder, name)
         if why:
-            reasons[key] = why
+            empty[key] = why
     facts["product_uuid"], why = _value(folder, "product_uuid")
     facts["product_uuid"] = facts["product_uuid"].lower()
     if why:
-        reasons["product_uuid"] = why
+        empty["product_uuid"] = why
     number = parse_chassis(read_text(folder / "chassis_type", 16))
     facts["chassis_type"] = chassis_name(number)
-    return {**facts, "dmi_state": "ok", "reason": "", "empty": reasons, "chassis_number": number}
+    return {**facts, "dmi_state": "ok", "reason": "", "empty": empty, "chassis_number": number}

@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from agent import reasons
+
 _STRICTNESS = {"none": 0, "accept": 1, "reject": 2, "drop": 3}
 #: Statements that neither let a packet through nor depend on what it is.
 _NEUTRAL = frozenset({"counter", "log", "comment"})
@@ -45,9 +47,9 @@ def parse_nft(output: bytes) -> Firewall:
     try:
         items = msgspec.json.decode(output).get("nftables")
     except (msgspec.DecodeError, AttributeError, RecursionError) as error:
-        raise UnreadableRulesError(f"nft wrote no JSON that can be read: {error}") from error
+        raise UnreadableRulesError(reasons.NFT_NOT_JSON(detail=error)) from error
     if not isinstance(items, list):
-        raise UnreadableRulesError("nft wrote JSON without a list 'nftables'")
+        raise UnreadableRulesError(reasons.NFT_NO_LIST())
     chains: dict[tuple[str, str, str], dict[str, Any]] = {}
     rules: dict[tuple[str, str, str], list[list[Any]]] = {}
     for item in items:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from agent import reasons
 from agent.collectors.common.auth import PROGRAMS
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ class Entry(Struct, frozen=True):
 def journal_missing(root: Path) -> str:
     """Why there is no journal to read under ``root``; empty where there is one."""
     if journal_directory(root) is None:
-        return "no journal files under /run/log/journal or /var/log/journal: journald does not run here"
+        return reasons.NO_JOURNAL()
     if _library_path(root) is None:
-        return f"there is a journal, but {LIBRARY} is not installed"
+        return reasons.NO_JOURNAL_LIBRARY(library=LIBRARY)
     return ""
 
 
@@ -164,5 +165,5 @@ class Journal:
     def _check(self, name: str, *arguments: Any) -> int:
         result = self._call(name, *arguments)
         if result < 0:
-            raise JournalError(f"{name}: {os.strerror(-result)}")
+            raise JournalError(reasons.AT(where=name, system_error=os.strerror(-result)))
         return result

@@ -13,6 +13,8 @@ import time
 
 from msgspec import Struct
 
+from agent import reasons
+
 _ECHO, _ECHO_REPLY = 8, 0
 _ECHO6, _ECHO6_REPLY = 128, 129
 
@@ -66,9 +68,7 @@ def _icmp_socket(family: int, protocol: int) -> tuple[socket.socket, bool]:
     try:
         return socket.socket(family, socket.SOCK_RAW, protocol), True
     except PermissionError as error:
-        raise ProbeNotPermittedError(
-            "echo requests need root (CAP_NET_RAW) or a group in net.ipv4.ping_group_range"
-        ) from error
+        raise ProbeNotPermittedError(reasons.PING_NEEDS_ROOT()) from error
 
 
 def ping(address: str, count: int, timeout_seconds: float, interface: str = "") -> Ping:

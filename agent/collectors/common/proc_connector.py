@@ -12,6 +12,8 @@ import struct
 import time
 from array import array
 
+from agent import reasons
+
 _NETLINK_CONNECTOR = 11
 _CN_IDX_PROC, _CN_VAL_PROC = 1, 1
 _LISTEN = 1
@@ -84,19 +86,17 @@ def open_connector(timeout_seconds: float = 1.0) -> socket.socket:
             socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, _NETLINK_CONNECTOR
         )
     except OSError as error:
-        raise ConnectorUnavailableError(f"the kernel's process connector: {error.strerror}") from error
+        raise ConnectorUnavailableError(reasons.CONNECTOR(why=error.strerror)) from error
     try:
         _attach(connection)
         connection.bind((0, _CN_IDX_PROC))
         _subscribe(connection, timeout_seconds)
     except TimeoutError as error:
         connection.close()
-        raise ConnectorUnavailableError(
-            "the kernel's process connector is silent (not the first process namespace?)"
-        ) from error
+        raise ConnectorUnavailableError(reasons.CONNECTOR_SILENT()) from error
     except OSError as error:
         connection.close()
-        raise ConnectorUnavailableError(f"the kernel's process connector: {error.strerror}") from error
+        raise ConnectorUnavailableError(reasons.CONNECTOR(why=error.strerror)) from error
     return connection
 
 

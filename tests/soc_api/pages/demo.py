@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from agent import reasons
 from collector.registry.files import builtin_rows
 from collector.registry.service import import_agencies
 from collector.state.tables import (
@@ -151,13 +152,15 @@ def _documents(
         if state in ("not_installed", "unknown")
         else now.timestamp() - age * 86400 - 4000,
         "real_time": "on" if state == "on" and number % 3 else "unknown",
-        "real_time_reason": "" if number % 3 else "clamonacc: its process cannot be seen without root",
+        "real_time_reason": "" if number % 3 else reasons.CLAMONACC_UNCONFIGURED(),
         "last_scan_time": now.timestamp() - 86400.0 * dice.randrange(1, 9) if number % 2 else None,
         "last_scan_state": "known" if number % 2 else "unknown",
         "managed": None,
     }
     if state == "unknown":
-        antivirus["reason"] = "the clamd socket refuses the agent's user: Permission denied"
+        antivirus["reason"] = reasons.CLAMD_NOT_ASKED(
+            why=reasons.AT(where="/run/clamav/clamd.ctl", system_error="Permission denied")
+        )
     documents: list[tuple[str, str, dict[str, Any]]] = [
         (
             "host",
@@ -279,7 +282,7 @@ def _documents(
                     "name": "journal",
                     "ok": False,
                     "duration_seconds": 0.01,
-                    "reason": "there is no journald on this machine",
+                    "reason": reasons.NO_JOURNAL(),
                 },
             )
         )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import select
 
-from collector.state.tables import Alert, Assignment, Endpoint
+from agent import reasons
+from collector.state.tables import Alert, Assignment, Document, Endpoint
 from tests.soc_api.pages.conftest import HTML, Page
 from tests.soc_api.pages.demo import HOSTILE
 
@@ -198,3 +199,28 @@ def test_simulated_machines_carry_their_mark(
         "Tính cả 17 máy mô phỏng", ""
     ).replace("Tính cả 16 máy mô phỏng", "").replace("Tính cả 15 máy mô phỏng", "")
     assert "không dùng làm số liệu chính thức" in look(client, "/coverage?simulated=1", "vi").text
+
+
+def test_an_agents_reasons_are_said_in_the_readers_language_and_others_as_they_came(
+    province: Services, signed_in: SignedIn, look: Callable[..., Page]
+) -> None:
+    client = signed_in("admin")
+    with province.state.write() as session:
+        endpoint = session.scalar(
+            select(Document.endpoint_id).where(
+                Document.kind == "collector_health", Document.item == "journal"
+            )
+        )
+        firewall = session.scalar(
+            select(Document).where(Document.endpoint_id == endpoint, Document.kind == "firewall")
+        )
+        assert firewall is not None
+        firewall.body = {**firewall.body, "reason": HOSTILE}
+    vietnamese, english = (look(client, f"/endpoints/{endpoint}", lang) for lang in ("vi", "en"))
+    assert reasons.NO_JOURNAL.vi in vietnamese.text
+    assert "không được phép hỏi clamd: /run/clamav/clamd.ctl: không đủ quyền" in vietnamese.text
+    assert reasons.NO_JOURNAL.en in english.text
+    for page in (vietnamese, english):
+        assert "<script>alert(1)</script>" in page.text
+        assert "script" not in [tag for tag, attrs in page.tags if "src" not in attrs]
+    assert reasons.NO_JOURNAL.vi in look(client, "/system?tab=health", "vi").text

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent import reasons
 from collector.coverage.models import REASONS, STATES, Reason
 from soc_api.reports.clean import clean, looks_like_formula
 from soc_api.reports.document import reason_sentence, write
@@ -136,6 +137,14 @@ def test_what_a_spreadsheet_would_run_is_recognised(text: str) -> None:
 def test_an_agents_own_words_cannot_break_a_sentence() -> None:
     reason = Reason("antivirus_unknown", {"product": "{0}{secret}\x00", "detail": "a\r\nb\u202e"})
     assert reason_sentence(reason, "vi") == "không đọc được tình trạng của {0}{secret}�: a��b�"
+
+
+def test_a_reports_reason_is_said_in_the_reports_language() -> None:
+    detail = reasons.CLAMD_NOT_ASKED(why="/run/clamav/clamd.ctl: Permission denied")
+    reason = Reason("antivirus_unknown", {"product": "clamav", "detail": detail})
+    said = "không được phép hỏi clamd: /run/clamav/clamd.ctl: không đủ quyền"
+    assert reason_sentence(reason, "vi") == f"không đọc được tình trạng của clamav: {said}"
+    assert reason_sentence(reason, "en").endswith(detail)
 
 
 def test_an_unforeseen_reason_is_shown_by_its_code() -> None:

@@ -1,0 +1,312 @@
+"""Why something cannot be known or does not work: every sentence an agent gives as a reason, in both languages.
+
+The English sentence travels, as text, in a status document, a collector's health or ``status.json``: whoever reads
+the API, a rule or an exported event can read it as it is. It is also the key: :func:`translate` recognises the
+sentence with its values, and says it in Vietnamese. So there is no second list of codes that may fall behind, and
+the text of an older or newer agent that is not in this table is simply shown as it was sent.
+
+Patterns are made at the first translation only: the agent that runs for months never translates.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Final, Literal
+
+from msgspec import Struct
+
+Lang = Literal["vi", "en"]
+
+#: The longest text that is looked at (a collector's reason has at most 255 characters).
+LONGEST: Final = 600
+
+_SUBJECTS: Final = frozenset({"where", "address", "program"})
+_PARAMETER: Final = re.compile(r"\{([a-z_]+)\}")
+
+
+class Sentence(Struct, frozen=True):
+    """One reason. ``{names}`` are filled with what the agent found, which may be hostile and is shown as it is,
+    but for two: ``{why}`` holds sentences of this table, joined by ``; ``, and ``{system_error}`` has to be one of
+    the kernel's error messages of this table for the whole to be recognised.
+    """
+
+    en: str
+    vi: str
+
+    def __call__(self, **values: object) -> str:
+        """The sentence to send. Raises :class:`KeyError` where a value is missing."""
+        return self.en.format(**values)
+
+
+# The kernel's errors, as strerror(3) words them.
+NOT_PERMITTED: Final = Sentence("Permission denied", "không đủ quyền")
+NOT_ALLOWED: Final = Sentence("Operation not permitted", "thao tác không được phép")
+NO_SUCH_FILE: Final = Sentence("No such file or directory", "không có tệp hoặc thư mục này")
+REFUSED: Final = Sentence("Connection refused", "kết nối bị từ chối")
+RESET: Final = Sentence("Connection reset by peer", "kết nối bị ngắt giữa chừng")
+TIMED_OUT: Final = Sentence("Connection timed out", "kết nối quá thời gian chờ")
+UNREACHABLE: Final = Sentence("Network is unreachable", "không tới được mạng")
+NO_HOST_ROUTE: Final = Sentence("No route to host", "không có đường tới máy")
+BROKEN_PIPE: Final = Sentence("Broken pipe", "kết nối đã đóng")
+NO_PROTOCOL: Final = Sentence("Protocol not supported", "nhân hệ điều hành không hỗ trợ giao thức này")
+NO_FAMILY: Final = Sentence(
+    "Address family not supported by protocol", "nhân hệ điều hành không hỗ trợ loại địa chỉ này"
+)
+NOT_SUPPORTED: Final = Sentence("Operation not supported", "thao tác không được hỗ trợ")
+INPUT_OUTPUT: Final = Sentence("Input/output error", "lỗi đọc/ghi của thiết bị")
+NO_MEMORY: Final = Sentence("Cannot allocate memory", "không đủ bộ nhớ")
+TOO_MANY_FILES: Final = Sentence("Too many open files", "quá nhiều tệp đang mở")
+IS_DIRECTORY: Final = Sentence("Is a directory", "đây là thư mục")
+NOT_DIRECTORY: Final = Sentence("Not a directory", "đây không phải thư mục")
+
+#: Subject and kernel's error: ``/run/clamd.sock: Connection refused``.
+AT: Final = Sentence("{where}: {system_error}", "{where}: {system_error}")
+#: The same as Python words an error nobody foresaw, which names its class, number and file.
+RAISED_AT: Final = Sentence("{error}: [Errno {number}] {system_error}: {where}", "{where}: {system_error}")
+RAISED: Final = Sentence("{error}: [Errno {number}] {system_error}", "{error}: {system_error}")
+
+# Programs of the host.
+PROGRAM_SLOW: Final = Sentence(
+    "{program} did not end within {seconds} seconds", "{program} không kết thúc trong {seconds} giây"
+)
+PROGRAM_SLOW_RAISED: Final = Sentence(
+    "TimeoutError: {program} did not end within {seconds} seconds",
+    "{program} không kết thúc trong {seconds} giây",
+)
+PROGRAM_FAILED: Final = Sentence(
+    "{program} ended with status {status}: {detail}", "{program} kết thúc với mã {status}: {detail}"
+)
+FILE_UNREADABLE: Final = Sentence("{path} cannot be read", "không đọc được {path}")
+
+# A collector's run.
+NO_REASON: Final = Sentence("no reason given", "không rõ lý do")
+OVERRAN: Final = Sentence("no answer within {seconds} s", "không có kết quả trong {seconds} giây")
+HANDED_BACK: Final = Sentence("it handed back a {kind}", "trả về kiểu dữ liệu sai: {kind}")
+BREAKS_CONTRACT: Final = Sentence(
+    "it handed back what the contract does not allow: {detail}", "trả về dữ liệu trái quy ước: {detail}"
+)
+ITEM_NOT_CLEAN: Final = Sentence(
+    "a document's item holds a control character: {detail}", "tên mục có ký tự điều khiển: {detail}"
+)
+MEMORY_NOT_KEPT: Final = Sentence(
+    "its memory cannot be kept: {detail}", "không lưu được trạng thái của bộ thu thập: {detail}"
+)
+
+# ClamAV.
+ONLY_CLAMSCAN: Final = Sentence(
+    "only clamscan is installed: nothing scans unless somebody asks for it",
+    "chỉ cài clamscan: không có gì được quét nếu không ai chạy lệnh",
+)
+CLAMD_NO_SOCKET: Final = Sentence(
+    "clamd is installed but not running: it has no socket",
+    "clamd đã cài nhưng không chạy: không có socket",
+)
+CLAMD_SILENT: Final = Sentence(
+    "clamd did not answer on {address} within {seconds} s",
+    "clamd không trả lời tại {address} trong {seconds} giây",
+)
+CLAMD_WRONG_ANSWER: Final = Sentence(
+    "{address}: answered PING with {answer}", "{address}: trả lời PING bằng {answer}"
+)
+CLAMD_NOT_ASKED: Final = Sentence("clamd may not be asked: {why}", "không được phép hỏi clamd: {why}")
+CLAMONACC_OFF: Final = Sentence(
+    "clamonacc is not running: files are scanned only when somebody asks for it",
+    "clamonacc không chạy: tệp chỉ được quét khi có người yêu cầu",
+)
+CLAMONACC_ALONE: Final = Sentence(
+    "clamonacc runs, but without an answering clamd it scans nothing",
+    "clamonacc đang chạy, nhưng clamd không trả lời nên không quét gì",
+)
+CLAMONACC_UNCONFIGURED: Final = Sentence(
+    "clamonacc runs, but clamd.conf was not found: what it watches is not known",
+    "clamonacc đang chạy, nhưng không tìm thấy clamd.conf: không rõ đang giám sát thư mục nào",
+)
+CLAMONACC_WATCHES_NOTHING: Final = Sentence(
+    "clamonacc runs, but clamd.conf names no OnAccessIncludePath or OnAccessMountPath",
+    "clamonacc đang chạy, nhưng clamd.conf không có OnAccessIncludePath hay OnAccessMountPath",
+)
+SIGNATURE_DATE_UNTOLD: Final = Sentence(
+    "clamd does not tell the date of its database", "clamd không cho biết ngày của mẫu nhận diện"
+)
+LAST_SCAN_UNTOLD: Final = Sentence(
+    "clamd keeps no record of whole scans, and no log of clamscan was found",
+    "clamd không ghi lại các lần quét toàn bộ, và không thấy nhật ký của clamscan",
+)
+NO_CLAMD_LOG: Final = Sentence(
+    "no log of clamd or clamonacc (LogFile in clamd.conf)",
+    "không có nhật ký của clamd hay clamonacc (LogFile trong clamd.conf)",
+)
+
+# The packet filter.
+NO_RULE_SET: Final = Sentence(
+    "no rule set filters what comes in", "không có bộ luật nào lọc lưu lượng đi vào"
+)
+LETS_EVERYTHING_IN: Final = Sentence("the rule set lets everything in", "bộ luật cho mọi lưu lượng đi vào")
+REFUSES_SOME: Final = Sentence(
+    "some packets are refused, all others are let in", "chỉ chặn một số gói tin, còn lại đều cho vào"
+)
+RULES_NEED_ROOT: Final = Sentence(
+    "{program}: reading the rule set needs root (CAP_NET_ADMIN)",
+    "{program}: cần quyền root (CAP_NET_ADMIN) để đọc bộ luật",
+)
+NFT_NOT_JSON: Final = Sentence(
+    "nft wrote no JSON that can be read: {detail}", "nft không xuất JSON đọc được: {detail}"
+)
+NFT_NO_LIST: Final = Sentence(
+    "nft wrote JSON without a list 'nftables'", "JSON của nft không có danh sách 'nftables'"
+)
+NO_IPTABLES_SAVE: Final = Sentence(
+    "the kernel holds iptables rules, but no iptables-save is installed to read them",
+    "nhân hệ điều hành có luật iptables, nhưng chưa cài iptables-save để đọc",
+)
+NO_FIREWALL_PROGRAM: Final = Sentence(
+    "neither nft nor iptables-save is installed: the rule set cannot be read",
+    "chưa cài nft hay iptables-save: không đọc được bộ luật",
+)
+
+# What the machine is.
+NO_DMI: Final = Sentence(
+    "this machine has no DMI tables (no /sys/class/dmi/id)",
+    "máy này không có bảng DMI (không có /sys/class/dmi/id)",
+)
+DMI_NO_FIELD: Final = Sentence("the firmware has no such field", "phần sụn không có trường này")
+DMI_ROOT_ONLY: Final = Sentence("readable by root only", "chỉ root đọc được")
+DMI_PLACEHOLDER: Final = Sentence(
+    "the maker left a placeholder: {value}", "nhà sản xuất để giá trị mẫu: {value}"
+)
+DMI_EMPTY: Final = Sentence("empty in the firmware", "để trống trong phần sụn")
+ROLE_BY_CHASSIS: Final = Sentence("by its chassis", "theo kiểu vỏ máy")
+ROLE_BY_VARIANT: Final = Sentence("by the system's variant", "theo phiên bản của hệ điều hành")
+ROLE_BY_DESKTOP: Final = Sentence("it has a graphical desktop", "có giao diện đồ họa")
+ROLE_UNKNOWN: Final = Sentence(
+    "neither the chassis nor the system says what it is for",
+    "vỏ máy và hệ điều hành đều không cho biết máy dùng làm gì",
+)
+
+# Software and updates.
+NO_PACKAGES: Final = Sentence(
+    "neither a dpkg nor an rpm database is here", "không có cơ sở dữ liệu dpkg hay rpm"
+)
+NO_RPM: Final = Sentence(
+    "there is an rpm database, but no rpm program to read it",
+    "có cơ sở dữ liệu rpm, nhưng không có chương trình rpm để đọc",
+)
+NO_UPDATER: Final = Sentence("neither apt nor dnf is here", "không có apt hay dnf")
+NOT_INSTALLED: Final = Sentence("{program} is not installed", "chưa cài {program}")
+NO_LISTS: Final = Sentence(
+    "package lists were never fetched (apt-get update has not run)",
+    "chưa tải danh sách gói lần nào (chưa chạy apt-get update)",
+)
+
+# The network.
+NO_ROUTE: Final = Sentence("there is no default route", "không có tuyến mặc định")
+NO_ECHO: Final = Sentence("the gateway answers no echo requests", "cổng mạng không trả lời ping (ICMP echo)")
+PING_NEEDS_ROOT: Final = Sentence(
+    "echo requests need root (CAP_NET_RAW) or a group in net.ipv4.ping_group_range",
+    "ping cần quyền root (CAP_NET_RAW) hoặc nhóm trong net.ipv4.ping_group_range",
+)
+NO_NAME_SERVER: Final = Sentence("no name server is set", "chưa đặt máy chủ tên miền (DNS)")
+NOT_ENROLLED: Final = Sentence("not enrolled", "máy chưa đăng ký")
+
+# Logs, processes, volumes.
+NO_JOURNAL: Final = Sentence(
+    "no journal files under /run/log/journal or /var/log/journal: journald does not run here",
+    "không có tệp journal ở /run/log/journal hay /var/log/journal: journald không chạy ở đây",
+)
+NO_JOURNAL_LIBRARY: Final = Sentence(
+    "there is a journal, but {library} is not installed", "có journal, nhưng chưa cài {library}"
+)
+JOURNAL_INSTEAD: Final = Sentence(
+    "the journal is read instead, it has the same messages and knows who sent them",
+    "đã đọc journal thay thế: có cùng nội dung và biết ai gửi",
+)
+NO_AUTH_LOG: Final = Sentence(
+    "none of {paths} exists (is rsyslog installed?)",
+    "không có tệp nào trong số {paths} (đã cài rsyslog chưa?)",
+)
+CONNECTOR: Final = Sentence(
+    "the kernel's process connector: {why}", "kênh báo tiến trình của nhân (process connector): {why}"
+)
+CONNECTOR_SILENT: Final = Sentence(
+    "the kernel's process connector is silent (not the first process namespace?)",
+    "kênh báo tiến trình của nhân (process connector) im lặng (máy là container?)",
+)
+NOTHING_READABLE: Final = Sentence("nothing of {path} can be read", "không đọc được gì trong {path}")
+NO_VOLUME: Final = Sentence(
+    "no local volume is mounted (a container sees none)",
+    "không có ổ đĩa cục bộ nào được gắn (container không thấy ổ đĩa)",
+)
+
+# Simulated machines.
+NO_ANTIVIRUS: Final = Sentence("no antivirus is installed", "chưa cài phần mềm phòng, chống mã độc")
+PRODUCT_SILENT: Final = Sentence("the product does not answer", "phần mềm không trả lời")
+SERVICE_STOPPED: Final = Sentence("the service is stopped", "dịch vụ đã dừng")
+TURNED_OFF: Final = Sentence("turned off", "đã tắt")
+
+ALL: Final[tuple[Sentence, ...]] = tuple(
+    each for each in globals().copy().values() if isinstance(each, Sentence)
+)
+
+
+def at(where: object, error: OSError) -> str:
+    """What the kernel refused, and where."""
+    return AT(where=where, system_error=error.strerror or error)
+
+
+def translate(text: str, lang: Lang) -> str:
+    """``text``, a reason as an agent sent it, in ``lang``; as it is where it is no sentence of this table.
+
+    ``text`` and so the answer may be hostile: escape it where it is shown.
+    """
+    if lang == "en" or not text or len(text) > LONGEST:
+        return text
+    whole = _vietnamese(text)
+    if whole is not None:
+        return whole
+    parts = text.split("; ")  # several addresses, each with its own trouble
+    return "; ".join(_vietnamese(part) or part for part in parts)
+
+
+def _vietnamese(text: str) -> str | None:
+    for sentence, pattern in _patterns():
+        match = pattern.fullmatch(text)
+        values = None if match is None else _values(match)
+        if values is not None:
+            return sentence.vi.format(**values)
+    return None
+
+
+def _values(match: re.Match[str]) -> dict[str, str] | None:
+    """What stands in the sentence, translated where it is a sentence itself; None where it should be and is not."""
+    values = match.groupdict()
+    if "system_error" in values:
+        known = _system_errors().get(values["system_error"])
+        if known is None:
+            return None
+        values["system_error"] = known
+    if "why" in values:
+        values["why"] = "; ".join(_vietnamese(part) or part for part in values["why"].split("; "))
+    return values
+
+
+@cache
+def _system_errors() -> dict[str, str]:
+    return {each.en: each.vi for each in ALL if not _PARAMETER.search(each.en)}
+
+
+@cache
+def _patterns() -> tuple[tuple[Sentence, re.Pattern[str]], ...]:
+    """The most telling first: those with the most letters of their own."""
+    ordered = sorted(ALL, key=lambda each: -len(_PARAMETER.sub("", each.en)))
+    return tuple((each, _pattern(each.en)) for each in ordered)
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    out, end = [], 0
+    for found in _PARAMETER.finditer(template):
+        out.append(re.escape(template[end : found.start()]))
+        # What begins a sentence may not reach back into the one before it.
+        out.append(rf"(?P<{found[1]}>{'(?:(?!; ).)+?' if found[1] in _SUBJECTS else '.+?'})")
+        end = found.end()
+    return re.compile("".join(out) + re.escape(template[end:]), re.DOTALL)
