@@ -14,6 +14,7 @@ Thread-safe: one thread appends, another sends.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from array import array
@@ -245,7 +246,8 @@ class Spool:
             self._count(piece.counts)
             self.documents_lost |= bool(piece.digests)
         self.saved.cursors.update(cursors)
-        self._save()
+        with contextlib.suppress(SpoolError):  # counted already; a later checkpoint has it
+            self._save()
         if pieces:
             self._notice("dropped", "the spool is full")
 
@@ -271,10 +273,11 @@ class Spool:
                 head = Head(made_at=0, counts={"batches": 1})
             self._forget(head)
             self._bytes -= self._lines[name.weight].remove(name.id)
-        self._save()
-        for name in victims:
-            (self._folder / name.encode()).unlink(missing_ok=True)
         self._notice("dropped", f"the spool is full: {len(victims)} batches let go")
+        self._settled += victims
+        # What displaced them is committed already: their files may go behind a later checkpoint.
+        with contextlib.suppress(SpoolError):
+            self._sweep()
 
     def _forget(self, head: Head) -> None:
         """Count what ``head`` says is lost, and owe its documents again."""
@@ -288,7 +291,11 @@ class Spool:
 
     def next(self) -> Outgoing | None:
         """Return the oldest batch with its number, or ``None``. The same until :meth:`acknowledge` or
-        :meth:`refuse`, also across restarts."""
+        :meth:`refuse`, also across restarts.
+
+        Raises:
+            OSError: the disk does not take the number; the batch keeps its place.
+        """
         with self._lock:
             while (name := self._oldest()) is not None:
                 path = self._folder / name.encode()
@@ -300,10 +307,9 @@ class Spool:
                         self._set_aside(name, TornFileError(str(error)))
                     continue
                 if not name.seq:
-                    self.saved.last_seq += 1
-                    self._numbers[name.id] = self.saved.last_seq
-                    name = FileName(name.id, name.weight, self.saved.last_seq)
+                    name = FileName(name.id, name.weight, self.saved.last_seq + 1)
                     path.rename(self._folder / name.encode())
+                    self._numbers[name.id] = self.saved.last_seq = name.seq
                 self._flight = name
                 return Outgoing(id=name.id, stream=self.saved.stream, seq=name.seq, body=body)
             return None

@@ -244,6 +244,41 @@ def test_a_disk_that_refuses_commits_nothing(tmp_path: Path, monkeypatch: pytest
     assert spool.next() is None
 
 
+def test_what_is_committed_stays_so_where_the_checkpoint_behind_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = opened(tmp_path, limit=400)
+    spool.append([piece(b"1" * 200, CHATTER)], {}, 1.0)
+
+    def full(path: Path, data: bytes, **_: object) -> None:
+        if path.name == "cursors.json":
+            raise OSError(28, "No space left on device")
+        path.write_bytes(data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("agent.runtime.spool.write_atomically", full)
+        spool.append([piece(b"2" * 200)], {"log": {"at": 2}}, 2.0)
+    assert [outgoing.body for outgoing in drain(spool)] == [b"2" * 200]
+    assert (spool.saved.cursors, spool.saved.dropped) == ({"log": {"at": 2}}, {"metrics": 1})
+    assert files(tmp_path) == []
+
+
+def test_a_disk_that_does_not_take_a_number_loses_no_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = opened(tmp_path)
+    spool.append([piece()], {}, 1.0)
+
+    def read_only(_path: Path, _target: Path) -> Path:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", read_only)
+        with pytest.raises(OSError, match="Read-only"):
+            spool.next()
+    assert [outgoing.seq for outgoing in drain(spool)] == [1]
+
+
 @given(st.binary(max_size=300))
 def test_no_bytes_can_upset_the_reader_of_spool_files(data: bytes) -> None:
     with pytest.raises(TornFileError):
