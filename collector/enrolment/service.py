@@ -132,13 +132,14 @@ def renew(
     """A further certificate for an endpoint that has shown a valid one. Older ones end within
     :data:`OVERLAP`.
 
+    The certificate is looked at again, under the writer's lock: who holds a renewal open while he is put out must
+    not come back by it.
+
     Raises:
         CertificateRequestError: the signing request is not one we sign.
-        RevokedError: the endpoint was put out since it was authenticated.
+        RevokedError, NotAuthenticatedError: the endpoint was put out since it was authenticated.
     """
-    endpoint = session.get(Endpoint, identity.endpoint_id)
-    if endpoint is None or endpoint.retired_at is not None:
-        raise RevokedError("the endpoint is retired")
+    authenticate(session, identity.certificate_sha256, now)
     signed = authority.sign_endpoint(
         request.csr_pem, endpoint_id=identity.endpoint_id, days=certificate_days, now=now
     )

@@ -220,6 +220,8 @@ class IngestApp:
             )
         except CertificateRequestError as error:
             raise problems.envelope(f"csr_pem: {error}") from error
+        except NotAuthenticatedError as error:
+            raise problems.unauthenticated(str(error)) from error
         except RevokedError as error:
             raise problems.revoked(str(error)) from error
         _log.info("certificate renewed", extra={"endpoint": identity.endpoint_id})

@@ -251,6 +251,17 @@ def test_an_endpoint_retired_since_it_was_authenticated_gets_no_new_certificate(
             service.renew(session, identity, request, site.prepared.authority, utcnow())
 
 
+def test_an_endpoint_revoked_while_its_renewal_was_on_its_way_gets_no_new_certificate(site: Site) -> None:
+    reply = enrol(site, site.token())
+    identity = authenticate(site, digest_of(site, reply.endpoint_id))
+    request = RenewRequest(csr_pem=signing_request(ec.generate_private_key(ec.SECP256R1())))
+    with site.state.write() as session:
+        service.revoke_endpoint(session, reply.endpoint_id, "stolen", utcnow())
+
+    with pytest.raises(RevokedError), site.state.write() as session:
+        service.renew(session, identity, request, site.prepared.authority, utcnow())
+
+
 def test_preparing_a_directory_twice_changes_nothing(site: Site, tmp_path: Path) -> None:
     first = make_site(tmp_path / "data")
     files = {path: path.read_bytes() for path in first.data.ca.iterdir()}
