@@ -287,6 +287,19 @@ def test_silence_is_told_at_each_mark_once_and_so_is_the_return(tmp_path: Path) 
     assert back["event"]["action"] == "returned"
 
 
+def test_machines_that_are_told_of_already_do_not_hide_the_next(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.detect.clock._MAX_DUE", 2)
+    for name in ("a", "b", "c", "d", "e"):
+        add_endpoint(pipeline.state, name, pipeline.agency_id)
+    pipeline.clock.seconds += 1000
+    for _ in range(4):
+        pipeline.worker.step_clock()
+    told = {fields["host"]["id"] for fields in pipeline.store.of("silence")}
+    assert told >= {"a", "b", "c", "d", "e"}
+
+
 def test_after_the_collector_was_away_nobody_is_called_silent_at_once(pipeline: Pipeline) -> None:
     pipeline.heartbeat()
     pipeline.work()
