@@ -334,8 +334,14 @@ class LogReader:
     def trim(self, before_offset: int) -> int:
         """Remove rows with an offset below ``before_offset`` and return how many. Their numbers stay
         known.
+
+        Raises:
+            LogError: the disk is full or failed, or the writer holds the log too long; try again later.
         """
-        return trim(self._connection, before_offset)
+        try:
+            return trim(self._connection, before_offset)
+        except sqlite3.Error as error:
+            raise _as_log_error(error) from error
 
     def close(self) -> None:
         self._connection.close()

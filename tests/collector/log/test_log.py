@@ -192,6 +192,16 @@ def test_rows_are_refused_while_the_disk_has_less_room_than_its_reserve(path: Pa
     writer.close()
 
 
+def test_trimming_that_the_disk_refuses_is_an_error_of_the_log(path: Path, reader: LogReader) -> None:
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    reader._connection.execute("PRAGMA busy_timeout=0")
+
+    with pytest.raises(LogError, match="locked"):
+        reader.trim(1)
+    blocker.close()
+
+
 def test_trimming_gives_large_room_back_to_the_disk(path: Path, writer: LogWriter, reader: LogReader) -> None:
     asyncio.run(append_all(writer, [batch(number, bytes(1 << 20)) for number in range(1, 101)]))
     reader.trim(reader.last_offset() + 1)
