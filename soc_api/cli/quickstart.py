@@ -100,10 +100,16 @@ def _watch(parts: Sequence[Part]) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
+    """The first signal stops; further ones (an impatient Ctrl-C) must not cut the stopping short and leave parts
+    behind. SIGHUP comes where the terminal is closed."""
+    kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
     def stop(_signal: int, _frame: object) -> None:
+        for kind in kinds:
+            signal.signal(kind, signal.SIG_IGN)
         raise StopRequested
 
-    before = {name: signal.signal(name, stop) for name in (signal.SIGINT, signal.SIGTERM)}
+    before = {kind: signal.signal(kind, stop) for kind in kinds}
     try:
         yield
     finally:
