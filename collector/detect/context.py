@@ -58,12 +58,6 @@ def load_contexts(session: Session, endpoint_ids: Iterable[str]) -> dict[str, En
     return found
 
 
-def load_all(session: Session) -> dict[str, EndpointContext]:
-    """Every endpoint that is not retired."""
-    query = _QUERY.where(Endpoint.retired_at.is_(None))
-    return {row[0]: _context(row) for row in session.execute(query)}
-
-
 _QUERY = (
     select(
         Endpoint.id,

@@ -18,7 +18,7 @@ from collector.store.rows import EventRow, MetricRow
 from rules.engine import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from sqlalchemy.orm import Session
 
@@ -191,7 +191,3 @@ def _over(fields: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, An
     if isinstance(host, dict):
         return {**context, "host": {**host, **context["host"]}}
     return dict(context)
-
-
-def ids_of(rows: Iterable[Any]) -> set[str]:
-    return {row.endpoint_id for row in rows}

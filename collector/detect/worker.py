@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collector.log.sqlite_log import LogRow
     from collector.settings import Settings
     from collector.state.database import StateStore
-    from rules.engine import Engine
+    from rules.engine import Engine, Event
 
 T = TypeVar("T")
 
@@ -98,6 +98,7 @@ class Worker:
         self._silence_from = 0.0
         self._behind_seconds = 0.0
         self._failing = False
+        self._matched: dict[str, Outcome] = {}
         self.checkpoint = 0
         self.counts = WorkerCounts()
 
@@ -165,6 +166,8 @@ class Worker:
                 "a step failed; its rows are taken one by one", extra={"checkpoint": self.checkpoint}
             )
             self._one_by_one(taken)
+        finally:
+            self._matched.clear()
         self._behind_seconds = self._now() - taken[-1][0].received_at
         self.counts.rows += len(taken)
         self.counts.step_seconds = monotonic() - started
@@ -212,6 +215,7 @@ class Worker:
         for each in (step, aged):
             if each.events:
                 self._finish(each, self.checkpoint, fresh_rows=False)
+        self._matched.clear()
         return len(step.events) + len(aged.events)
 
     def _take(
@@ -262,7 +266,13 @@ class Worker:
         self.counts.findings += sum(len(outcome.findings) for outcome in outcomes)
 
     def _match(self, record: Record) -> Outcome:
+        """What the rules say. A step that is done again asks them once: correlations count what they are shown."""
         event = record.event
+        if event.id not in self._matched:
+            self._matched[event.id] = self._ask_rules(event)
+        return self._matched[event.id]
+
+    def _ask_rules(self, event: Event) -> Outcome:
         try:
             findings = tuple(self._engine.process(event))
             # Only what the collector says of states can say that a state has passed.

@@ -483,6 +483,31 @@ def test_a_row_that_cannot_be_written_is_found_and_put_aside(
     assert "a bug of ours" in letter.reason
 
 
+def test_a_step_that_is_done_again_counts_no_event_twice(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = {
+        "time": T0,
+        "logsource": {"product": "linux", "category": "auth"},
+        "fields": {"event.action": "ssh_login_failed"},
+    }
+    calls = 0
+
+    def fails_once(session: Session, step: Step, *rest: Any) -> Applied:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise ZeroDivisionError("a bug of ours")
+        return commit_step(session, step, *rest)
+
+    monkeypatch.setattr("collector.detect.worker.commit_step", fails_once)
+    for _ in range(2):
+        pipeline.batch(events=[failed])
+    pipeline.work()
+    assert alerts(pipeline) == []
+    assert len(pipeline.store.events) == 2
+
+
 def test_done_rows_older_than_kept_are_trimmed_from_the_log(pipeline: Pipeline) -> None:
     for hour in range(0, 100, 10):
         pipeline.clock.seconds = T0 + hour * 3600
