@@ -201,7 +201,7 @@ NO_LISTS: Final = Sentence(
 
 # The network.
 NO_ROUTE: Final = Sentence("there is no default route", "không có tuyến mặc định")
-NO_ECHO: Final = Sentence("the gateway answers no echo requests", "cổng mạng không trả lời ping (ICMP echo)")
+NO_ECHO: Final = Sentence("the gateway answers no echo requests", "cổng mặc định không trả lời ping (ICMP echo)")
 PING_NEEDS_ROOT: Final = Sentence(
     "echo requests need root (CAP_NET_RAW) or a group in net.ipv4.ping_group_range",
     "ping cần quyền root (CAP_NET_RAW) hoặc nhóm trong net.ipv4.ping_group_range",
@@ -239,7 +239,7 @@ NO_VOLUME: Final = Sentence(
 )
 
 # Simulated machines.
-NO_ANTIVIRUS: Final = Sentence("no antivirus is installed", "chưa cài phần mềm phòng, chống mã độc")
+NO_ANTIVIRUS: Final = Sentence("no antivirus is installed", "chưa cài phần mềm diệt virus")
 PRODUCT_SILENT: Final = Sentence("the product does not answer", "phần mềm không trả lời")
 SERVICE_STOPPED: Final = Sentence("the service is stopped", "dịch vụ đã dừng")
 TURNED_OFF: Final = Sentence("turned off", "đã tắt")

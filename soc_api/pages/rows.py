@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from soc_api.pages.event_words import FIELD_ORDER
 from soc_api.pages.reasons import sentence
-from soc_api.pages.words import FIELD_ORDER, Words
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collector.state.tables import Agency, Alert
     from rules.catalogue import Catalogue
     from soc_api.i18n import Translator
+    from soc_api.pages.words import Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +131,7 @@ def machine_row(machine: Machine, t: Translator) -> MachineRow:
 
 
 #: What an event's reader knows already from the page around it.
-_CONTEXT: Final = frozenset(
-    {"host.id", "event.id", "agency.id", "agency.code", "simulated", "changed", "protection.reason"}
-)
+_CONTEXT: Final = frozenset({"host.id", "event.id", "agency.id", "agency.code", "simulated", "changed"})
 _MOST_FIELDS: Final = 60
 _LONGEST_PART: Final = 160
 _SUMMARY: Final = (
@@ -195,12 +194,24 @@ def readable(name: str, value: object, words: Words) -> str:
     if isinstance(value, bool):
         return t("Yes") if value else t("No")
     if isinstance(value, int | float):
-        if name.endswith(("_time", "_since", ".time", "_at")) and value > 1e8:
+        if name.endswith(_TIMES) and value > 1e8:
             return t.time(float(value))
+        if name.endswith(("_seconds", ".seconds")):
+            return t.span(value) if _LONG_SECONDS <= value < _FOREVER_SECONDS else f"{t.number(value, 1)} s"
+        if name.endswith("_bytes"):
+            return t.size(value)
+        if name.endswith("_percent"):
+            return f"{t.number(value)} %"
         return t.number(value, 0 if float(value).is_integer() else 3) if not _is_code(name) else str(value)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return ", ".join(_element(each) for each in value[:20]) + (" …" if len(value) > 20 else "")
     return words.value(name, str(value))
+
+
+_TIMES: Final = ("_time", "_since", ".time", "_at", ".first_seen", ".last_seen")
+#: Shorter ones are said in seconds, with a decimal.
+_LONG_SECONDS: Final = 120
+_FOREVER_SECONDS: Final = 1e11
 
 
 def _is_code(name: str) -> bool:
@@ -210,7 +221,8 @@ def _is_code(name: str) -> bool:
 
 def _element(value: object) -> str:
     if isinstance(value, Mapping):
-        return " ".join(str(each) for each in list(value.values())[:3])
+        said = (each for each in value.values() if isinstance(each, str | int) and not isinstance(each, bool))
+        return " ".join(str(each) for each in list(said)[:3])
     return str(value)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.reasons import translate
 from soc_api.i18n import N_
+from soc_api.pages.event_words import ACTIONS, FIELDS, PROTECTION_REASONS, SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,129 +133,16 @@ FACTS: Final = {
     "iptables": "iptables",
 }
 
-#: Event fields that people read; the others are shown under their own names.
-FIELDS: Final = {
-    "event.action": N_("Action"),
-    "User": N_("User"),
-    "TargetUser": N_("Target user"),
-    "SourceIP": N_("Source address"),
-    "SourcePort": N_("Source port"),
-    "Command": N_("Command"),
-    "CommandLine": N_("Command line"),
-    "Image": N_("Program"),
-    "ParentImage": N_("Parent program"),
-    "ParentCommandLine": N_("Parent command line"),
-    "Process": N_("Process"),
-    "ProcessId": N_("Process number"),
-    "ParentProcessId": N_("Parent process number"),
-    "Pid": N_("Process number"),
-    "Message": N_("Log line"),
-    "Signature": N_("Malware"),
-    "Filename": N_("File"),
-    "Action": N_("Action taken"),
-    "host.name": N_("Machine"),
-    "host.role": N_("Machine role"),
-    "agency.name": N_("Agency"),
-    "antivirus.state": N_("Antivirus state"),
-    "antivirus.product": N_("Antivirus product"),
-    "antivirus.reason": N_("Reason"),
-    "antivirus.engine_version": N_("Engine version"),
-    "antivirus.database_version": N_("Signature version"),
-    "antivirus.signature_time": N_("Signatures of"),
-    "antivirus.signature_age_days": N_("Signature age (days)"),
-    "antivirus.signature_overdue_days": N_("Days beyond the local limit"),
-    "antivirus.real_time": N_("Real-time protection"),
-    "antivirus.last_scan_time": N_("Last scan"),
-    "antivirus.last_scan_state": N_("Last scan known?"),
-    "protection.state": N_("Protection state"),
-    "protection.product": N_("Antivirus product"),
-    "protection.real_time": N_("Real-time protection"),
-    "protection.signature_time": N_("Signatures of"),
-    "protection.signature_age_days": N_("Signature age (days)"),
-    "protection.late": N_("Beyond the local limit"),
-    "firewall.state": N_("Firewall"),
-    "firewall.backend": N_("Firewall backend"),
-    "firewall.input_policy": N_("Default for incoming traffic"),
-    "firewall.rule_count": N_("Firewall rules"),
-    "updates.pending": N_("Pending updates"),
-    "updates.security_pending": N_("Pending security updates"),
-    "updates.pending_days": N_("Security updates pending for (days)"),
-    "updates.pending_since": N_("Security updates pending since"),
-    "storage.mount": N_("Mount point"),
-    "storage.device": N_("Volume"),
-    "storage.used_percent": N_("Used (%%)"),
-    "lan.gateway.ip": N_("Gateway address"),
-    "lan.gateway.mac": N_("Gateway MAC"),
-    "lan.gateway.reachable": N_("Gateway reachable"),
-    "lan.dns.reachable": N_("DNS reachable"),
-    "lan.collector.reachable": N_("Collector reachable"),
-    "device.mac": N_("Device MAC"),
-    "device.ip": N_("Device address"),
-    "silence.seconds": N_("Silent for (seconds)"),
-    "clock.skew_seconds": N_("Clock skew (seconds)"),
-    "stream.missing": N_("Batches missing"),
-    "stream.dropped": N_("Entries dropped"),
-    "health.name": N_("Agent's collector"),
-    "health.ok": N_("Works"),
+_REASONS: Final = (".reason", "_reason")
+#: Fields whose values are words of a table of their own.
+_TABLES: Final[Mapping[str, Mapping[str, str]]] = {
+    "event.action": ACTIONS,
+    "protection.state": STATES,
+    "protection.reason": PROTECTION_REASONS,
+    "host.role": ENDPOINT_ROLES,
 }
-
-#: What happened, of events that say it by a word.
-ACTIONS: Final = {
-    "ssh_login_failed": N_("SSH sign-in failed"),
-    "ssh_login_succeeded": N_("SSH sign-in succeeded"),
-    "login_failed": N_("Sign-in failed"),
-    "session_opened": N_("Session opened"),
-    "sudo_command": N_("Command by sudo"),
-    "sudo_failed": N_("sudo refused"),
-    "su_failed": N_("su refused"),
-    "su_succeeded": N_("su succeeded"),
-    "user_added": N_("User added"),
-    "user_removed": N_("User removed"),
-    "user_uid_changed": N_("User number changed"),
-    "group_member_added": N_("Added to a group"),
-    "password_changed": N_("Password changed"),
-    "log_cleared": N_("Log cleared"),
-    "auth_log_truncated": N_("Sign-in log cut off"),
-    "device_new": N_("New device on the network"),
-    "malware_found": N_("Malware found"),
-    "first": N_("Reported for the first time"),
-    "changed": N_("Changed"),
-    "removed": N_("No longer there"),
-    "day_passed": N_("A day passed"),
-    "silent": N_("Silent"),
-    "returned": N_("Reports again"),
-    "lost": N_("Data lost"),
-    "binding_changed": N_("Address moved to another device"),
-    "skew_changed": N_("Clock skew changed"),
-}
-
-#: Where events come from: our own documents' changes and the usual log sources.
-SOURCES: Final = {
-    "vonggac/host": N_("Machine's description"),
-    "vonggac/software": N_("Installed software"),
-    "vonggac/storage": N_("Storage"),
-    "vonggac/antivirus": N_("Antivirus state"),
-    "vonggac/protection": N_("Protection state"),
-    "vonggac/firewall": N_("Firewall state"),
-    "vonggac/updates": N_("Updates"),
-    "vonggac/lan": N_("Local network"),
-    "vonggac/device": N_("Devices on the network"),
-    "vonggac/ip_binding": N_("Addresses on the network"),
-    "vonggac/silence": N_("Machine's silence"),
-    "vonggac/clock": N_("Machine's clock"),
-    "vonggac/stream": N_("Agent's stream"),
-    "vonggac/collector_health": N_("Agent's collectors"),
-    "linux/auth": N_("Linux: sign-ins and rights"),
-    "linux/process_creation": N_("Linux: program starts"),
-    "linux/antivirus": N_("Malware found by antivirus"),
-    "antivirus": N_("Malware found by antivirus"),
-}
-
 #: Fields whose values are words of the tables above, by the end of their names.
-_CLOSED: Final = (".state", "_state", ".real_time", ".input_policy", ".backend")
-
-#: What people look for first in an event, in this order; the rest follows by name.
-FIELD_ORDER: Final = {name: place for place, name in enumerate(FIELDS)}
+_CLOSED: Final = (".state", "_state", ".real_time", ".input_policy", ".backend", ".virtualization")
 
 
 class Words:
@@ -323,7 +211,7 @@ class Words:
     def field(self, name: str) -> str:
         if name.startswith("previous."):
             return self._t("%(field)s, before", field=self._of(FIELDS, name.removeprefix("previous.")))
-        if name not in FIELDS and name.endswith((".reason", "_reason")):
+        if name not in FIELDS and name.endswith(_REASONS):
             return self._t("Reason")
         return self._of(FIELDS, name)
 
@@ -335,10 +223,10 @@ class Words:
 
     def value(self, name: str, text: str) -> str:
         """A field's closed word in the reader's language; any other text as it is."""
-        if name == "event.action":
-            return self._of(ACTIONS, text)
-        if name.endswith("protection.state"):
-            return self._of(STATES, text)
-        if name == "host.role":
-            return self._of(ENDPOINT_ROLES, text)
+        name = name.removeprefix("previous.")
+        table = _TABLES.get(name)
+        if table is not None:
+            return self._of(table, text)
+        if name.endswith(_REASONS) or name.startswith("host.empty."):
+            return self.reason(text)
         return self._of(FACTS, text) if name.endswith(_CLOSED) else text
