@@ -114,7 +114,7 @@ def _disk(data: DataDirectory, _settings: Settings, now: datetime) -> Iterator[C
         finding += f"{min(runway, 9999):.0f} days until it is full"
     if free < FREE_BYTES_WARNING or runway < RUNWAY_WARNING_DAYS:
         state = "failure" if free < FREE_BYTES_WARNING / 5 or runway < 2 else "warning"
-        yield Check("disk", state, finding, "give it more room, or keep events for fewer days")
+        yield Check("disk", state, finding, "give it more room, or lower [detect] events_keep_days")
     else:
         yield Check("disk", "ok", finding)
 

@@ -10,12 +10,13 @@ from sqlalchemy.exc import OperationalError
 
 from collector.detect.commit import save_checkpoint
 from collector.detect.values import moment
-from collector.devices.service import refresh
+from collector.devices.service import forget, refresh
 from collector.documents.service import trim_history
 from collector.log.errors import LogError
+from collector.store.errors import StoreError
 
 if TYPE_CHECKING:
-    from collector.detect.ports import LogSource
+    from collector.detect.ports import EventStore, LogSource
     from collector.settings import Settings
     from collector.state.database import StateStore
 
@@ -24,14 +25,18 @@ log = logging.getLogger("vonggac.detect")
 _ALIVE_SECONDS = 60.0
 _TRIM_SECONDS = 600.0
 _DAILY_SECONDS = 86_400.0
+_EVENTS_SECONDS = 3600.0
+#: Devices and addresses that nobody saw for so long are no longer known; back again, they are new.
+_DEVICE_DAYS = 400
 
 
 class Upkeep:
     """Each duty at its own interval, by the clock that the worker is given. A busy store puts a duty off."""
 
-    def __init__(self, state: StateStore, reader: LogSource, settings: Settings) -> None:
+    def __init__(self, state: StateStore, reader: LogSource, store: EventStore, settings: Settings) -> None:
         self._state = state
         self._reader = reader
+        self._store = store
         self._settings = settings
         self._done: dict[str, float] = {}
 
@@ -44,7 +49,9 @@ class Upkeep:
                 self._trim_log(now, checkpoint)
             if self._due("daily", now, _DAILY_SECONDS):
                 self._forget(now)
-        except (OperationalError, LogError) as error:
+            if self._due("events", now, _EVENTS_SECONDS):
+                self._forget_events(now)
+        except (OperationalError, LogError, StoreError) as error:
             log.warning("upkeep put off", extra={"error": str(error)[:300]})
 
     def _due(self, duty: str, now: float, every: float) -> bool:
@@ -64,8 +71,20 @@ class Upkeep:
     def _forget(self, now: float) -> None:
         with self._state.write() as session:
             refreshed = refresh(session, moment(now), timedelta(days=1))
+            forgotten = forget(session, moment(now), timedelta(days=_DEVICE_DAYS))
             trimmed = trim_history(session)
-        log.info("daily upkeep", extra={"devices_still_there": refreshed, "history_trimmed": trimmed})
+        counts = {
+            "devices_still_there": refreshed,
+            "devices_forgotten": forgotten,
+            "history_trimmed": trimmed,
+        }
+        log.info("daily upkeep", extra=counts)
+
+    def _forget_events(self, now: float) -> None:
+        oldest = moment(now) - timedelta(days=self._settings.detect.events_keep_days)
+        dropped = self._store.forget_before(oldest)
+        if dropped:
+            log.info("old events dropped", extra={"partitions": dropped, "before": oldest.isoformat()})
 
 
 def trim_point(reader: LogSource, checkpoint: int, received_before: float) -> int:

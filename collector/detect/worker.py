@@ -94,7 +94,7 @@ class Worker:
         self._now = now
         self._stop = stop
         self._ages = clock.AgeIndex()
-        self._upkeep = Upkeep(state, reader, settings)
+        self._upkeep = Upkeep(state, reader, store, settings)
         self._silence_from = 0.0
         self._behind_seconds = 0.0
         self._failing = False

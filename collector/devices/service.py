@@ -370,3 +370,19 @@ def refresh(session: Session, now: datetime, within: timedelta) -> int:
     if rows:
         session.execute(update(Device), rows)
     return len(rows)
+
+
+def forget(session: Session, now: datetime, after: timedelta) -> int:
+    """Remove devices and bound addresses that nobody saw for longer than ``after``; how many devices.
+
+    Cards that change their MAC and addresses that change by the day would fill an agency's room otherwise, and
+    then nothing new would be told there. What is known of gateways stays: their tables change seldom.
+    """
+    gateway = select(Device.id).where(
+        Device.agency_id == IpBinding.agency_id, Device.mac == IpBinding.mac, Device.kind == "gateway"
+    )
+    session.execute(delete(IpBinding).where(IpBinding.last_seen_at < now - after, ~gateway.exists()))
+    removed = session.execute(
+        delete(Device).where(Device.last_seen_at < now - after, Device.kind != "gateway").returning(Device.id)
+    ).all()
+    return len(removed)

@@ -14,6 +14,7 @@ from collector.store.rows import EventRow, MetricRow, encode, events_table, metr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     import pyarrow as pa
@@ -62,6 +63,11 @@ class StoreClient:
         body = msgspec.json.encode({"sql": sql, "parameters": dict(parameters or {})})
         rows: list[dict[str, Any]] = msgspec.json.decode(self._post("/query", body))
         return rows
+
+    def forget_before(self, moment: datetime) -> int:
+        """Drop the days (of metrics: the months) that ended before ``moment``; return how many."""
+        reply = self._post("/forget-before", msgspec.json.encode({"before": moment}))
+        return int(msgspec.json.decode(reply)["dropped"])
 
     def forget_simulated(self) -> int:
         """Delete every row that came from a simulated endpoint; return how many there were."""

@@ -20,6 +20,7 @@ from collector.store.errors import QueryError, StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
     from pathlib import Path
 
 MAX_ROWS: Final = 10_000
@@ -109,6 +110,27 @@ class Engine:
                     raise _as_store_error(error) from error
                 deleted += count
         return deleted
+
+    def forget_before(self, moment: datetime) -> int:
+        """Drop every partition that ended before ``moment``; return how many there were. Takes moments, not minutes:
+        whole partitions are unlinked.
+        """
+        dropped = 0
+        with self._write_lock:
+            for table, form in schema.PARTITIONS.items():
+                try:
+                    found = self._writer.query(
+                        "SELECT DISTINCT toUInt32(partition) FROM system.parts WHERE active"
+                        " AND database = currentDatabase() AND table = {table:String}",
+                        parameters={"table": table},
+                    ).result_rows
+                    old = [int(row[0]) for row in found if int(row[0]) < int(moment.strftime(form))]
+                    for partition in sorted(old):
+                        self._writer.command(f"ALTER TABLE {table} DROP PARTITION {partition}")
+                except ClickHouseError as error:
+                    raise _as_store_error(error) from error
+                dropped += len(old)
+        return dropped
 
     def forget_simulated(self) -> int:
         """Delete every row that came from a simulated endpoint; return how many there were."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import socket
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotation
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -42,6 +43,10 @@ class _Rewind(msgspec.Struct, forbid_unknown_fields=True):
     after_offset: int
 
 
+class _Before(msgspec.Struct, forbid_unknown_fields=True):
+    before: datetime
+
+
 class _Freeze(msgspec.Struct, forbid_unknown_fields=True):
     name: str
 
@@ -59,6 +64,7 @@ class Owner:
                 Route("/insert/events", self._guarded(self._insert_events), methods=["POST"]),
                 Route("/insert/metrics", self._guarded(self._insert_metrics), methods=["POST"]),
                 Route("/rewind", self._guarded(self._rewind), methods=["POST"]),
+                Route("/forget-before", self._guarded(self._forget_before), methods=["POST"]),
                 Route("/forget-simulated", self._guarded(self._forget_simulated), methods=["POST"]),
                 Route("/freeze", self._guarded(self._freeze), methods=["POST"]),
                 Route("/query", self._guarded(self._query), methods=["POST"]),
@@ -99,6 +105,10 @@ class Owner:
         wanted = msgspec.json.decode(body, type=_Rewind)
         deleted = await run_in_threadpool(self._engine.rewind, wanted.after_offset)
         return _json({"deleted": deleted})
+
+    async def _forget_before(self, body: bytes) -> Response:
+        wanted = msgspec.json.decode(body, type=_Before)
+        return _json({"dropped": await run_in_threadpool(self._engine.forget_before, wanted.before)})
 
     async def _forget_simulated(self, _body: bytes) -> Response:
         return _json({"deleted": await run_in_threadpool(self._engine.forget_simulated)})

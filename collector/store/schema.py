@@ -62,5 +62,8 @@ CREATE TABLE IF NOT EXISTS schema_version (version UInt32, applied_at DateTime D
 ENGINE = MergeTree ORDER BY version SETTINGS {_DURABLE}
 """
 
+#: How each table's partitions are named, as ``strftime`` writes it: by the day received, by the month that is claimed.
+PARTITIONS: Final = {"events": "%Y%m%d", "metrics": "%Y%m"}
+
 #: Tables whose rows carry a ``log_offset``.
 TABLES: Final = ("events", "metrics")

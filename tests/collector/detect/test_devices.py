@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import select
 
-from collector.devices.service import refresh
+from collector.devices.service import forget, refresh
 from collector.state.tables import Alert, Device, EndpointMac, IpBinding
 from tests.collector.pipeline import NOW, T0, Pipeline, add_agency, add_endpoint, document
 
@@ -202,3 +203,19 @@ def test_the_shipped_rules_see_a_moved_gateway(tmp_path: Path) -> None:
     with pipeline.state.read() as session:
         subjects = {alert.subject for alert in session.scalars(select(Alert).where(Alert.level == "high"))}
     assert subjects == {"So-Tai-Chinh · 10.0.0.1"}
+
+
+def test_what_nobody_saw_for_long_is_forgotten_but_for_gateways(pipeline: Pipeline) -> None:
+    gateway = {"gateway": {"ip": "10.0.0.1", "mac": ROUTER, "interface": "eth0"}}
+    pipeline.batch(
+        documents=[neighbours(("10.0.0.5", PRINTER), ("10.0.0.6", LAPTOP)), document("lan", gateway)]
+    )
+    pipeline.work()
+    pipeline.clock.seconds = T0 + 10 * DAY
+    pipeline.batch(documents=[neighbours(("10.0.0.7", LAPTOP))])
+    pipeline.work()
+    with pipeline.state.write() as session:
+        assert forget(session, NOW + timedelta(days=20), timedelta(days=15)) == 1
+    assert set(devices(pipeline)) == {LAPTOP, ROUTER}
+    with pipeline.state.read() as session:
+        assert set(session.scalars(select(IpBinding.ip))) == {"10.0.0.1", "10.0.0.7"}

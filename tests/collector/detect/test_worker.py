@@ -512,7 +512,7 @@ def test_done_rows_older_than_kept_are_trimmed_from_the_log(pipeline: Pipeline) 
     for hour in range(0, 100, 10):
         pipeline.clock.seconds = T0 + hour * 3600
         pipeline.heartbeat()
-    upkeep = Upkeep(pipeline.state, pipeline.log, pipeline.settings)
+    upkeep = Upkeep(pipeline.state, pipeline.log, pipeline.store, pipeline.settings)
     upkeep.run(T0 + 90 * 3600, checkpoint=0)
     assert len(pipeline.log.rows) == 10
     pipeline.work()
@@ -521,6 +521,20 @@ def test_done_rows_older_than_kept_are_trimmed_from_the_log(pipeline: Pipeline) 
     assert [row.offset for row in pipeline.log.rows] == list(range(3, 11))
     upkeep.run(T0 + 900 * 3600, checkpoint=5)
     assert [row.offset for row in pipeline.log.rows] == list(range(5, 11))
+
+
+def test_events_older_than_kept_are_dropped_by_the_hour(pipeline: Pipeline) -> None:
+    for day in (0, 1, 90):
+        pipeline.clock.seconds = T0 + day * 86_400
+        pipeline.batch(events=[event(Image="/bin/ls")])
+        pipeline.work()
+    upkeep = Upkeep(pipeline.state, pipeline.log, pipeline.store, pipeline.settings)
+    upkeep.run(T0 + 90 * 86_400, checkpoint=3)
+    assert len(pipeline.store.events) == 3
+    pipeline.store.fail = 1
+    upkeep.run(T0 + 91 * 86_400, checkpoint=3)
+    upkeep.run(T0 + 91 * 86_400 + 3600, checkpoint=3)
+    assert [row.log_offset for row in pipeline.store.events] == [2, 3]
 
 
 def test_rules_that_fail_on_an_event_do_not_lose_it(
