@@ -18,6 +18,7 @@ from agent.collectors.common.clamd import (
 )
 from agent.collectors.common.files import read_bytes, read_tail, under
 from agent.collectors.registry import Context, Output, StatusDocument, collector
+from agent.settings import CollectorSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,9 +52,12 @@ def parse_last_scan(log: bytes) -> float | None:
 
 def read_daemon(ctx: Context, configuration: Configuration | None) -> tuple[str, str, Version]:
     """``(state, reason, version)``: the first address where clamd answers decides."""
-    addresses: list[str | tuple[str, int]] = [*(configuration.sockets if configuration else [])]
-    if configuration and configuration.tcp:
-        addresses.append(configuration.tcp)
+    addresses: list[str | tuple[str, int]] = []
+    # Who names a socket of his own wants that one asked, and no other.
+    if configuration and ctx.settings.clamd_sockets == CollectorSettings().clamd_sockets:
+        addresses += configuration.sockets
+        if configuration.tcp:
+            addresses.append(configuration.tcp)
     addresses += [name for name in ctx.settings.clamd_sockets if name not in addresses]
     troubles, denied = [], False
     for address in addresses:

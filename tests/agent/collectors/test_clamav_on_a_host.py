@@ -130,3 +130,14 @@ def test_a_log_that_appears_later_is_read_from_its_beginning(tmp_path: Path) -> 
     write(tmp_path / "var/log/clamav/clamav.log", line)
     (event,) = antivirus_clamav_log.collect(context(tmp_path, state=state, now=clock)).events
     assert event.fields["Filename"] == "/x"
+
+
+def test_where_a_socket_is_named_the_hosts_own_daemon_is_not_asked(tmp_path: Path) -> None:
+    write(tmp_path / "etc/clamav/clamd.conf", "LocalSocket /run/other.ctl\n")
+    write(tmp_path / "run/other.ctl", b"")
+    (tmp_path / "proc").mkdir()
+    usual = status(context(tmp_path))
+    mine = status(context(tmp_path, settings=CollectorSettings(clamd_sockets=("/run/mine.ctl",))))
+    assert "/run/other.ctl" in usual["reason"]
+    assert mine["state"] == "off"
+    assert "/run/other.ctl" not in mine["reason"]
