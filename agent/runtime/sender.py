@@ -88,6 +88,10 @@ class Sender:
         if outgoing is None:
             if now < self._heartbeat_due:
                 return self._heartbeat_due - now
+            if self._spool.refusing:
+                # A heartbeat says that nothing is new. Where news cannot be kept, silence is the truth: otherwise
+                # a machine whose disk is full would stay as protected as it was.
+                return self._heartbeat_seconds
             return self._send(None)
         return self._send(outgoing)
 

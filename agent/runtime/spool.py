@@ -77,6 +77,8 @@ class Spool:
         self._settled: list[FileName] = []
         #: Documents were let go: whoever collects them should do so again. Reset by the reader.
         self.documents_lost = False
+        #: The disk took nothing when last asked: what was found since waits in memory, and nobody is told of it.
+        self.refusing = False
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "refused").mkdir(mode=0o700, exist_ok=True)
         (folder / "torn").mkdir(mode=0o700, exist_ok=True)
@@ -236,7 +238,9 @@ class Spool:
         except OSError as error:
             for name, _ in written:
                 (self._folder / name.encode()).unlink(missing_ok=True)
+            self.refusing = True
             raise SpoolError(f"{self._folder}: cannot be written: {error.strerror}") from error
+        self.refusing = False
         for name, size in written:
             self._enter(name, size)
         self.saved.last_id += len(written)

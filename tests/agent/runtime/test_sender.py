@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from agent.messages import PROBLEM_REVOKED, BatchHeader, Problem
-from agent.runtime.errors import TransportError
+from agent.runtime.errors import SpoolError, TransportError
 from agent.runtime.log import Log
 from agent.runtime.models import Piece
 from agent.runtime.sender import LONGEST_WAIT_SECONDS, REVOKED_WAIT_SECONDS, Sender
@@ -94,6 +94,23 @@ def test_an_idle_agent_says_once_a_minute_that_it_lives(bench: Bench) -> None:
     assert bench.paths() == ["/v1/heartbeat"] * 11
     assert {header.seq for _, header, _ in bench.connection.requests} == {0}
     assert bench.link.code == "ok"
+
+
+def test_an_agent_whose_disk_takes_nothing_does_not_say_that_all_is_well(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("agent.runtime.spool.write_atomically", full)
+        with pytest.raises(SpoolError):
+            bench.batch(b"news")
+    bench.run(600)
+    assert bench.paths() == []
+    bench.batch(b"news")
+    bench.run(130)
+    assert bench.paths() == ["/v1/batches", "/v1/heartbeat", "/v1/heartbeat"]
 
 
 def test_a_batch_stands_for_a_heartbeat(bench: Bench) -> None:
