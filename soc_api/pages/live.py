@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy import func, select
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
@@ -15,6 +15,7 @@ from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
 from soc_api.accounts.principal import Principal
 from soc_api.i18n import Translator
+from soc_api.incidents.service import LARGEST_ID
 from soc_api.pages.render import translator_of
 from soc_api.services import Services
 
@@ -26,11 +27,15 @@ _COMMENT_EVERY = 15
 
 @router.get("/live")
 async def live(
-    request: Request, services: RequestServices, principal: Reader, since: int = 0, here: int = 0
+    request: Request,
+    services: RequestServices,
+    principal: Reader,
+    since: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0,
+    here: bool = False,
 ) -> Response:
     """Event ``alerts`` with ``{new, open, text, show}`` as soon as it differs from what the page showed, then with
     every change. Ends with the session, with the server, and when the page goes away."""
-    stream = _stream(request, services, principal, translator_of(request), since, here != 0)
+    stream = _stream(request, services, principal, translator_of(request), since, here)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 

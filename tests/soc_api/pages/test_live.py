@@ -87,3 +87,7 @@ def test_watching_does_not_count_as_using_the_session(world: World, signed_in: S
     assert live._count(world.services, principal, 0) is None
     with world.services.state.read() as session:
         assert session.query(UserSession).one().last_used_at == before
+
+
+def test_a_number_that_no_alert_can_have_is_refused_before_the_stream_begins(signed_in: SignedIn) -> None:
+    assert signed_in("analyst").get(f"/live?since={2**63}").status_code == 422
