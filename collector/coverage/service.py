@@ -13,7 +13,8 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import aliased
 
 from collector.coverage.models import (
     STATES,
@@ -30,6 +31,7 @@ from collector.state.tables import Assignment, Device, Document, Endpoint
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session
 
     from collector.settings import Coverage
@@ -55,15 +57,12 @@ def ledger(
     Agencies that ended before ``now`` appear only while machines still belong to them. Endpoints without an
     agency are seen by an unlimited scope only.
     """
-    agencies = {
-        agency.id: agency
-        for agency in list_agencies(session, scope)
-        if agency_id is None or agency.id == agency_id
-    }
-    unassigned = scope.agency_ids is None and agency_id is None
+    agencies, unassigned = _reach(session, scope, agency_id)
+    simulated = None if include_simulated else False
+    endpoints = _endpoints(agencies, unassigned, simulated)
     machines = [
-        *_endpoints(session, agencies, limits, now, include_simulated, unassigned),
-        *_devices(session, agencies, limits, now, include_simulated),
+        *_judged(session, endpoints, agencies, limits, now),
+        *_devices(session, agencies, limits, now, simulated),
     ]
     order = {key: position for position, key in enumerate(agencies)}
     machines.sort(
@@ -86,6 +85,35 @@ def ledger(
     )
 
 
+def machine_of(
+    session: Session, scope: Scope, limits: Coverage, now: datetime, endpoint_id: str
+) -> Machine | None:
+    """One endpoint's line, as :func:`ledger` has it; None where it is retired or out of reach."""
+    agencies, unassigned = _reach(session, scope, None)
+    query = _endpoints(agencies, unassigned, None).where(Endpoint.id == endpoint_id)
+    return next(iter(_judged(session, query, agencies, limits, now)), None)
+
+
+def count_simulated(
+    session: Session, scope: Scope, limits: Coverage, now: datetime, *, agency_id: int | None = None
+) -> int:
+    """How many simulated machines a ledger without them leaves out."""
+    agencies, unassigned = _reach(session, scope, agency_id)
+    endpoints = _endpoints(agencies, unassigned, True).with_only_columns(func.count())
+    devices = sum(device.counted for device in _devices(session, agencies, limits, now, True))
+    return (session.scalar(endpoints) or 0) + devices
+
+
+def _reach(session: Session, scope: Scope, agency_id: int | None) -> tuple[dict[int, Agency], bool]:
+    """The agencies to look at, in order, and whether endpoints of no agency belong to the picture."""
+    agencies = {
+        agency.id: agency
+        for agency in list_agencies(session, scope)
+        if agency_id is None or agency.id == agency_id
+    }
+    return agencies, scope.agency_ids is None and agency_id is None
+
+
 _ENDPOINT = (
     Endpoint.id,
     Endpoint.hostname,
@@ -95,13 +123,14 @@ _ENDPOINT = (
     Endpoint.last_seen_at,
     Assignment.agency_id,
 )
+_WATCHER = aliased(Endpoint)
 _DEVICE = (
     Device.id,
     Device.agency_id,
     Device.mac,
     Device.ip,
     Device.kind,
-    Device.seen_by,
+    _WATCHER.hostname.label("watcher"),
     Device.simulated,
     Device.last_seen_at,
     Endpoint.id.label("owner"),
@@ -110,31 +139,34 @@ _DEVICE = (
 )
 
 
-def _endpoints(
-    session: Session,
-    agencies: Mapping[int, Agency],
-    limits: Coverage,
-    now: datetime,
-    include_simulated: bool,
-    unassigned: bool,
-) -> Iterable[Machine]:
+def _endpoints(agencies: Mapping[int, Agency], unassigned: bool, simulated: bool | None) -> Select[*tuple[Any, ...]]:
+    """Selects :data:`_ENDPOINT` of those that count; ``simulated``: only such, only others, None for both."""
     open_now = (Assignment.endpoint_id == Endpoint.id) & Assignment.valid_to.is_(None)
+    inside: ColumnElement[bool] = Assignment.agency_id.in_(sorted(agencies))
+    if unassigned:
+        inside = or_(inside, Assignment.agency_id.is_(None))
     query = (
         select(*_ENDPOINT)
         .select_from(Endpoint)
         .outerjoin(Assignment, open_now)
-        .where(Endpoint.retired_at.is_(None))
+        .where(Endpoint.retired_at.is_(None), inside)
     )
-    if not include_simulated:
-        query = query.where(Endpoint.simulated.is_(False))
-    antivirus, health, observed = _documents(session)
+    return query if simulated is None else query.where(Endpoint.simulated.is_(simulated))
+
+
+def _judged(
+    session: Session,
+    query: Select[*tuple[Any, ...]],
+    agencies: Mapping[int, Agency],
+    limits: Coverage,
+    now: datetime,
+) -> Iterable[Machine]:
+    """The machines of ``query``, which selects :data:`_ENDPOINT`."""
+    antivirus, health, observed = _documents(session, query.with_only_columns(Endpoint.id))
     for endpoint in session.execute(query):
-        agency = agencies.get(endpoint.agency_id)
-        if agency is None and not (unassigned and endpoint.agency_id is None):
-            continue
         yield _endpoint(
             endpoint,
-            agency,
+            agencies.get(endpoint.agency_id),
             antivirus.get(endpoint.id, {}),
             health.get(endpoint.id, {}),
             observed.get(endpoint.id),
@@ -143,13 +175,17 @@ def _endpoints(
         )
 
 
-def _documents(session: Session) -> tuple[_Bodies, _Bodies, dict[str, datetime]]:
+def _documents(session: Session, of: Select[*tuple[Any, ...]]) -> tuple[_Bodies, _Bodies, dict[str, datetime]]:
+    """What tells of antivirus, of the endpoints ``of`` selects, by endpoint and item."""
     antivirus: _Bodies = defaultdict(dict)
     health: _Bodies = defaultdict(dict)
     observed: dict[str, datetime] = {}
+    wanted = or_(
+        Document.kind == ANTIVIRUS, and_(Document.kind == HEALTH, Document.item.startswith(ANTIVIRUS))
+    )
     query = select(
         Document.endpoint_id, Document.kind, Document.item, Document.body, Document.observed_at
-    ).where(Document.kind.in_((ANTIVIRUS, HEALTH)))
+    ).where(Document.endpoint_id.in_(of), wanted)
     for endpoint_id, kind, item, body, observed_at in session.execute(query):
         if kind == HEALTH:
             health[endpoint_id][item] = body
@@ -207,25 +243,25 @@ def _devices(
     agencies: Mapping[int, Agency],
     limits: Coverage,
     now: datetime,
-    include_simulated: bool,
+    simulated: bool | None,
 ) -> Iterable[Machine]:
     query = (
         select(*_DEVICE)
         .select_from(Device)
         .outerjoin(Endpoint, Endpoint.id == Device.endpoint_id)
+        .outerjoin(_WATCHER, _WATCHER.id == Device.seen_by)
         .where(Device.last_seen_at >= now - timedelta(days=limits.device_forgotten_days))
         .order_by(Device.last_seen_at, Device.id)
     )
-    if not include_simulated:
-        query = query.where(Device.simulated.is_(False))
+    if simulated is not None:
+        query = query.where(Device.simulated.is_(simulated))
     # A machine that was carried to another agency is counted where it was seen last, once.
     newest = {device.mac: device for device in session.execute(query)}
-    watchers = {row.id: row.hostname for row in session.execute(select(Endpoint.id, Endpoint.hostname))}
     for device in newest.values():
         agency = agencies.get(device.agency_id)
         if agency is None:
             continue
-        parameters = {"mac": device.mac, "ip": device.ip, "seen_by": watchers.get(device.seen_by, "")}
+        parameters = {"mac": device.mac, "ip": device.ip, "seen_by": device.watcher or ""}
         reason = Reason("no_agent", parameters)
         if device.owner is not None:
             if device.retired_at is None or device.last_seen_at <= device.retired_at:

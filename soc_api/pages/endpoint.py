@@ -13,7 +13,7 @@ from collector.alerts.models import AlertFilters
 from collector.alerts.models import Page as PageRequest
 from collector.alerts.service import list_alerts
 from collector.coverage.models import Machine
-from collector.coverage.service import ledger
+from collector.coverage.service import machine_of
 from collector.errors import CollectorError
 from collector.state.tables import Document
 from collector.store.errors import StoreError
@@ -255,15 +255,8 @@ def build(visit: Visit, endpoint_id: str, *, refused: str = "") -> EndpointPage:
 
 def _machine(visit: Visit, session: Session, placed: PlacedEndpoint) -> Machine | None:
     """The endpoint's own line of the ledger, so that this page and the percentage cannot disagree."""
-    book = ledger(
-        session,
-        visit.principal.scope,
-        visit.services.settings.coverage,
-        visit.now,
-        agency_id=placed.agency.id if placed.agency else None,
-        include_simulated=True,
-    )
-    return next((machine for machine in book.machines if machine.id == placed.endpoint.id), None)
+    limits = visit.services.settings.coverage
+    return machine_of(session, visit.principal.scope, limits, visit.now, placed.endpoint.id)
 
 
 def _document(document: Document) -> StatusDocument:

@@ -13,7 +13,7 @@ from sqlalchemy import delete
 
 from collector.coverage.models import REASONS, STATES, percent
 from collector.coverage.protection import protection_of
-from collector.coverage.service import ledger
+from collector.coverage.service import count_simulated, ledger, machine_of
 from collector.settings import Coverage
 from collector.state.scope import EVERYTHING, Scope
 from collector.state.tables import Agency, Assignment, Device, Document, Endpoint
@@ -169,6 +169,24 @@ def test_simulated_machines_can_be_left_out(state: StateStore) -> None:
     add_device(state, agency, "00:1b:a9:00:00:01", simulated=True)
     assert ledger_of(state).total.known == 2
     assert ledger_of(state, simulated=False).total.known == 0
+    with state.read() as session:
+        assert count_simulated(session, EVERYTHING, LIMITS, NOW) == 2
+        assert count_simulated(session, EVERYTHING, LIMITS, NOW, agency_id=agency) == 2
+        assert count_simulated(session, Scope(frozenset()), LIMITS, NOW) == 0
+
+
+def test_one_machines_line_is_out_of_reach_where_the_machine_is(state: StateStore) -> None:
+    own, other = add_agency(state, "own"), add_agency(state, "other")
+    for name, agency in (("mine", own), ("theirs", other), ("nobodys", None)):
+        add_endpoint(state, name, agency)
+    officer = Scope(frozenset({own}))
+    with state.read() as session:
+        found = {
+            name: machine_of(session, officer, LIMITS, NOW, name) is not None
+            for name in ("mine", "theirs", "nobodys", "nothing")
+        }
+        assert found == {"mine": True, "theirs": False, "nobodys": False, "nothing": False}
+        assert machine_of(session, EVERYTHING, LIMITS, NOW, "nobodys") is not None
 
 
 def test_nothing_to_divide_by_gives_no_percentage(state: StateStore) -> None:
@@ -299,6 +317,12 @@ def test_whatever_is_in_the_store_every_machine_has_one_state_and_all_sums_hold(
     for line in found.agencies:
         alone = ledger_of(state, simulated=simulated, agency_id=line.agency_id) if line.agency_id else None
         assert alone is None or alone.total.by_state == line.counts.by_state
+    with state.read() as session:
+        for machine in found.machines:
+            if machine.kind == "endpoint":
+                assert machine_of(session, EVERYTHING, LIMITS, NOW, machine.id) == machine
+        left_out = count_simulated(session, EVERYTHING, LIMITS, NOW)
+    assert left_out == sum(machine.simulated for machine in ledger_of(state).machines if machine.counted)
 
 
 _STATES: dict[Any, StateStore] = {}
