@@ -139,7 +139,12 @@ def history(
     with services.state.read() as session:
         service.get_endpoint(session, principal.scope, endpoint_id)
         found = service.history_of(
-            session, endpoint_id, kind=kind, before=paging.after_id(), limit=paging.limit + 1
+            session,
+            principal.scope,
+            endpoint_id,
+            kind=kind,
+            before=paging.after_id(),
+            limit=paging.limit + 1,
         )
     items = [ChangeShape.model_validate(row) for row in found[: paging.limit]]
     return Page(items=items, next=cursor(items[-1].id) if len(found) > paging.limit else None)

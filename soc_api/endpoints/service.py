@@ -92,10 +92,26 @@ def documents_of(session: Session, endpoint_id: str) -> Sequence[Document]:
 
 
 def history_of(
-    session: Session, endpoint_id: str, *, kind: str | None = None, before: int | None = None, limit: int = 50
+    session: Session,
+    scope: Scope,
+    endpoint_id: str,
+    *,
+    kind: str | None = None,
+    before: int | None = None,
+    limit: int = 50,
 ) -> Sequence[DocumentChange]:
-    """How documents changed, the newest first, from below id ``before``."""
+    """How documents changed, the newest first, from below id ``before``. An officer sees only what changed while
+    the endpoint was his agency's: its neighbours of before are another agency's network."""
     query = select(DocumentChange).where(DocumentChange.endpoint_id == endpoint_id)
+    if scope.agency_ids is not None:
+        at = DocumentChange.changed_at
+        within = select(Assignment.id).where(
+            Assignment.endpoint_id == endpoint_id,
+            scope.where(Assignment.agency_id),
+            Assignment.valid_from <= at,
+            or_(Assignment.valid_to.is_(None), at < Assignment.valid_to),
+        )
+        query = query.where(within.exists())
     if kind is not None:
         query = query.where(DocumentChange.kind == kind)
     if before is not None:

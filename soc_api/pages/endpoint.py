@@ -207,7 +207,7 @@ def build(visit: Visit, endpoint_id: str, *, refused: str = "") -> EndpointPage:
         streams = service.streams_of(session, endpoint_id)
         wanted = AlertFilters(endpoint_id=endpoint_id)
         alerts = list_alerts(session, scope, wanted, PageRequest(size=_ALERTS)).alerts
-        changes = service.history_of(session, endpoint_id, limit=_CHANGES) if tab == "changes" else ()
+        changes = service.history_of(session, scope, endpoint_id, limit=_CHANGES) if tab == "changes" else ()
     by_kind: dict[str, list[StatusDocument]] = {}
     for document in documents:
         by_kind.setdefault(document.kind, []).append(document)

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from agent.messages import TokenParts
 from collector.enrolment.files import make_authority
-from collector.state.tables import Assignment, Certificate, Checkpoint, DeadLetter, Stream
+from collector.state.tables import Assignment, Certificate, Checkpoint, DeadLetter, DocumentChange, Stream
 from collector.store.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -55,6 +55,27 @@ def test_endpoints_are_listed_by_host_name_and_paged(signed_in: SignedIn, world:
     assert names == ["may-a", "may-b", "may-c", "may-d", "may-e"]
     assert third["next"] is None
     assert first["items"][0]["agency_code"] == "so-y-te"
+
+
+def test_an_officer_sees_no_changes_of_the_time_before_the_machine_was_his(
+    signed_in: SignedIn, world: Any, services: Services, clock: Any
+) -> None:
+    endpoint = world.endpoint(world.there, "may-1")
+    with services.state.write() as session:
+        session.scalars(select(Assignment)).one().valid_to = clock.now + timedelta(days=1)
+        session.add(
+            Assignment(endpoint_id=endpoint, agency_id=world.here, valid_from=clock.now + timedelta(days=1))
+        )
+        for day in range(3):
+            when = clock.now + timedelta(days=day)
+            change = {"endpoint_id": endpoint, "kind": "neighbours", "item": "", "body": {"day": day}}
+            session.add(DocumentChange(**change, changed_at=when))
+
+    def seen(username: str) -> list[int]:
+        answer = signed_in(username).get(f"/api/v1/endpoints/{endpoint}/history").json()
+        return [item["body"]["day"] for item in answer["items"]]
+
+    assert (seen("officer"), seen("analyst")) == ([2, 1], [2, 1, 0])
 
 
 def test_percent_and_underscore_in_a_search_are_just_letters(signed_in: SignedIn, world: Any) -> None:
