@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from collector.detect.decode import Decoded, Refusal, decode
 from collector.detect.derive import TooManyDocumentsError, take_document, take_health
 from collector.detect.step import Letter, Origin, judge_time
+from collector.detect.streams import TooManyStreamsError
 from collector.detect.values import moment
 from collector.store.rows import MetricRow
 
@@ -48,7 +49,14 @@ def take_row(step: Step, context: EndpointContext, row: LogRow, decoded: Decoded
         _seen(step, context, origin, row)
         return True
     origin = Origin(row.received_at, row.offset, row.endpoint_id, row.stream, row.seq)
-    stream = step.streams.of(row.endpoint_id, row.stream)
+    try:
+        stream = step.streams.of(row.endpoint_id, row.stream)
+    except TooManyStreamsError as error:
+        _seen(step, context, origin, row)
+        step.letters.append(
+            Letter(context.id, row.offset, row.received_at, Refusal("", str(error), row.body))
+        )
+        return True
     missing, dropped = stream.missing, stream.dropped
     fresh = stream.take(row.seq)
     _seen(step, context, origin, row)

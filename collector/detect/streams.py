@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 _MAX_GAPS = 256
+#: A stream begins where an agent has lost its memory. One that begins more of them than this invents them, and all are
+#: read for every step with a row of the endpoint.
+MAX_STREAMS = 256
 _CHUNK = 500
+
+
+class TooManyStreamsError(ValueError):
+    """An endpoint has begun more streams than any real one."""
 
 
 @dataclass
@@ -52,20 +60,32 @@ class StreamsView:
 
     def __init__(self, session: Session, endpoint_ids: Iterable[str]) -> None:
         self._streams: dict[tuple[str, str], StreamState] = {}
+        self._counts: Counter[str] = Counter()
         self._changed: set[tuple[str, str]] = set()
         ids = sorted(set(endpoint_ids))
         for start in range(0, len(ids), _CHUNK):
             query = select(Stream).where(Stream.endpoint_id.in_(ids[start : start + _CHUNK]))
             for row in session.scalars(query):
                 gaps = [list(gap) for gap in row.gaps]
+                self._counts[row.endpoint_id] += 1
                 self._streams[row.endpoint_id, row.stream] = StreamState(
                     row.last_seq, row.missing, row.dropped, gaps
                 )
 
     def of(self, endpoint_id: str, stream: str) -> StreamState:
-        """The stream's state, to be changed in place."""
-        self._changed.add((endpoint_id, stream))
-        return self._streams.setdefault((endpoint_id, stream), StreamState())
+        """The stream's state, to be changed in place.
+
+        Raises:
+            TooManyStreamsError: it would be one too many.
+        """
+        key = (endpoint_id, stream)
+        if key not in self._streams:
+            if self._counts[endpoint_id] >= MAX_STREAMS:
+                raise TooManyStreamsError(f"more than {MAX_STREAMS} streams")
+            self._counts[endpoint_id] += 1
+            self._streams[key] = StreamState()
+        self._changed.add(key)
+        return self._streams[key]
 
     def flush(self, session: Session, existing: Collection[str], now: datetime) -> None:
         rows = [

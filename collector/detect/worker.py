@@ -8,6 +8,7 @@ store in one transaction. After a crash between the two the event store holds ro
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
@@ -21,6 +22,7 @@ from collector.detect.context import load_contexts
 from collector.detect.decode import Refusal
 from collector.detect.rows import decode_rows, take_row
 from collector.detect.step import Letter, Record, Step
+from collector.detect.streams import TooManyStreamsError
 from collector.detect.upkeep import Upkeep
 from collector.detect.values import moment
 from collector.detect.warmup import warm_up
@@ -194,7 +196,8 @@ class Worker:
                 with self._state.read() as session:
                     step = Step(session, self._settings, load_contexts(session, [row.endpoint_id]))
                 if row.kind == "batch":
-                    step.streams.of(row.endpoint_id, row.stream).take(row.seq)  # it did come
+                    with suppress(TooManyStreamsError):
+                        step.streams.of(row.endpoint_id, row.stream).take(row.seq)  # it did come
                 step.letters.append(_internal_error(row, error))
                 self._finish(step, row.offset, fresh_rows=True)
 

@@ -523,6 +523,25 @@ def test_done_rows_older_than_kept_are_trimmed_from_the_log(pipeline: Pipeline) 
     assert [row.offset for row in pipeline.log.rows] == list(range(5, 11))
 
 
+def test_an_endpoint_that_invents_streams_fills_no_table(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.detect.streams.MAX_STREAMS", 3)
+    for number in range(5):
+        pipeline.batch(stream=f"{number:032x}", events=[event(Image="/bin/ls")])
+    pipeline.work()
+    pipeline.batch(stream=f"{9:032x}", events=[event(Image="/bin/ls")])
+    pipeline.batch(stream=f"{0:032x}", seq=2, events=[event(Image="/bin/ls")])
+    pipeline.work()
+    assert [row.log_offset for row in pipeline.store.events] == [1, 2, 3, 7]
+    with pipeline.state.read() as session:
+        assert len(session.scalars(select(Stream)).all()) == 3
+        letters = session.scalars(select(DeadLetter)).all()
+    assert {(letter.log_offset, letter.reason) for letter in letters} == {
+        (offset, "more than 3 streams") for offset in (4, 5, 6)
+    }
+
+
 def test_events_older_than_kept_are_dropped_by_the_hour(pipeline: Pipeline) -> None:
     for day in (0, 1, 90):
         pipeline.clock.seconds = T0 + day * 86_400
