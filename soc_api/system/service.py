@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from collector.log.errors import LogError
 from collector.log.sqlite_log import LogReader
 from collector.state.tables import Checkpoint, DeadLetter, Endpoint, Stream
 
@@ -74,17 +75,14 @@ def pipeline(services: Services) -> Pipeline:
 
 def last_log_offset(data: DataDirectory) -> int | None:
     """The newest offset of the durable log; None where there is none here (a web process on its own
-    machine)."""
+    machine), or it cannot be read."""
     if not data.log.exists():
         return None
     try:
-        reader = LogReader(data.log)
-    except LogError:
+        with closing(LogReader(data.log)) as reader:
+            return reader.last_offset()
+    except sqlite3.Error:
         return None
-    try:
-        return reader.last_offset()
-    finally:
-        reader.close()
 
 
 def streams_with_gaps(session: Session, start: int, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
