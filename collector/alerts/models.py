@@ -104,9 +104,10 @@ class AlertDetail:
 @dataclass(frozen=True)
 class AlertCounts:
     """``by_status`` counts all; ``by_level`` only what is not closed; ``newest_id`` is 0 where there is
-    none.
+    none. ``simulated`` are the simulated ones that are not closed, whether the others count them or not.
     """
 
     by_status: Mapping[str, int] = field(default_factory=dict)
     by_level: Mapping[str, int] = field(default_factory=dict)
     newest_id: int = 0
+    simulated: int = 0

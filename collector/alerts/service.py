@@ -143,23 +143,24 @@ def close(
 
 def count_alerts(session: Session, scope: Scope, *, include_simulated: bool = True) -> AlertCounts:
     """How many there are by status, and by level of those that are not closed."""
-    conditions = [scope.where(Alert.agency_id)]
-    if not include_simulated:
-        conditions.append(Alert.simulated.is_(False))
     rows = session.execute(
-        select(Alert.status, Alert.level, func.count(), func.max(Alert.id))
-        .where(*conditions)
-        .group_by(Alert.status, Alert.level)
+        select(Alert.status, Alert.level, Alert.simulated, func.count(), func.max(Alert.id))
+        .where(scope.where(Alert.agency_id))
+        .group_by(Alert.status, Alert.level, Alert.simulated)
     )
     by_status = dict.fromkeys(STATUSES, 0)
     by_level = dict.fromkeys(LEVELS, 0)
-    newest = 0
-    for status, level, number, highest in rows:
+    newest = waiting_simulated = 0
+    for status, level, simulated, number, highest in rows:
+        if simulated and status != "closed":
+            waiting_simulated += number
+        if simulated and not include_simulated:
+            continue
         by_status[status] += number
         if status != "closed":
             by_level[level] += number
         newest = max(newest, highest)
-    return AlertCounts(by_status, by_level, newest)
+    return AlertCounts(by_status, by_level, newest, waiting_simulated)
 
 
 def _within_reach(session: Session, scope: Scope, alert_id: int) -> Alert:

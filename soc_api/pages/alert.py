@@ -91,7 +91,7 @@ def acknowledge(alert_id: int, request: Request, services: RequestServices, prin
             actions.acknowledge_alert(session, principal, alert_id, visit.now)
     except CollectorError as error:
         return _again(visit, alert_id, error, "")
-    return back_to(f"/alerts/{alert_id}")
+    return visit.back_to(f"/alerts/{alert_id}")
 
 
 @router.post("/alerts/{alert_id}/close")
@@ -109,7 +109,7 @@ def close(
             actions.close_alert(session, principal, alert_id, reason, note, visit.now)
     except CollectorError as error:
         return _again(visit, alert_id, error, note)
-    return back_to(f"/alerts/{alert_id}")
+    return visit.back_to(f"/alerts/{alert_id}")
 
 
 @router.post("/alerts/{alert_id}/incident")

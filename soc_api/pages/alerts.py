@@ -14,7 +14,7 @@ from collector.registry.service import list_agencies
 from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
 from soc_api.accounts.principal import Principal
-from soc_api.pages.query import Query
+from soc_api.pages.query import SIMULATED, Query
 from soc_api.pages.rows import AlertRow, Choice, alert_row, choices
 from soc_api.pages.visit import Visit
 
@@ -27,7 +27,8 @@ _STATUSES = ("live", *STATUSES, "all")
 
 @dataclass(frozen=True)
 class AlertsPage:
-    """``by_status`` counts all within reach, whatever the filters. ``next`` is the cursor of the rows below."""
+    """``by_status`` counts all within reach, whatever the filters but ``simulated``; ``simulated_alerts`` are those not
+    closed, shown or not. ``next`` is the cursor of the rows below."""
 
     query: Query
     rows: list[AlertRow]
@@ -41,6 +42,7 @@ class AlertsPage:
     agencies: list[Choice]
     by_status: dict[str, int]
     by_level: dict[str, int]
+    simulated_alerts: int
 
 
 @router.get("/alerts")
@@ -54,7 +56,7 @@ def build(visit: Visit) -> AlertsPage:
     status = query.choice("status", _STATUSES, "live")
     level = query.choice("level", LEVELS)
     sort = query.choice("sort", SORTS, "newest")
-    simulated = query.choice("simulated", ("0", "1"))
+    simulated = query.choice("simulated", SIMULATED)
     text = query.text("text")
     catalogue = visit.services.catalogue
     with visit.services.state.read() as session:
@@ -73,7 +75,7 @@ def build(visit: Visit) -> AlertsPage:
             )
             if text
             else (),
-            simulated=None if simulated == "" else simulated == "1",
+            simulated={"": False, "only": True}.get(simulated),
         )
         scope = visit.principal.scope
         try:
@@ -82,7 +84,7 @@ def build(visit: Visit) -> AlertsPage:
             )
         except AlertInputError:  # an old bookmark's cursor
             found = list_alerts(session, scope, filters, PageRequest(_ROWS, "", sort))
-        counts = count_alerts(session, scope)
+        counts = count_alerts(session, scope, include_simulated=visit.simulated)
     names = {agency.id: agency.name for agency in agencies}
     return AlertsPage(
         query=query,
@@ -97,4 +99,5 @@ def build(visit: Visit) -> AlertsPage:
         agencies=choices(agencies) if len(agencies) > 1 else [],
         by_status=dict(counts.by_status),
         by_level=dict(counts.by_level),
+        simulated_alerts=counts.simulated,
     )

@@ -63,7 +63,7 @@ def show(request: Request, services: RequestServices, principal: Reader) -> Resp
 
 def build(visit: Visit) -> CoveragePage:
     query = visit.query("simulated", "level", "sort")
-    simulated = query.flag("simulated")
+    simulated = visit.simulated
     level = query.choice("level", _LEVELS)
     down = query.text("sort").startswith("-")
     sort = query.text("sort").removeprefix("-")

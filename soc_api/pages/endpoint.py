@@ -196,7 +196,7 @@ def _remove(
 
 def build(visit: Visit, endpoint_id: str, *, refused: str = "") -> EndpointPage:
     """Raises :class:`collector.errors.NotFoundError` where the endpoint is out of reach."""
-    query = visit.query("tab", "text", "page")
+    query = visit.query("tab", "text", "page", "simulated")
     tab = query.choice("tab", TABS, TABS[0])
     scope = visit.principal.scope
     with visit.services.state.read() as session:

@@ -7,12 +7,12 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from collector.coverage.models import STATES, Machine
-from collector.coverage.service import ledger
+from collector.coverage.service import count_simulated, ledger
 from collector.registry.service import list_agencies
 from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
 from soc_api.accounts.principal import Principal
-from soc_api.pages.query import Query, Slice
+from soc_api.pages.query import SIMULATED, Query, Slice
 from soc_api.pages.rows import Choice, MachineRow, choices, machine_row
 from soc_api.pages.visit import Visit
 
@@ -27,7 +27,8 @@ _SORTS = ("name", "agency", "state", "age", "seen")
 
 @dataclass(frozen=True)
 class EndpointsPage:
-    """``by_state`` counts what the other filters leave, so that each state's button says what it would show."""
+    """``by_state`` counts what the other filters leave, so that each state's button says what it would show.
+    ``simulated_machines`` are the counted ones of the agency, shown or not."""
 
     query: Query
     rows: list[MachineRow]
@@ -43,6 +44,7 @@ class EndpointsPage:
     agencies: list[Choice]
     by_state: dict[str, int]
     network_equipment: int
+    simulated_machines: int
 
 
 @router.get("/endpoints")
@@ -54,26 +56,32 @@ def show(request: Request, services: RequestServices, principal: Reader) -> Resp
 def build(visit: Visit) -> EndpointsPage:
     query = visit.query("state", "kind", "agency", "text", "simulated", "late", "sort", "page")
     state, kind = query.choice("state", (*STATES, NETWORK)), query.choice("kind", _KINDS)
-    text, simulated, late = query.text("text"), query.choice("simulated", ("0", "1")), query.flag("late")
+    text, simulated, late = query.text("text"), query.choice("simulated", SIMULATED), query.flag("late")
     sort, down = query.text("sort").removeprefix("-"), query.text("sort").startswith("-")
     if sort not in _SORTS:
         sort, down = "", False
     with visit.services.state.read() as session:
         agencies = list_agencies(session, visit.principal.scope)
         chosen = next((agency for agency in agencies if agency.code == query.text("agency")), None)
+        limits, book_of = visit.services.settings.coverage, chosen.id if chosen else None
         book = ledger(
             session,
             visit.principal.scope,
-            visit.services.settings.coverage,
+            limits,
             visit.now,
-            agency_id=chosen.id if chosen else None,
-            include_simulated=simulated != "0",
+            agency_id=book_of,
+            include_simulated=visit.simulated,
+        )
+        simulated_machines = (
+            sum(machine.simulated and machine.counted for machine in book.machines)
+            if visit.simulated
+            else count_simulated(session, visit.principal.scope, limits, visit.now, agency_id=book_of)
         )
     found = [
         machine
         for machine in book.machines
         if (not kind or machine.kind == kind)
-        and (simulated != "1" or machine.simulated)
+        and (simulated != "only" or machine.simulated)
         and (not late or machine.late)
         and (not text or _holds(machine, text.casefold()))
     ]
@@ -104,6 +112,7 @@ def build(visit: Visit) -> EndpointsPage:
         agencies=choices(agencies) if len(agencies) > 1 else [],
         by_state=by_state,
         network_equipment=network,
+        simulated_machines=simulated_machines,
     )
 
 

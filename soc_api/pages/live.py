@@ -32,25 +32,33 @@ async def live(
     principal: Reader,
     since: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0,
     here: bool = False,
+    simulated: bool = False,
 ) -> Response:
     """Event ``alerts`` with ``{new, open, text, show}`` as soon as it differs from what the page showed, then with
-    every change. Ends with the session, with the server, and when the page goes away."""
-    stream = _stream(request, services, principal, translator_of(request), since, here)
+    every change; simulated alerts count where the page counts them. Ends with the session, with the server, and when
+    the page goes away."""
+    stream = _stream(request, services, principal, translator_of(request), since, here, simulated)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
 async def _stream(
-    request: Request, services: Services, principal: Principal, t: Translator, since: int, here: bool
+    request: Request,
+    services: Services,
+    principal: Principal,
+    t: Translator,
+    since: int,
+    here: bool,
+    simulated: bool,
 ) -> AsyncIterator[bytes]:
     sent: tuple[int, int] | None = None
     turn = 0
     yield b": here\n\n"
     while not request.app.state.closing and not await request.is_disconnected():
-        counts = await run_in_threadpool(_count, services, principal, since)
+        counts = await run_in_threadpool(_count, services, principal, since, simulated)
         if counts is None:
             return
         if counts != sent and (sent is not None or counts[0] > 0):
-            yield _message(counts, t, here)
+            yield _message(counts, t, here, simulated)
         sent = counts
         turn += 1
         if turn % _COMMENT_EVERY == 0:
@@ -58,19 +66,19 @@ async def _stream(
         await asyncio.sleep(_POLL_SECONDS)
 
 
-def _message(counts: tuple[int, int], t: Translator, here: bool) -> bytes:
+def _message(counts: tuple[int, int], t: Translator, here: bool, simulated: bool) -> bytes:
     new, open_ = counts
     content = {
         "new": new,
         "open": t.number(open_) if open_ else "",
         "text": t.plural("%(num)s new alert", "%(num)s new alerts", new) if new else "",
         "show": t("Show"),
-        "href": "" if here else "/alerts",
+        "href": "" if here else "/alerts?simulated=1" if simulated else "/alerts",
     }
     return b"event: alerts\ndata: " + msgspec.json.encode(content) + b"\n\n"
 
 
-def _count(services: Services, principal: Principal, since: int) -> tuple[int, int] | None:
+def _count(services: Services, principal: Principal, since: int, simulated: bool) -> tuple[int, int] | None:
     """New and open alerts within reach; None where the session is over. Does not count as using the session, so
     that a page left open does not keep its reader signed in."""
     web, now = services.settings.web, services.clock()
@@ -85,7 +93,9 @@ def _count(services: Services, principal: Principal, since: int) -> tuple[int, i
         idle, age = (now - row.last_used_at).total_seconds(), (now - row.created_at).total_seconds()
         if idle >= web.session_idle_seconds or age >= web.session_lifetime_seconds:
             return None
-        reach = principal.scope.where(Alert.agency_id)
-        new = session.scalar(select(func.count()).where(Alert.id > since, Alert.status != "closed", reach))
-        open_ = session.scalar(select(func.count()).where(Alert.status == "open", reach))
+        counted = [principal.scope.where(Alert.agency_id)]
+        if not simulated:
+            counted.append(Alert.simulated.is_(False))
+        new = session.scalar(select(func.count()).where(Alert.id > since, Alert.status != "closed", *counted))
+        open_ = session.scalar(select(func.count()).where(Alert.status == "open", *counted))
     return new or 0, open_ or 0

@@ -56,11 +56,13 @@ class AgencyLine:
 @dataclass(frozen=True)
 class OverviewPage:
     """``figure`` and ``alerts`` are None where the reader's role does not see them. ``simulated_machines`` is how
-    many simulated ones there are, counted (``simulated``) or not."""
+    many simulated ones there are, counted (``simulated``) or not; ``simulated_alerts`` those of their alerts
+    that are not closed."""
 
     query: Query
     simulated: bool
     simulated_machines: int
+    simulated_alerts: int
     figure: Figure | None
     by_level: dict[str, int]
     open: int
@@ -78,15 +80,15 @@ def show(request: Request, services: RequestServices, principal: CurrentUser) ->
 
 def build(visit: Visit) -> OverviewPage:
     query = visit.query("simulated")
-    simulated = query.flag("simulated")
+    simulated = visit.simulated
     principal = visit.principal
     with visit.services.state.read() as session:
         shown, simulated_machines = shown_ledger(visit, session, simulated=simulated)
-        counts = count_alerts(session, principal.scope)
+        counts = count_alerts(session, principal.scope, include_simulated=simulated)
         newest = list_alerts(
             session,
             principal.scope,
-            AlertFilters(statuses=("open", "acknowledged")),
+            AlertFilters(statuses=("open", "acknowledged"), simulated=None if simulated else False),
             PageRequest(size=_ALERTS),
         )
         names = {agency.id: agency.name for agency in list_agencies(session, principal.scope)}
@@ -99,6 +101,7 @@ def build(visit: Visit) -> OverviewPage:
         query=query,
         simulated=simulated,
         simulated_machines=simulated_machines,
+        simulated_alerts=counts.simulated,
         figure=figure_of(shown) if principal.may(Permission.COVERAGE_READ) else None,
         by_level=dict(counts.by_level),
         open=counts.by_status.get("open", 0),

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = 200
 _LAST_PAGE: Final = 10_000
+#: What ``simulated`` may say: real and simulated ones, simulated ones only. Without it real ones only.
+SIMULATED: Final = ("1", "only")
 #: Parameters that say where in a list the reader is.
 _PAGING: Final = frozenset({"page", "after"})
 
@@ -50,6 +52,11 @@ class Query:
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         return self.values.get(name, "1" if default else "0") == "1"
+
+    @property
+    def filtered(self) -> bool:
+        """Whether there is more to clear than the choice of simulated machines."""
+        return bool(set(self.values) - {"simulated"})
 
     def link(self, **changes: str | int | None) -> str:
         """This address with ``changes``; None removes. Any other change leads back to the first page."""

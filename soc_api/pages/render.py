@@ -16,6 +16,7 @@ from starlette.responses import Response
 from dashboards import TEMPLATES
 from soc_api.i18n import DEFAULT_LANGUAGE, LANGUAGES, translator
 from soc_api.pages.assets import ASSETS
+from soc_api.pages.query import SIMULATED
 from soc_api.pages.words import Words
 
 if TYPE_CHECKING:
@@ -50,8 +51,14 @@ class Shell:
     address: str
     now: datetime
     nonce: str
+    simulated: bool
     open_alerts: int | None = None
     live: Live | None = None
+
+    @property
+    def carried(self) -> str:
+        """What a link to another page takes along: that simulated machines are looked at too."""
+        return "?simulated=1" if self.simulated else ""
 
 
 def language_of(request: Request) -> str:
@@ -91,6 +98,7 @@ def shell_of(
         address=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
         now=services.clock(),
         nonce=secrets.token_urlsafe(16),
+        simulated=request.query_params.get("simulated") in SIMULATED,
         open_alerts=open_alerts,
         live=live,
     )

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from collector.alerts.service import count_alerts
 from collector.registry.service import list_agencies
 from soc_api.accounts.permissions import Permission
-from soc_api.pages.query import Query
+from soc_api.pages.query import SIMULATED, Query
 from soc_api.pages.render import Live, render, shell_of, translator_of
 from soc_api.pages.words import Words
 
@@ -38,9 +38,15 @@ class Visit:
         self.t: Final[Translator] = translator_of(request)
         self.now: Final[datetime] = services.clock()
         self.words: Final = Words(self.t)
+        #: Whether simulated machines and alerts count here: the address says so, and links carry it on.
+        self.simulated: Final = request.query_params.get("simulated") in SIMULATED
 
     def query(self, *known: str) -> Query:
         return Query.of(self.request.url.path, self.request.query_params, known)
+
+    def back_to(self, path: str) -> Response:
+        """Redirect after a change to a page of ours, with what the address carried."""
+        return back_to(path + ("?simulated=1" if self.simulated else ""))
 
     def agencies(self, session: Session) -> list[Agency]:
         """Those within reach; none where there is no choice to make."""
@@ -54,7 +60,7 @@ class Visit:
         counts = None
         if self.principal.may(Permission.ALERTS_READ):
             with self.services.state.read() as session:
-                counts = count_alerts(session, self.principal.scope)
+                counts = count_alerts(session, self.principal.scope, include_simulated=self.simulated)
         shell = shell_of(
             self.request,
             self.services,

@@ -29,7 +29,9 @@ def principal_of(world: World, signed_in: SignedIn, username: str) -> Principal:
     return found
 
 
-def messages(world: World, principal: Principal, since: int, lang: str = "en") -> list[dict[str, Any]]:
+def messages(
+    world: World, principal: Principal, since: int, lang: str = "en", *, simulated: bool = False
+) -> list[dict[str, Any]]:
     """What a stream sends until its session is ended."""
     request = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(closing=False)))
 
@@ -39,7 +41,9 @@ def messages(world: World, principal: Principal, since: int, lang: str = "en") -
     request.is_disconnected = connected
 
     async def collect() -> list[bytes]:
-        stream = live._stream(cast("Any", request), world.services, principal, translator(lang), since, False)
+        stream = live._stream(
+            cast("Any", request), world.services, principal, translator(lang), since, False, simulated
+        )
         chunks: list[bytes] = []
         async for chunk in stream:
             chunks.append(chunk)
@@ -77,14 +81,29 @@ def test_an_officer_hears_only_of_his_own_agency(
     assert [message["new"] for message in messages(world, principal, 0)] == [1]
 
 
+def test_simulated_alerts_are_announced_only_where_the_page_counts_them(
+    world: World, signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_POLL_SECONDS", 0.0)
+    principal = principal_of(world, signed_in, "analyst")
+    for name in ("made up", "made up too"):
+        world.alert(world.here, name, simulated=True)
+    world.alert(world.here, "real")
+    real = messages(world, principal, 0)
+    principal = principal_of(world, signed_in, "analyst")
+    both = messages(world, principal, 0, simulated=True)
+    assert [(m["new"], m["open"], m["href"]) for m in real] == [(1, "1", "/alerts")]
+    assert [(m["new"], m["open"], m["href"]) for m in both] == [(3, "3", "/alerts?simulated=1")]
+
+
 def test_watching_does_not_count_as_using_the_session(world: World, signed_in: SignedIn) -> None:
     principal = principal_of(world, signed_in, "analyst")
     with world.services.state.read() as session:
         before = session.query(UserSession).one().last_used_at
     world.clock.forward(minutes=29)
-    assert live._count(world.services, principal, 0) is not None
+    assert live._count(world.services, principal, 0, False) is not None
     world.clock.forward(minutes=2)
-    assert live._count(world.services, principal, 0) is None
+    assert live._count(world.services, principal, 0, False) is None
     with world.services.state.read() as session:
         assert session.query(UserSession).one().last_used_at == before
 
