@@ -193,4 +193,7 @@ class Lane:
             with self._condition:
                 if self._stopping or generation != self._generation:
                     return
-                self._condition.wait(wait)
+                if self._jobs:  # may have been hurried since
+                    wait = self._jobs[0].due - self._monotonic()
+                if wait is None or wait > 0:
+                    self._condition.wait(wait)

@@ -161,6 +161,15 @@ class Runner:
 
     def deliver(self, outcome: Outcome) -> None:
         """Take what a run found, in the lane's own thread: an event is on disk before the next poll."""
+        try:
+            self._take(outcome)
+        except Exception as error:
+            # The last resort: a lane that ended would leave all of its collectors silent, and the agent well.
+            self._log.lost("deliver", f"{type(error).__name__}: {error}")
+        else:
+            self._log.found("deliver")
+
+    def _take(self, outcome: Outcome) -> None:
         name, failure = outcome.collector.name, outcome.failure
         if outcome.output is not None:
             try:

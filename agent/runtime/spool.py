@@ -357,8 +357,11 @@ class Spool:
 
     def _sweep(self) -> None:
         self._save()
-        for name in self._settled:
-            (self._folder / name.encode()).unlink(missing_ok=True)
+        try:
+            for name in self._settled:
+                (self._folder / name.encode()).unlink(missing_ok=True)
+        except OSError as error:
+            raise SpoolError(f"{self._folder}: cannot be written: {error.strerror}") from error
         self._settled.clear()
 
     def checkpoint(self, cursors: dict[str, dict[str, Any]] | None = None) -> None:

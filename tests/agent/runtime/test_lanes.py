@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from agent.collectors.registry import (
     collector,
 )
 from agent.runtime.lanes import JITTER_RATIO, Lane, Outcome, execute
+from agent.runtime.log import Log
+from agent.runtime.runner import Runner
 from agent.settings import CollectorSettings
 
 if TYPE_CHECKING:
@@ -168,6 +171,20 @@ def test_hurry_runs_everything_now() -> None:
     bench.lane.hurry()
     bench.advance(1)
     assert bench.ran == [(0, "a"), (10, "a")]
+
+
+def test_an_error_of_ours_while_taking_an_outcome_does_not_end_the_lane(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def explode(_runner: Runner, _outcome: Outcome) -> None:
+        raise ZeroDivisionError("a bug of ours")
+
+    monkeypatch.setattr(Runner, "_take", explode)
+    runner = object.__new__(Runner)
+    text = io.StringIO()
+    runner._log = Log(text)
+    runner.deliver(Outcome(collector=make("host", lambda _: Output()), duration_seconds=0.0))
+    assert "a bug of ours" in text.getvalue()
 
 
 def test_a_stopped_lane_runs_nothing() -> None:

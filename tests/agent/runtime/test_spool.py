@@ -263,6 +263,25 @@ def test_what_is_committed_stays_so_where_the_checkpoint_behind_it_fails(
     assert files(tmp_path) == []
 
 
+def test_files_that_cannot_be_removed_are_the_spools_error_and_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = opened(tmp_path)
+    spool.append([piece()], {}, 1.0)
+    outgoing = spool.next()
+    assert outgoing is not None
+
+    def read_only(_path: Path, **_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", read_only)
+        with pytest.raises(SpoolError, match="Read-only"):
+            spool.acknowledge(outgoing)
+    spool.checkpoint()
+    assert files(tmp_path) == []
+
+
 def test_a_disk_that_does_not_take_a_number_loses_no_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
