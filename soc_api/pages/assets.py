@@ -46,7 +46,8 @@ class Assets:
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
-        self._kept: dict[str, _Asset] = {}
+        # By the file itself: a stranger has any number of names for each (``./``, ``vendor/../``).
+        self._kept: dict[Path, _Asset] = {}
         self._lock = threading.Lock()
 
     def address(self, path: str) -> str:
@@ -72,24 +73,23 @@ class Assets:
         return Response(found.body, headers=headers, media_type=found.media_type)
 
     def _get(self, path: str) -> _Asset | None:
-        file = self._root / path
-        media_type = _TYPES.get(file.suffix)
         try:
-            inside = file.resolve().is_relative_to(self._root)
-            if media_type is None or not inside or not file.is_file():
+            file = (self._root / path).resolve()
+            media_type = _TYPES.get(file.suffix)
+            if media_type is None or not file.is_relative_to(self._root) or not file.is_file():
                 return None
             modified = file.stat().st_mtime_ns
         except (OSError, ValueError):
             return None
         with self._lock:
-            kept = self._kept.get(path)
+            kept = self._kept.get(file)
         if kept is not None and kept.modified == modified:
             return kept
         body = file.read_bytes()
         zipped = gzip.compress(body, 9, mtime=0) if file.suffix in _COMPRESSED else None
         asset = _Asset(modified, body, zipped, hashlib.sha256(body).hexdigest()[:12], media_type)
         with self._lock:
-            self._kept[path] = asset
+            self._kept[file] = asset
         return asset
 
 

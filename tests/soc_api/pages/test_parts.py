@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 import os
@@ -200,3 +201,13 @@ def test_a_file_that_changed_on_disk_is_served_anew(tmp_path: Path) -> None:
     file.write_text("b{}")
     os.utime(file, ns=(1, 1))
     assert assets.address("a.css") != before
+
+
+def test_one_file_under_many_names_is_kept_once(tmp_path: Path) -> None:
+    (tmp_path / "vendor").mkdir()
+    (tmp_path / "a.css").write_text("body {}")
+    assets = Assets(tmp_path)
+    for number in range(50):
+        name = "vendor/../" * number + "./" * number + "a.css"
+        assert assets.address(name) == f"/static/{name}?v={hashlib.sha256(b'body {}').hexdigest()[:12]}"
+    assert len(assets._kept) == 1
