@@ -1,6 +1,6 @@
 """The server's settings (``vonggac.toml``) and the layout of its data directory.
 
-Everything that must survive lies under one directory, mode 0700 (DESIGN, *Contracts*).
+Everything that must survive lies under one directory, mode 0700.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Detect(Struct, frozen=True):
 
 
 class Coverage(Struct, frozen=True):
-    """When a machine counts as what. 15 days is the national figure (LAW.md); the local one may be stricter."""
+    """When a machine counts as what. 15 days is the national reporting figure (ADR 8); the local one may be stricter."""
 
     national_signature_days: Annotated[
         Days, Meta(description="Older signatures make a machine outdated (national reporting: 15 days).")

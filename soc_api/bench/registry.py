@@ -68,7 +68,7 @@ def machine() -> str:
 
 
 def row(benchmark: Benchmark, figure: Figure) -> dict[str, Any]:
-    """The form of DESIGN's contract: ``name value unit goal ok machine command``."""
+    """A benchmark's row in JSON: ``name value unit goal ok machine command``."""
     return {
         "name": benchmark.name,
         **asdict(figure),

@@ -79,7 +79,7 @@ class CoverageReport:
     @property
     def beyond_national_limit(self) -> int:
         """Counted machines with signatures older than the national limit, whatever their state
-        (LAW.md: 15 days)."""
+        (15 days, ADR 8)."""
         return self._older_than(self.limits.national_signature_days)
 
     @property

@@ -1,4 +1,4 @@
-"""The registry of agencies: permanent ids, validity, predecessors and successors (LAW.md, *Reorganisation*)."""
+"""The registry of agencies: permanent ids, validity, predecessors and successors."""
 
 from __future__ import annotations
 
