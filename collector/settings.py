@@ -99,7 +99,7 @@ class Detect(Struct, frozen=True):
 
 
 class Coverage(Struct, frozen=True):
-    """When a machine counts as what. 15 days is the national reporting figure (ADR 8); the local one may be stricter."""
+    """When a machine counts as what. 15 days is the national figure (ADR 8); the local one may be stricter."""
 
     national_signature_days: Annotated[
         Days, Meta(description="Older signatures make a machine outdated (national reporting: 15 days).")

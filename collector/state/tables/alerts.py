@@ -74,7 +74,7 @@ class AlertEvidence(Base):
 
 class Incident(Base):
     """A case that people work. ``status``: ``open in_progress resolved closed``. Its clock starts at detection
-    (``detected_at``, the earliest event of its alerts; the times that the law gives are in ``soc_api/incidents/deadlines.toml``)."""
+    (``detected_at``, the earliest event of its alerts); what the law allows is in ``soc_api/incidents``."""
 
     __tablename__ = "incident"
 
