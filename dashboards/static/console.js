@@ -75,7 +75,6 @@
       return `${two(at.getUTCDate())}/${two(at.getUTCMonth() + 1)} ${two(at.getUTCHours())}:${two(at.getUTCMinutes())}`;
     };
     const options = {
-      width: box.clientWidth,
       height: 200,
       series: [
         { label: box.dataset.time, value: (_, seconds) => (seconds === null ? "—" : clock(seconds)) },
@@ -92,7 +91,10 @@
         { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => number.format(tick)) },
       ],
     };
-    box.replaceChildren();
+    // Room is taken only where there is something to draw; until then the sentence before it stands alone.
+    box.hidden = false;
+    box.previousElementSibling?.remove();
+    options.width = box.clientWidth;
     const chart = new uPlot(options, [data.times, ...data.series.map((series) => series.values)], box);
     new ResizeObserver(() => chart.setSize({ width: box.clientWidth, height: 200 })).observe(box);
   };

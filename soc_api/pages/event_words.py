@@ -214,6 +214,7 @@ SOURCES: Final = {
     "vonggac/updates": N_("Updates"),
     "vonggac/lan": N_("Local network"),
     "vonggac/device": N_("Devices on the network"),
+    "vonggac/neighbours": N_("Devices on the network"),
     "vonggac/ip_binding": N_("Addresses on the network"),
     "vonggac/silence": N_("Machine's silence"),
     "vonggac/clock": N_("Machine's clock"),

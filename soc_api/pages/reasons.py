@@ -30,9 +30,19 @@ SENTENCES: Final = {
 }
 
 
-def sentence(t: Translator, reason: Reason) -> str:
-    """Plain text; parameters may be hostile, so it is shown through the filter ``visible``."""
+#: Where nobody's name stands beside it (the machine that saw it is gone).
+_SEEN_BY_NOBODY: Final = N_("Seen on the network as %(ip)s (%(mac)s), without an agent")
+_GATEWAY: Final = N_("Default gateway of a local network, %(ip)s (%(mac)s): needs no agent")
+
+
+def sentence(t: Translator, reason: Reason, *, counted: bool = True) -> str:
+    """Plain text; parameters may be hostile, so it is shown through the filter ``visible``. What is not ``counted`` is
+    network equipment."""
     message = SENTENCES.get(reason.code)
+    if reason.code == "no_agent" and not counted:
+        message = _GATEWAY
+    elif reason.code == "no_agent" and not reason.parameters.get("seen_by"):
+        message = _SEEN_BY_NOBODY
     if message is None:
         return reason.code
     values: dict[str, object] = {name: value or "?" for name, value in reason.parameters.items()}

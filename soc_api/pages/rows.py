@@ -120,7 +120,7 @@ def machine_row(machine: Machine, t: Translator) -> MachineRow:
         agency_code=machine.agency_code,
         agency=machine.agency_name,
         state=machine.state,
-        reason=sentence(t, machine.reason),
+        reason=sentence(t, machine.reason, counted=machine.counted),
         counted=machine.counted,
         late=machine.late,
         antivirus=machine.antivirus,

@@ -221,6 +221,10 @@ class Words:
         key = "/".join(parts)
         return self._t(SOURCES[key]) if key in SOURCES else " / ".join(parts)
 
+    def kind(self, code: str) -> str:
+        """What a status document is about."""
+        return self._t(SOURCES[f"vonggac/{code}"]) if f"vonggac/{code}" in SOURCES else code
+
     def value(self, name: str, text: str) -> str:
         """A field's closed word in the reader's language; any other text as it is."""
         name = name.removeprefix("previous.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import TYPE_CHECKING
 
 import pyotp
@@ -13,7 +14,7 @@ from selenium.webdriver.support.ui import Select
 from sqlalchemy import select
 
 from collector.state.base import utcnow
-from collector.state.tables import Alert, Endpoint
+from collector.state.tables import Alert, Document, Endpoint
 from tests.support.stack import PASSWORD
 from tests.support.waiting import wait_until
 
@@ -26,7 +27,8 @@ pytestmark = pytest.mark.browser
 
 PAGES = (
     "/",
-    "/alerts?status=all",
+    "/?simulated=1",
+    "/alerts?status=all&simulated=1",
     "/alerts/20",
     "/endpoints",
     "/coverage",
@@ -155,3 +157,34 @@ def test_an_alert_is_closed_without_scripts_and_with_the_keyboard_alone(
     reason = chromium.find_element(By.ID, "reason")
     reason.send_keys("Cảnh báo giả", Keys.TAB, "thử", Keys.TAB, Keys.ENTER)
     wait_until(lambda: "Đã đóng: Cảnh báo giả" in shown(chromium), seconds=10, what="it closed")
+
+
+def test_no_room_is_kept_for_a_chart_that_has_nothing_to_draw(console: Console, chromium: WebDriver) -> None:
+    with console.state.read() as session:
+        endpoint = session.scalar(select(Document.endpoint_id).where(Document.kind == "lan"))
+    sign_in(console, chromium, f"/endpoints/{endpoint}")
+    sentence = chromium.find_element(By.CLASS_NAME, "chart-fallback")
+    assert sentence.is_displayed()
+    assert not chromium.find_element(By.CLASS_NAME, "chart").is_displayed()
+    card = chromium.find_element(By.XPATH, "//section[@aria-labelledby='h-lan']")
+    below = card.rect["y"] + card.rect["height"] - sentence.rect["y"] - sentence.rect["height"]
+    assert below < 40
+
+
+def test_a_chart_takes_the_place_of_the_sentence_when_there_is_something_to_draw(
+    console: Console, chromium: WebDriver
+) -> None:
+    with console.state.read() as session:
+        endpoint = session.scalar(select(Document.endpoint_id).where(Document.kind == "lan"))
+    answer = {
+        "times": [1_795_206_000, 1_795_206_300],
+        "series": [{"label": "x", "unit": "ms", "values": [1, 2]}],
+    }
+    sign_in(console, chromium)
+    stub = f"window.fetch = async () => new Response({json.dumps(json.dumps(answer))})"
+    chromium.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": stub})
+    chromium.get(f"{console.stack.web}/endpoints/{endpoint}")
+    wait_until(lambda: chromium.find_elements(By.CSS_SELECTOR, ".chart canvas"), seconds=10, what="the chart")
+    canvas = chromium.find_element(By.CSS_SELECTOR, ".chart canvas")
+    assert canvas.rect["width"] > 300
+    assert not chromium.find_elements(By.CLASS_NAME, "chart-fallback")

@@ -145,6 +145,12 @@ def test_every_reason_is_a_sentence_even_without_its_parameters(code: str, lang:
     assert "%(" not in text
 
 
+def test_a_gateway_is_said_to_need_no_agent_and_nobody_is_named_where_nobody_is_known() -> None:
+    t, reason = translator("en"), Reason("no_agent", {"ip": "10.0.0.1", "mac": "m", "seen_by": ""})
+    assert "needs no agent" in reasons.sentence(t, reason, counted=False)
+    assert reasons.sentence(t, reason) == "Seen on the network as 10.0.0.1 (m), without an agent"
+
+
 def test_every_picture_that_is_used_is_drawn() -> None:
     drawn = set(re.findall(r'<symbol id="([a-z-]+)"', (STATIC / "icons.svg").read_text()))
     assert set(words.STATE_ICONS.values()) | set(words.LEVELS) <= drawn
