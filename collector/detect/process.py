@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from collector.detect.rulebook import load_rules
@@ -48,5 +49,5 @@ def main(data: DataDirectory, settings: Settings) -> int:
         store.close()
         reader.close()
         state.close()
-    log.info("detect stopped", extra={"checkpoint": worker.checkpoint})
+    log.info("detect stopped", extra={"checkpoint": worker.checkpoint, **asdict(worker.counts)})
     return 0

@@ -59,7 +59,7 @@ class StoppedError(Exception):
 
 @dataclass
 class WorkerCounts:
-    """Since the worker started, for metrics and logs."""
+    """Since the worker started; said in the log when it ends."""
 
     rows: int = 0
     repeated: int = 0
