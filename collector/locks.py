@@ -21,6 +21,18 @@ class AlreadyRunningError(CollectorError):
     """Another process holds the lock."""
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds ``path`` now."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def hold(path: Path, what: str, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold ``path`` for the block, waiting up to ``wait_seconds`` for another to end.

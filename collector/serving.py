@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -96,6 +97,26 @@ def listen_tcp(host: str, port: int) -> socket.socket:
         listener.close()
         raise ListenError(_advice(host, port, error)) from error
     return listener
+
+
+def demand_free(host: str, port: int, wait_seconds: float = 3.0) -> None:
+    """Return when nothing listens there; somebody who is just ending is waited for.
+
+    Without this look a probe of "our" port may be answered by another installation, and be believed.
+
+    Raises:
+        ListenError: as :func:`listen_tcp`.
+    """
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            listen_tcp(host, port).close()
+        except ListenError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 def _advice(host: str, port: int, error: OSError) -> str:

@@ -68,7 +68,9 @@ class Supervisor:
 
     Args:
         lock: a file; a second supervisor on the same one is refused.
+        name: what the refusal calls us.
         stop_last: names of processes that others need while they end.
+        before: called once the lock is held and before anything starts; what it raises ends :meth:`run`.
         ready: probes; when every one has answered true, ``on_ready`` is called once (and systemd is told, where
             it waits for that).
     """
@@ -81,9 +83,13 @@ class Supervisor:
         stop_last: Sequence[str] = ("store",),
         ready: Sequence[Callable[[], bool]] = (),
         on_ready: Callable[[], None] = lambda: None,
+        before: Callable[[], None] = lambda: None,
+        name: str = "vonggac serve",
     ) -> None:
         self._children = [_Child(name, list(command)) for name, command in commands.items()]
         self._lock = lock
+        self._name = name
+        self._before = before
         self._stop_last = frozenset(stop_last)
         self._waiting = list(ready)
         self._on_ready = on_ready
@@ -97,7 +103,8 @@ class Supervisor:
             AlreadyRunningError: another supervisor holds the lock.
             CannotStartError: a process cannot start, and everything was stopped again.
         """
-        with locks.hold(self._lock, "vonggac serve"):
+        with locks.hold(self._lock, self._name):
+            self._before()
             before = {kind: signal.signal(kind, self._on_signal) for kind in (signal.SIGINT, signal.SIGTERM)}
             try:
                 while not self._stop.is_set():

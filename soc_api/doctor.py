@@ -17,6 +17,7 @@ from cryptography import x509
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from collector import locks
 from collector.errors import CollectorError
 from collector.probes import https_probe
 from collector.state.database import StateStore
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 CERTIFICATE_WARNING: Final = timedelta(days=45)
 FREE_BYTES_WARNING: Final = 5 << 30
 RUNWAY_WARNING_DAYS: Final = 30
+#: Further ahead the estimate says nothing.
+_RUNWAY_SHOWN_DAYS: Final = 1000
 _TIME_ERROR: Final = 5
 
 
@@ -110,8 +113,8 @@ def _disk(data: DataDirectory, _settings: Settings, now: datetime) -> Iterator[C
     runway = free / (used / days) if used else float("inf")
     finding = f"{free / 1e9:.1f} GB free"
     if used:
-        finding += f"; events take {used / 1e9:.2f} GB, {used / days / 1e6:.0f} MB a day: "
-        finding += f"{min(runway, 9999):.0f} days until it is full"
+        room = f"room for {runway:.0f} days" if runway < _RUNWAY_SHOWN_DAYS else "room for years"
+        finding += f"; events take {used / 1e6:,.0f} MB, {used / days / 1e6:,.1f} MB a day: {room}"
     if free < FREE_BYTES_WARNING or runway < RUNWAY_WARNING_DAYS:
         state = "failure" if free < FREE_BYTES_WARNING / 5 or runway < 2 else "warning"
         yield Check("disk", state, finding, "give it more room, or lower [detect] events_keep_days")
@@ -198,11 +201,17 @@ def _schema(execute: Callable[[str], object]) -> Check:
 
 def _processes(data: DataDirectory, settings: Settings, _now: datetime) -> Iterator[Check]:
     authority = data.ca / "ca.crt"
+    start = f"start with `vonggac serve --data {data.root}` (or `make run`)"
+    ours = locks.is_held(data.run / "serve.lock")
     for name, host, port in (
         ("web", settings.web.host, settings.web.port),
         ("ingest", settings.ingest.host, settings.ingest.port),
     ):
-        if https_probe(host, port, authority)():
+        answers = https_probe(host, port, authority)()
+        if answers and not ours:
+            finding = f"another installation answers on port {port}; this one does not run"
+            yield Check(name, "failure", finding, "stop the other, or choose another port in the settings")
+        elif answers:
             yield Check(name, "ok", f"answers on port {port}")
         elif _is_taken(host, port):
             yield Check(
@@ -212,13 +221,13 @@ def _processes(data: DataDirectory, settings: Settings, _now: datetime) -> Itera
                 f"`ss -ltnp 'sport = :{port}'` shows by whom; or choose another port in the settings",
             )
         else:
-            yield Check(name, "failure", f"nothing answers on port {port}", "start with `vonggac serve`")
+            yield Check(name, "failure", f"nothing answers on port {port}", start)
     if data.store_socket.exists():
         with StoreClient(data.store_socket) as client:
             if client.healthy():
                 yield Check("store", "ok", "answers")
                 return
-    yield Check("store", "failure", "the event store does not answer", "start with `vonggac serve`")
+    yield Check("store", "failure", "the event store does not answer", start)
 
 
 def _is_taken(host: str, port: int) -> bool:
@@ -244,7 +253,7 @@ def _pipeline(data: DataDirectory, settings: Settings, now: datetime) -> Iterato
         advice = "see the log of `detect`; it may have stopped or be too slow"
         yield Check("detection", "failure", f"{behind} batches behind", advice)
     else:
-        yield Check("detection", "ok", f"{behind} batches behind")
+        yield Check("detection", "ok", f"batches that wait: {behind}")
     if letters:
         yield Check(
             "dead letters", "warning", f"{letters} parts could not be read", "see /system in the console"

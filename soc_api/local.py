@@ -59,6 +59,21 @@ class Part:
         """None while it runs; also None before it was started and after it was stopped."""
         return None if self._process is None else self._process.poll()
 
+    def last_words(self) -> str:
+        """Why it ended, as far as its log says, and where to read more."""
+        if self.log is None:
+            return "see what it printed"
+        reason = ""
+        for line in self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]:
+            if line.startswith("Error: "):
+                reason = reason if "above" in line else line.removeprefix("Error: ")
+            elif line.startswith("{"):
+                with suppress(ValueError):
+                    said = json.loads(line)
+                    if said.get("level") in {"error", "critical"} and "reason" in said:
+                        reason = str(said["reason"])
+        return f"{reason} ({self.log})" if reason else f"see {self.log}"
+
     def stop(self) -> int | None:
         """End it as a service manager would, and its whole session where it does not; the exit code."""
         if self._process is None:
@@ -105,7 +120,7 @@ class Server(Part):
         waiting = [self.web_port, self.agents_port]
         while waiting:
             if self.exit_code() is not None:
-                raise LocalError(f"the server did not start; see {self.log or 'what it printed'}")
+                raise LocalError(f"the server did not start: {self.last_words()}")
             if time.monotonic() > deadline:
                 raise LocalError(f"no answer on port {waiting[0]} after {_READY_SECONDS} s")
             if self._healthy(waiting[0]):

@@ -1,5 +1,5 @@
 """``vonggac``: one module a command, found by its name. Exit status 0: done; 1: it failed or found something
-wrong (one line says what to do); 2: wrong usage."""
+wrong (one line says what to do); 2: wrong usage; 78: ``serve`` cannot start, and would not with another try."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ import click
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+class CannotServe(click.ClickException):
+    """``serve`` cannot start, and trying again would not help (``collector.process.CANNOT_START``)."""
+
+    exit_code = 78
 
 
 class _Commands(click.Group):
@@ -41,7 +47,21 @@ class _Commands(click.Group):
             formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
-        return one_line_errors(lambda: super(_Commands, self).invoke(ctx))
+        try:
+            return one_line_errors(lambda: super(_Commands, self).invoke(ctx))
+        except click.ClickException as error:
+            if ctx.invoked_subcommand == "serve" and _is_final(error.__cause__):
+                raise CannotServe(error.message) from error.__cause__
+            raise
+
+
+def _is_final(cause: BaseException | None) -> bool:
+    """Whether a service manager need not start ``serve`` again: wrong settings, a taken port, a damaged directory."""
+    from agent.settings_file import SettingsError
+    from collector.errors import CollectorError
+    from collector.locks import AlreadyRunningError
+
+    return isinstance(cause, (SettingsError, CollectorError)) and not isinstance(cause, AlreadyRunningError)
 
 
 def _first_line(name: str) -> str:

@@ -7,17 +7,19 @@ goes on where the first stopped.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import signal
-import ssl
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
+from collector import locks
+from collector.serving import demand_free
 from collector.settings import DataDirectory
 from soc_api.local import Agent, LocalError, Part, Server
 
@@ -56,6 +58,9 @@ def command(data: Path, agency: str, simulate: int) -> None:
     try:
         with ExitStack() as running:
             running.enter_context(_interruptible())
+            running.enter_context(locks.hold(directory.run / "quickstart.lock", f"`make run` on {data}"))
+            for port in (server.web_port, server.agents_port):
+                demand_free("127.0.0.1", port)
             for part in parts:
                 if part is agent and not agent.is_enrolled:
                     agent.enroll(server.token(agency))
@@ -65,7 +70,7 @@ def command(data: Path, agency: str, simulate: int) -> None:
                     server.wait_until_ready()
                     server.vonggac("agency", "builtin", "thanh-hoa")
             click.echo(f"\nVọng Gác: {server.web}/   (Ctrl-C: dừng / stop)")
-            click.echo(f"SHA-256 của chứng thư / of the certificate: {_fingerprint(directory)}")
+            click.echo(f"SHA-256 của chứng thư / of the certificate: {fingerprint(directory)}")
             click.echo(f"Nhật ký / logs: {logs}\n")
             _watch(parts)
     except StopRequested:
@@ -74,10 +79,10 @@ def command(data: Path, agency: str, simulate: int) -> None:
         raise click.ClickException(str(error)) from error
 
 
-def _fingerprint(directory: DataDirectory) -> str:
-    """The server certificate's, in the form that browsers show."""
-    der = ssl.PEM_cert_to_DER_cert((directory.ca / "server.crt").read_text(encoding="ascii"))
-    return hashlib.sha256(der).digest().hex(":").upper()
+def fingerprint(directory: DataDirectory) -> str:
+    """The server certificate's (the first in its file), in the form that browsers show."""
+    certificate = x509.load_pem_x509_certificate((directory.ca / "server.crt").read_bytes())
+    return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
 def _agent(directory: DataDirectory, server: Server) -> Agent:
@@ -94,7 +99,9 @@ def _watch(parts: Sequence[Part]) -> None:
     while True:
         for part in parts:
             if (code := part.exit_code()) is not None:
-                raise LocalError(f"{part.name} ended by itself with exit code {code}; the rest is stopped")
+                raise LocalError(
+                    f"{part.name} ended by itself with exit code {code}; the rest is stopped: {part.last_words()}"
+                )
         time.sleep(0.5)
 
 

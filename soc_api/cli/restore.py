@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+from datetime import datetime
 from pathlib import Path
 
 import click
 
 from soc_api import backup
-from soc_api.cli._place import Place, as_json, echo_json, with_place
+from soc_api.cli._place import Place, as_json, echo_json, shown_time, with_place
 
 
 @click.command(short_help="a data directory from a backup")
@@ -27,4 +29,8 @@ def command(place: Place, file: Path, as_json: bool) -> None:
             {"data": str(place.data.root), "made_at": manifest["made_at"], "files": len(manifest["files"])}
         )
     else:
-        click.echo(f"{place.data.root} is as it was at {manifest['made_at']}; start it with `vonggac serve`")
+        made_at = shown_time(datetime.fromisoformat(manifest["made_at"]))
+        click.echo(
+            f"{place.data.root} is as it was at {made_at}; stop what runs on the same ports, then start it:"
+        )
+        click.echo(f"  vonggac serve --data {shlex.quote(str(place.data.root))}")

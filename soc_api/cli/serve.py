@@ -9,6 +9,7 @@ import click
 from collector.bootstrap import prepare
 from collector.logging import set_up
 from collector.probes import https_probe
+from collector.serving import demand_free
 from collector.state.database import StateStore
 from collector.supervisor import Supervisor, collector_commands
 from soc_api.cli import _secrets
@@ -42,6 +43,7 @@ def command(place: Place, prepare_only: bool) -> None:
                 https_probe(web.host, web.port, authority),
                 https_probe(ingest.host, ingest.port, authority),
             ],
+            before=lambda: _demand_ports(place),
             on_ready=lambda: click.echo(f"Vọng Gác: https://{_shown_host(web.host)}:{web.port}/", err=True),
         ).run()
 
@@ -64,6 +66,12 @@ def commands(place: Place) -> dict[str, list[str]]:
     """The processes that the supervisor keeps running, by name."""
     web = [sys.executable, "-m", "soc_api.process", *place.arguments()]
     return {**collector_commands(place.data, place.config), "web": web}
+
+
+def _demand_ports(place: Place) -> None:
+    """Raise where another program has one of our ports, before anything is started."""
+    for listener in (place.settings.web, place.settings.ingest):
+        demand_free(listener.host, listener.port)
 
 
 def _shown_host(host: str) -> str:

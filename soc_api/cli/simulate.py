@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collector.state.database import StateStore
 
 _TOKEN_HOURS: Final = 24
+_RUNNING: Final = "`make run SIMULATE=…` or `vonggac simulate`, whose terminal takes Ctrl-C,"
 _DRAIN_SECONDS: Final = 20.0
 
 
@@ -88,7 +89,7 @@ def _run(place: Place, count: int, seed: int) -> None:
     address = "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 - compared
     command_line = [sys.executable, "-m", "agent.simulator", "--collector", f"https://{address}:{port}"]
     command_line += ["--tokens", str(file), "--state", str(folder), "--seed", str(seed)]
-    Supervisor({"simulator": command_line}, lock=_lock(place)).run()
+    Supervisor({"simulator": command_line}, lock=_lock(place), name=_RUNNING).run()
 
 
 def _usable(state: StateStore, file: Path) -> list[dict[str, str]]:
@@ -143,7 +144,7 @@ def _tokens(place: Place, state: StateStore, lines: list[dict[str, str]], count:
 
 
 def _remove(place: Place, as_json: bool) -> None:
-    with locks.hold(_lock(place), "vonggac simulate"), place.state() as state:
+    with locks.hold(_lock(place), _RUNNING), place.state() as state:
         with state.write() as session:
             removed = simulation.remove(session, actor(), utcnow())
         _wait_for_worker(place, state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,6 +72,20 @@ def test_quickstart_stops_cleanly_and_goes_on_where_it_stopped(tmp_path: Path) -
         wait_until(second.is_up, seconds=120, what="the address to open, again")
         assert (data / "agent" / "identity.json").read_bytes() == identity
         assert "otpauth://" not in second.said()
+        beside = Quickstart(data, tmp_path / "beside.log")
+        assert beside.process.wait(timeout=60) == 1
+        assert "runs already" in beside.said()
+        assert second.process.poll() is None, second.said()
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir(mode=0o700)
+        shutil.copy(data / "vonggac.toml", elsewhere)
+        taken = Quickstart(elsewhere, tmp_path / "taken.log")
+        try:
+            assert taken.process.wait(timeout=60) == 1
+        finally:
+            _end(taken)
+        assert "is in use: stop what listens there" in taken.said()
+        assert "otpauth://" not in taken.said()
         assert second.ended_by(signal.SIGHUP) == 0  # the terminal was closed
     finally:
         _end(second)

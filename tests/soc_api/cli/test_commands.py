@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from agent.messages import TokenParts
+from collector import locks
 from collector.state.database import StateStore
 from soc_api.accounts.sign_in import sign_in
 from soc_api.cli import main
 from soc_api.cli._place import Place
 from soc_api.cli.serve import make_ready
+from tests.support.waiting import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -249,7 +252,7 @@ def test_doctor_says_what_is_wrong_and_what_to_do(vonggac: Vonggac, ready: Resul
     checks = {check["name"]: check for check in json.loads(result.output)["checks"]}
     assert checks["ca.key"]["state"] == "failure"
     assert "chmod 600" in checks["ca.key"]["advice"]
-    assert checks["web"]["advice"] == "start with `vonggac serve`"
+    assert checks["web"]["advice"] == f"start with `vonggac serve --data {data}` (or `make run`)"
     for good in (
         "data directory",
         "ca.crt",
@@ -260,6 +263,45 @@ def test_doctor_says_what_is_wrong_and_what_to_do(vonggac: Vonggac, ready: Resul
         "audit log",
     ):
         assert checks[good]["state"] == "ok", checks[good]
+
+
+def test_doctor_does_not_take_another_installations_server_for_this_one(
+    vonggac: Vonggac, ready: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restored copy has the authority of the original, which still runs."""
+    monkeypatch.setattr("soc_api.doctor.https_probe", lambda *_: lambda: True)
+    checks = {check["name"]: check for check in json.loads(vonggac("doctor", "--json").output)["checks"]}
+    assert checks["web"]["state"] == checks["ingest"]["state"] == "failure"
+    assert "another installation" in checks["web"]["finding"]
+
+
+@pytest.mark.parametrize("section", ["web", "ingest"])
+def test_serve_starts_nothing_where_a_port_is_taken_and_need_not_be_tried_again(
+    vonggac: Vonggac, ready: Result, data: Path, section: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ports = {"web": free_port(), "ingest": free_port()} | {section: port}
+        (data / "vonggac.toml").write_text("".join(f"[{key}]\nport = {ports[key]}\n" for key in ports))
+        result = vonggac("serve")
+    assert result.exit_code == 78
+    assert f"port {port} on 127.0.0.1 is in use: stop what listens there" in result.output
+
+
+def test_serve_with_wrong_settings_need_not_be_tried_again(
+    vonggac: Vonggac, ready: Result, data: Path
+) -> None:
+    (data / "vonggac.toml").write_text("[web]\nprot = 8443\n")
+    assert vonggac("serve").exit_code == 78
+
+
+def test_serve_beside_another_on_the_same_data_may_be_tried_again(
+    vonggac: Vonggac, ready: Result, data: Path
+) -> None:
+    with locks.hold(data / "run" / "serve.lock", "this test"):
+        result = vonggac("serve")
+    assert result.exit_code == 1
+    assert "runs already" in result.output
 
 
 def test_doctor_without_a_data_directory_names_the_first_step(vonggac: Vonggac) -> None:
@@ -275,7 +317,9 @@ def test_backup_and_restore_bring_users_and_authority_back(
     assert made["live"] is False
     assert vonggac("restore", str(tmp_path / "b.tar")).exit_code == 1
     again = ["--data", str(tmp_path / "again")]
-    assert vonggac("restore", str(tmp_path / "b.tar"), *again).exit_code == 0
+    restored = vonggac("restore", str(tmp_path / "b.tar"), *again)
+    assert restored.exit_code == 0
+    assert f"vonggac serve --data {tmp_path / 'again'}" in restored.output
     assert vonggac("serve", "--prepare-only", *again).output == ""
     assert [row["username"] for row in json.loads(vonggac("user", "list", "--json", *again).output)] == [
         "admin"
