@@ -201,7 +201,9 @@ NO_LISTS: Final = Sentence(
 
 # The network.
 NO_ROUTE: Final = Sentence("there is no default route", "không có tuyến mặc định")
-NO_ECHO: Final = Sentence("the gateway answers no echo requests", "cổng mặc định không trả lời ping (ICMP echo)")
+NO_ECHO: Final = Sentence(
+    "the gateway answers no echo requests", "cổng mặc định không trả lời ping (ICMP echo)"
+)
 PING_NEEDS_ROOT: Final = Sentence(
     "echo requests need root (CAP_NET_RAW) or a group in net.ipv4.ping_group_range",
     "ping cần quyền root (CAP_NET_RAW) hoặc nhóm trong net.ipv4.ping_group_range",
