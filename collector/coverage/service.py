@@ -139,7 +139,9 @@ _DEVICE = (
 )
 
 
-def _endpoints(agencies: Mapping[int, Agency], unassigned: bool, simulated: bool | None) -> Select[*tuple[Any, ...]]:
+def _endpoints(
+    agencies: Mapping[int, Agency], unassigned: bool, simulated: bool | None
+) -> Select[*tuple[Any, ...]]:
     """Selects :data:`_ENDPOINT` of those that count; ``simulated``: only such, only others, None for both."""
     open_now = (Assignment.endpoint_id == Endpoint.id) & Assignment.valid_to.is_(None)
     inside: ColumnElement[bool] = Assignment.agency_id.in_(sorted(agencies))
@@ -175,7 +177,9 @@ def _judged(
         )
 
 
-def _documents(session: Session, of: Select[*tuple[Any, ...]]) -> tuple[_Bodies, _Bodies, dict[str, datetime]]:
+def _documents(
+    session: Session, of: Select[*tuple[Any, ...]]
+) -> tuple[_Bodies, _Bodies, dict[str, datetime]]:
     """What tells of antivirus, of the endpoints ``of`` selects, by endpoint and item."""
     antivirus: _Bodies = defaultdict(dict)
     health: _Bodies = defaultdict(dict)
