@@ -281,7 +281,7 @@ def test_a_machine_without_systemd_is_refused_in_plain_words(tmp_path: Path, por
         pytest.skip("this machine runs systemd")
     done = Play(tmp_path, port).run(agent_service_manager="systemd", agent_token="x")
     assert done.returncode != 0
-    assert "not systemd" in done.stdout
+    assert "not booted with systemd" in done.stdout
     assert not (tmp_path / "opt").exists()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -90,8 +91,13 @@ def test_collectors_need_nothing_heavy() -> None:
 
 @pytest.mark.usefixtures("_without_probes")
 def test_documents_hold_only_what_json_has() -> None:
+    documents = []
     for collector in COLLECTORS:
         if collector.name in ("host", "lan", "storage", "software"):
-            output = collector.collect(context(Path("/"), proc=Path("/proc"), sys=Path("/sys")))
-            for document in output.documents:
-                assert msgspec.json.decode(msgspec.json.encode(document.body)) == document.body
+            with suppress(NothingToReport):  # a container has no volume of its own
+                documents += collector.collect(
+                    context(Path("/"), proc=Path("/proc"), sys=Path("/sys"))
+                ).documents
+    assert {"host", "lan", "software"} <= {document.kind for document in documents}
+    for document in documents:
+        assert msgspec.json.decode(msgspec.json.encode(document.body)) == document.body
