@@ -4,16 +4,24 @@ lack.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlalchemy import func, select
+
 from collector.enrolment.files import ensure_server_certificate, make_authority
+from collector.log.schema import go_on_behind
 from collector.state.base import utcnow
+from collector.state.database import StateStore
 from collector.state.migrate import upgrade
+from collector.state.tables import Checkpoint
 
 if TYPE_CHECKING:
     from collector.enrolment.authority import Authority
     from collector.settings import DataDirectory, Settings
+
+log = logging.getLogger("vonggac.prepare")
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,8 @@ class Prepared:
 
 
 def prepare(data: DataDirectory, settings: Settings) -> Prepared:
-    """Make the directory, the authority, the server's certificate and the state store's tables. Idempotent.
+    """Make the directory, the authority, the server's certificate and the state store's tables, and
+    a log that goes on where the worker stopped. Idempotent.
 
     Raises:
         CollectorError: something there is damaged or of a newer program; ``str()`` says what to do.
@@ -38,4 +47,21 @@ def prepare(data: DataDirectory, settings: Settings) -> Prepared:
     made = ensure_server_certificate(data.ca, authority, settings.web.names, now)
     upgrade(data.state)
     data.state.chmod(0o600)
+    _prepare_log(data)
     return Prepared(authority=authority, first_start=first_start, server_certificate_made=made)
+
+
+def _prepare_log(data: DataDirectory) -> None:
+    """A log that was lost while the state was kept starts behind what the worker has read."""
+    state = StateStore(data.state)
+    try:
+        with state.read() as session:
+            checkpoint = session.scalar(select(func.max(Checkpoint.log_offset))) or 0
+    finally:
+        state.close()
+    if go_on_behind(data.log, checkpoint):
+        log.warning(
+            "the log was lost or is an older one: what it had and was not read yet is gone; new rows go on"
+            " behind offset %d",
+            checkpoint,
+        )

@@ -26,6 +26,7 @@ from collector.detect.streams import TooManyStreamsError
 from collector.detect.upkeep import Upkeep
 from collector.detect.values import moment
 from collector.detect.warmup import warm_up
+from collector.log.errors import LogDamagedError
 from collector.store.errors import QueryError, StoreError
 
 if TYPE_CHECKING:
@@ -111,12 +112,19 @@ class Worker:
 
         Raises:
             StoppedError: told to stop meanwhile.
+            LogDamagedError: the log is not the one that the checkpoint is of.
         """
         now = self._now()
         with self._state.read() as session:
             saved = load_checkpoint(session)
             self._ages.load(session)
         self.checkpoint = 0 if saved is None else saved.log_offset
+        given = self._reader.last_offset()
+        if given < self.checkpoint:
+            raise LogDamagedError(
+                f"the log ends at offset {given}, but {self.checkpoint} were read already: it was lost or replaced;"
+                " stop `vonggac serve` and start it again, which repairs this"
+            )
         if saved is not None and now - saved.updated_at.timestamp() > _OUTAGE_SECONDS:
             self._silence_from = now + _GRACE_SECONDS
         deleted = self._persist(lambda: self._store.rewind(self.checkpoint))

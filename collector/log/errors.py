@@ -15,3 +15,7 @@ class LogFull(LogError):  # noqa: N818 - the state that it names is known by thi
 
 class LogBusy(LogError):  # noqa: N818 - as above
     """More bytes wait to be written than the bound allows; the disk is slower than the senders."""
+
+
+class LogDamagedError(CollectorError):
+    """The log's file cannot be used as it is; ``str()`` says what to do."""

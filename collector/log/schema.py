@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
+
+from collector.log.errors import LogDamagedError, LogError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,3 +57,49 @@ def create(connection: sqlite3.Connection) -> None:
     for statement in _SCHEMA.split(";"):
         if statement.strip():
             connection.execute(statement)
+
+
+def last_offset(connection: sqlite3.Connection) -> int:
+    """The highest offset ever given, 0 in an empty log; trimming does not lower it."""
+    found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'record'").fetchone()
+    return int(found[0]) if found is not None else 0
+
+
+def go_on_behind(path: Path, checkpoint: int) -> int:
+    """Make sure that every row to come gets an offset above ``checkpoint``, and return by how much offsets rose.
+
+    A log that gave fewer offsets than the worker has read is not the one that it read: it was lost, or is an
+    older one. Without this, new rows would get offsets that count as read. Rows that it holds already go behind
+    the checkpoint too, in their order: nobody can tell whether they were read, and the worker knows a repeated
+    batch. Nothing is changed (no file is made) where the log is not behind; idempotent.
+
+    Raises:
+        LogDamagedError: the file is no log.
+        LogError: it is a log, but cannot be written now (disk full, rights, held by another).
+    """
+    if checkpoint <= 0:
+        return 0
+    try:
+        with closing(connect(path)) as connection:
+            create(connection)
+            path.chmod(0o600)
+            connection.execute("BEGIN IMMEDIATE")
+            given = last_offset(connection)
+            if given >= checkpoint:
+                connection.execute("ROLLBACK")
+                return 0
+            # No number can be taken twice meanwhile: all old ones are below, all new ones above the checkpoint.
+            connection.execute('UPDATE record SET "offset" = "offset" + ?', (checkpoint,))
+            connection.execute("DELETE FROM sqlite_sequence WHERE name = 'record'")
+            connection.execute(
+                "INSERT INTO sqlite_sequence (name, seq) VALUES ('record', ?)", (checkpoint + given,)
+            )
+            connection.execute("COMMIT")
+            return checkpoint
+    except sqlite3.OperationalError as error:
+        raise LogError(f"{path}: the log cannot be prepared: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise LogDamagedError(
+            f"{path}: the log cannot be read ({error}): move it and its -wal file away, or restore a backup;"
+            " what agents sent and the worker had not read is lost with it"
+        ) from error

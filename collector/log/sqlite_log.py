@@ -126,7 +126,7 @@ class LogWriter:
         self._reserve_bytes = reserve_bytes
         self._room_known_until = 0.0
         self._closed = False
-        self.statistics = WriterStatistics(last_offset=_last_offset(self._connection))
+        self.statistics = WriterStatistics(last_offset=schema.last_offset(self._connection))
         self._thread = threading.Thread(target=self._work, name="log-writer", daemon=True)
         self._thread.start()
 
@@ -287,11 +287,6 @@ def _as_log_error(error: sqlite3.Error) -> LogError:
     return LogError(f"the log could not write: {error}")
 
 
-def _last_offset(connection: sqlite3.Connection) -> int:
-    found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'record'").fetchone()
-    return int(found[0]) if found is not None else 0
-
-
 class LogReader:
     """Reads the log from any process, beside the writer. Not for several threads at once; :meth:`close`
     it.
@@ -329,7 +324,7 @@ class LogReader:
 
     def last_offset(self) -> int:
         """The highest offset ever given, 0 in an empty log; trimming does not lower it."""
-        return _last_offset(self._connection)
+        return schema.last_offset(self._connection)
 
     def trim(self, before_offset: int) -> int:
         """Remove rows with an offset below ``before_offset`` and return how many. Their numbers stay

@@ -83,6 +83,11 @@ class MemoryLog:
 
     rows: list[LogRow] = field(default_factory=list)
     _version: int = -1
+    _last: int = 0
+
+    def last_offset(self) -> int:
+        self._last = max([self._last, *(row.offset for row in self.rows)])
+        return self._last
 
     def read(self, after: int, limit: int) -> list[LogRow]:
         return [row for row in self.rows if row.offset > after][:limit]
@@ -93,6 +98,7 @@ class MemoryLog:
 
     def trim(self, before_offset: int) -> int:
         count = len(self.rows)
+        self.last_offset()
         self.rows = [row for row in self.rows if row.offset >= before_offset]
         return count - len(self.rows)
 

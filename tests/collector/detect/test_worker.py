@@ -10,9 +10,10 @@ from sqlalchemy import select
 from collector.detect.commit import commit_step
 from collector.detect.upkeep import Upkeep
 from collector.detect.worker import StoppedError
+from collector.log.errors import LogDamagedError
 from collector.settings import Detect, Settings
 from collector.state.tables import Alert, AlertEvidence, Checkpoint, DeadLetter, Document, Endpoint, Stream
-from tests.collector.pipeline import STREAM, T0, Clock, Pipeline, add_endpoint, document, event
+from tests.collector.pipeline import STREAM, T0, Clock, MemoryLog, Pipeline, add_endpoint, document, event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -641,3 +642,12 @@ def test_far_behind_nobody_is_called_silent(pipeline: Pipeline, monkeypatch: pyt
     monkeypatch.setattr(pipeline.worker, "step_rows", step)
     pipeline.worker.run()
     assert pipeline.store.of("silence") == []
+
+
+def test_a_log_that_is_behind_the_checkpoint_is_not_read_in_silence(pipeline: Pipeline) -> None:
+    pipeline.heartbeat()
+    pipeline.heartbeat()
+    pipeline.work()
+    pipeline.log = MemoryLog()
+    with pytest.raises(LogDamagedError, match="ends at offset 0, but 2 were read already"):
+        pipeline.restart()

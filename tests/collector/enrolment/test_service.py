@@ -277,3 +277,20 @@ def test_preparing_a_directory_twice_changes_nothing(site: Site, tmp_path: Path)
     assert {path: path.read_bytes() for path in first.data.ca.iterdir()} == files
     assert first.data.root.stat().st_mode & 0o777 == 0o700
     first.state.close()
+
+
+def test_preparing_a_directory_whose_log_was_lost_goes_on_behind_the_checkpoint(tmp_path: Path) -> None:
+    from contextlib import closing
+
+    from collector import bootstrap
+    from collector.detect.commit import save_checkpoint
+    from collector.log.sqlite_log import LogReader
+    from collector.settings import load
+
+    site = make_site(tmp_path / "data")
+    with site.state.write() as session:
+        save_checkpoint(session, 41, utcnow())
+    bootstrap.prepare(site.data, load(site.data))
+    with closing(LogReader(site.data.log)) as reader:
+        assert reader.last_offset() == 41
+    site.state.close()

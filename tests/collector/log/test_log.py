@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.log.errors import LogBusy, LogError, LogFull
+from collector.log.errors import LogBusy, LogDamagedError, LogError, LogFull
+from collector.log.schema import go_on_behind
 from collector.log.sqlite_log import LogReader, LogRow, LogWriter
 from collector.log.trim import merge_ranges
 
@@ -280,3 +281,33 @@ def test_merged_ranges_hold_the_same_numbers_and_never_touch(ranges: list[tuple[
 
     assert numbers(merged) == numbers(ranges)
     assert all(left[1] + 1 < right[0] for left, right in pairwise(merged))
+
+
+def test_a_lost_log_goes_on_behind_what_was_read(path: Path) -> None:
+    assert go_on_behind(path, 0) == 0
+    assert not path.exists()
+    assert go_on_behind(path, 1000) == 1000
+    assert go_on_behind(path, 1000) == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+    writer = LogWriter(path)
+    assert asyncio.run(append_all(writer, [batch(1), batch(2)])) == [1001, 1002]
+    writer.close()
+    assert go_on_behind(path, 1001) == 0
+
+
+def test_rows_of_a_log_that_is_behind_are_read_in_their_order(path: Path) -> None:
+    writer = LogWriter(path)
+    asyncio.run(append_all(writer, [batch(number) for number in range(1, 6)]))
+    writer.close()
+    reader = LogReader(path)
+    reader.trim(2)
+    assert go_on_behind(path, 6) == 6
+    assert [(row.offset, row.seq) for row in reader.read(6, 10)] == [(8, 2), (9, 3), (10, 4), (11, 5)]
+    assert reader.last_offset() == 11
+    reader.close()
+
+
+def test_a_damaged_log_is_said_with_what_to_do(path: Path) -> None:
+    path.write_bytes(b"this is no database" * 100)
+    with pytest.raises(LogDamagedError, match="move it and its -wal file away"):
+        go_on_behind(path, 5)
