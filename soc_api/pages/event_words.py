@@ -28,7 +28,7 @@ FIELDS: Final = {
     "Message": N_("Log line"),
     "Signature": N_("Malware"),
     "Filename": N_("File"),
-    "Action": N_("Action taken"),
+    "Action": N_("What the antivirus did"),
     "Product": N_("Product"),
     "Hashes": N_("Digest of the file"),
     "Method": N_("Sign-in method"),
@@ -201,6 +201,26 @@ ACTIONS: Final = {
     "lost": N_("Data lost"),
     "binding_changed": N_("Address moved to another device"),
     "skew_changed": N_("Clock skew changed"),
+}
+
+#: How somebody signed in, as sshd says it.
+METHODS: Final = {
+    "password": N_("Password"),
+    "publickey": N_("Key"),
+    "keyboard-interactive/pam": N_("Typed answers (PAM)"),
+    "hostbased": N_("The other machine's key"),
+    "gssapi-with-mic": N_("Kerberos ticket"),
+}
+
+#: What an antivirus did about a file, in Sigma's field ``Action``.
+MALWARE_ACTIONS: Final = {
+    "detected": N_("Detected, not dealt with"),
+    "quarantined": N_("Put in quarantine"),
+    "removed": N_("Removed"),
+    "deleted": N_("Removed"),
+    "cleaned": N_("Cleaned"),
+    "blocked": N_("Blocked"),
+    "allowed": N_("Let through"),
 }
 
 #: Where events come from: our own documents' changes and the usual log sources.

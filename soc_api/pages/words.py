@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.reasons import translate
 from soc_api.i18n import N_
-from soc_api.pages.event_words import ACTIONS, FIELDS, PROTECTION_REASONS, SOURCES
+from soc_api.pages.event_words import ACTIONS, FIELDS, MALWARE_ACTIONS, METHODS, PROTECTION_REASONS, SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,6 +137,8 @@ _REASONS: Final = (".reason", "_reason")
 #: Fields whose values are words of a table of their own.
 _TABLES: Final[Mapping[str, Mapping[str, str]]] = {
     "event.action": ACTIONS,
+    "Action": MALWARE_ACTIONS,
+    "Method": METHODS,
     "protection.state": STATES,
     "protection.reason": PROTECTION_REASONS,
     "host.role": ENDPOINT_ROLES,

@@ -105,3 +105,17 @@ def test_values_are_written_as_people_write_them(
 def test_what_was_before_is_labelled_as_such() -> None:
     (row,) = event_fields({"previous": {"protection": {"state": "protected"}}}, EN)
     assert (EN.field(row.name), row.value) == ("Protection state, before", "Protected")
+
+
+def test_what_antivirus_and_sshd_say_by_a_word_is_said_in_the_readers_language() -> None:
+    assert VI.field("Action") == "Phần mềm diệt virus đã làm gì"
+    assert readable("Action", "detected", VI) == "Phát hiện, chưa xử lý"
+    assert readable("Method", "publickey", VI) == "Khóa"
+    assert readable("Action", "something else", VI) == "something else"
+    assert readable("protection.reason", "antivirus_off", VI).startswith("Đã cài phần mềm diệt virus")
+
+
+def test_the_rule_for_malware_names_the_field_as_the_page_does() -> None:
+    text = (SIGMA / "antivirus" / "execution_malware_found.yml").read_text(encoding="utf-8")
+    assert f"“{VI.field('Action')}”" in text
+    assert f"“{EN.field('Action')}”" in text
