@@ -180,12 +180,20 @@ def _happened(visit: Visit, alert: Alert) -> str:
     t = visit.t
     if alert.count == 1:
         return t("Found once, at %(time)s.", time=t.time(alert.first_event_at, seconds=True))
+    first, last = t.time(alert.first_event_at), t.time(alert.last_event_at)
+    if first == last:  # within one minute: seconds tell them apart, or there is only one moment
+        first = t.time(alert.first_event_at, seconds=True)
+        last = t.time(alert.last_event_at, seconds=True)
+    if first == last:
+        return t.plural(
+            "Found %(num)s time, at %(time)s.", "Found %(num)s times, at %(time)s.", alert.count, time=first
+        )
     return t.plural(
         "Found %(num)s time between %(first)s and %(last)s.",
         "Found %(num)s times between %(first)s and %(last)s.",
         alert.count,
-        first=t.time(alert.first_event_at),
-        last=t.time(alert.last_event_at),
+        first=first,
+        last=last,
     )
 
 

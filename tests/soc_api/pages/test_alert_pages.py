@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,6 +47,24 @@ def test_an_alert_says_what_to_do_in_the_readers_language_and_which_target_it_se
             assert target in page.text
     assert "Phát hiện 3 lần" in vietnamese.text
     assert "Found 3 times" in english.text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "Found 3 times, at 02/03/2026 15:00:07."),
+        (5, "Found 3 times between 02/03/2026 15:00:07 and 02/03/2026 15:00:12."),
+        (600, "Found 3 times between 02/03/2026 15:00 and 02/03/2026 15:10."),
+    ],
+)
+def test_when_an_alert_was_found_is_never_a_span_from_a_minute_to_itself(
+    seconds: int, said: str, alert: int, world: World, signed_in: SignedIn, look: Callable[..., Page]
+) -> None:
+    first = datetime(2026, 3, 2, 8, 0, 7, tzinfo=UTC)
+    with world.services.state.write() as session:
+        row = session.get_one(Alert, alert)
+        row.first_event_at, row.last_event_at = first, first + timedelta(seconds=seconds)
+    assert said in look(signed_in("analyst"), f"/alerts/{alert}", "en").text
 
 
 def test_an_alert_is_acknowledged_and_closed_with_a_reason_and_a_note(
