@@ -20,6 +20,7 @@ from collector.detect import clock
 from collector.detect.commit import commit_step, load_checkpoint
 from collector.detect.context import load_contexts
 from collector.detect.decode import Refusal
+from collector.detect.insertion import Insertion
 from collector.detect.rows import decode_rows, take_row
 from collector.detect.step import Letter, Record, Step
 from collector.detect.streams import TooManyStreamsError
@@ -252,23 +253,17 @@ class Worker:
             record.row([finding.rule_id for finding in outcome.findings])
             for record, outcome in zip(step.events, outcomes, strict=True)
         ]
-        first = True
-
-        def insert() -> None:
-            nonlocal first
-            wanted = rows
-            if fresh_rows:
-                if not first:  # a failed insert may have been half of one
-                    self._store.rewind(self.checkpoint)
-            else:
-                known = self._known([record.event.id for record in step.events])
-                wanted = [row for row in rows if row.event_id not in known]
-            first = False
-            self._store.insert_events(wanted)
-            self._store.insert_metrics(step.metrics)
-
         if rows or step.metrics:
-            self._persist(insert)
+            insertion = Insertion(
+                self._store,
+                rows,
+                step.metrics,
+                checkpoint=self.checkpoint,
+                fresh_rows=fresh_rows,
+                now=self._now(),
+            )
+            self._persist(insertion)
+            step.letters.extend(insertion.letters)
         self._persist(lambda: self._commit(step, outcomes, checkpoint))
         self.checkpoint = checkpoint
         self._ages.follow(step)
@@ -302,17 +297,6 @@ class Worker:
                 "alerts changed",
                 extra={"opened": list(applied.opened[:50]), "cleared": list(applied.cleared[:50])},
             )
-
-    def _known(self, ids: list[str]) -> set[str]:
-        """Which of these events of the clock the store has from a step that a crash cut short."""
-        known: set[str] = set()
-        for start in range(0, len(ids), 500):
-            found = self._store.query(
-                "SELECT event_id FROM events WHERE log_offset = {offset:UInt64} AND event_id IN {ids:Array(String)}",
-                {"offset": self.checkpoint, "ids": ids[start : start + 500]},
-            )
-            known.update(row["event_id"] for row in found)
-        return known
 
     def _persist(self, write: Callable[[], T]) -> T:
         attempt = 0

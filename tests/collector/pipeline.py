@@ -18,7 +18,7 @@ from collector.settings import Settings
 from collector.state.base import Base
 from collector.state.database import StateStore
 from collector.state.tables import Agency, Assignment, Endpoint
-from collector.store.errors import StoreUnavailableError
+from collector.store.errors import StoreError, StoreUnavailableError
 from collector.store.rows import EventRow, MetricRow, events_table, metrics_table
 from rules.catalogue import load_catalogue
 from rules.engine import Engine
@@ -106,17 +106,20 @@ class MemoryLog:
 @dataclass
 class MemoryStore:
     """Stands for the event store: same rules about durability and rewinding. ``fail`` makes the next calls
-    fail.
+    fail, ``full`` the next inserts; ``refused`` is a text that no row may hold.
     """
 
     events: list[EventRow] = field(default_factory=list)
     metrics: list[MetricRow] = field(default_factory=list)
     fail: int = 0
     fail_after_insert: int = 0
+    full: int = 0
+    refused: str = ""
 
     def insert_events(self, rows: Sequence[EventRow]) -> None:
         self._maybe_fail()
         events_table(list(rows))  # what Arrow cannot hold the real one refuses
+        self._maybe_refuse([row.body for row in rows])
         self.events.extend(rows)
         if self.fail_after_insert:
             self.fail_after_insert -= 1
@@ -125,6 +128,7 @@ class MemoryStore:
     def insert_metrics(self, rows: Sequence[MetricRow]) -> None:
         self._maybe_fail()
         metrics_table(list(rows))
+        self._maybe_refuse([row.name for row in rows])
         self.metrics.extend(rows)
 
     def rewind(self, after_offset: int) -> int:
@@ -171,6 +175,14 @@ class MemoryStore:
             }
             for _, _, row in found[: int(str(given["page"]))]
         ]
+
+    def _maybe_refuse(self, texts: list[str]) -> None:
+        """Answer as a healthy store does that cannot take a row, or as one whose disk is full."""
+        if self.full:
+            self.full -= 1
+            raise StoreError("Code: 243. no space left")
+        if self.refused and any(self.refused in text for text in texts):
+            raise StoreError(f"Code: 117. {self.refused} is not to its taste")
 
     def _maybe_fail(self) -> None:
         if self.fail:

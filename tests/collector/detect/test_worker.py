@@ -651,3 +651,53 @@ def test_a_log_that_is_behind_the_checkpoint_is_not_read_in_silence(pipeline: Pi
     pipeline.log = MemoryLog()
     with pytest.raises(LogDamagedError, match="ends at offset 0, but 2 were read already"):
         pipeline.restart()
+
+
+def test_rows_that_a_healthy_store_refuses_are_dead_letters_and_the_rest_goes_in_once(
+    pipeline: Pipeline,
+) -> None:
+    images = ["/bin/ls", "/bad/one", "/tmp/evil", "/bad/two", "/bin/cat"]
+    metrics = [
+        {"name": name, "time": T0, "value": 1.0, "unit": "ratio"} for name in ("a.b_ratio", "a.bad_ratio")
+    ]
+    pipeline.store.refused = "bad"
+    pipeline.batch(events=[event(Image=image) for image in images], metrics=metrics)
+    pipeline.batch(events=[event(Image="/bin/true")])
+    pipeline.work()
+    stored = [fields["Image"] for fields in pipeline.store.of("process_creation")]
+    assert stored == ["/bin/ls", "/tmp/evil", "/bin/cat", "/bin/true"]
+    assert [row.name for row in pipeline.store.metrics] == ["a.b_ratio"]
+    assert alerts(pipeline) == [("1", "host-ep-1", 1)]
+    assert pipeline.worker.checkpoint == 2
+    assert pipeline.store.rewind(2) == 0
+    with pipeline.state.read() as session:
+        letters = session.scalars(select(DeadLetter).order_by(DeadLetter.id)).all()
+    assert [letter.log_offset for letter in letters] == [1, 1, 1]
+    assert letters[0].reason == "refused by the event store: Code: 117. bad is not to its taste"
+    assert b"/bad/one" in letters[0].body
+    assert b"a.bad_ratio" in letters[2].body
+
+
+@pytest.mark.parametrize("inserts", [4, 5, 6, 7, 30])
+def test_a_store_whose_disk_is_full_is_waited_for_and_no_row_is_blamed(
+    pipeline: Pipeline, inserts: int
+) -> None:
+    pipeline.batch(events=[event(Image="/tmp/evil"), event(Image="/bin/ls")])
+    pipeline.store.full = inserts
+    pipeline.work()
+    assert len(pipeline.store.events) == 2
+    assert alerts(pipeline) == [("1", "host-ep-1", 1)]
+    with pipeline.state.read() as session:
+        assert session.scalars(select(DeadLetter)).all() == []
+
+
+def test_an_event_of_the_clock_that_is_refused_is_a_dead_letter_too(pipeline: Pipeline) -> None:
+    add_endpoint(pipeline.state, "bad", pipeline.agency_id)
+    pipeline.store.refused = "host-bad"
+    pipeline.clock.seconds += 1000
+    pipeline.worker.step_clock()
+    assert [fields["host"]["id"] for fields in pipeline.store.of("silence")] == ["ep-1"]
+    assert len(pipeline.store.events) == 1
+    with pipeline.state.read() as session:
+        (letter,) = session.scalars(select(DeadLetter))
+    assert letter.endpoint_id == "bad"
