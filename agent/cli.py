@@ -248,11 +248,11 @@ def _show(found: Sequence[object]) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from agent.runtime.diagnosis import diagnose, render
+    from agent.runtime.diagnosis import Asked, diagnose, render
 
     _, state, _ = _load(arguments)
     lang: Lang = arguments.lang
-    diagnosis = diagnose(state, lang)
+    diagnosis = diagnose(state, lang, asked=Asked(arguments.config, arguments.state))
     if arguments.json:
         _print_json(diagnosis)
     else:

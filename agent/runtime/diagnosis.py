@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -14,6 +16,7 @@ from agent.runtime import words
 from agent.runtime.errors import NotEnrolledError
 from agent.runtime.identity import Identity, load_identity
 from agent.runtime.status import Status, read_status
+from agent.settings import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
     from agent.runtime.words import Lang, Words
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 _SKEW_WORTH_SAYING_SECONDS: Final = 30.0
 #: The people who read this live at UTC+7.
 _LOCAL_OFFSET_SECONDS: Final = 7 * 3600
+#: There where systemd is the one that starts services.
+_SYSTEMD: Final = Path("/run/systemd/system")
 
 
 class Problem(Struct, frozen=True):
@@ -57,8 +62,34 @@ def is_running(state: StateDirectory) -> bool:
     return False
 
 
-def diagnose(state: StateDirectory, lang: Lang, now: float | None = None) -> Diagnosis:
+class Asked(Struct, frozen=True):
+    """What ``status`` was given on its command line; ``None``: nothing, so the usual places."""
+
+    config: Path | None = None
+    state: Path | None = None
+
+    def start_command(self, systemd: Path = _SYSTEMD) -> str:
+        """How to start the agent of these settings: the service where systemd runs it, else the program itself."""
+        given = [
+            (name, path)
+            for name, path, usual in (
+                ("--config", self.config, DEFAULT_CONFIG),
+                ("--state", self.state, None),
+            )
+            if path is not None and path != usual
+        ]
+        if not given and systemd.is_dir():
+            return "systemctl start vonggac-agent"
+        if not given:
+            given = [("--config", DEFAULT_CONFIG)]
+        return " ".join(["vonggac-agent run", *(f"{name} {shlex.quote(str(path))}" for name, path in given)])
+
+
+def diagnose(
+    state: StateDirectory, lang: Lang, now: float | None = None, asked: Asked | None = None
+) -> Diagnosis:
     """Read the state directory and say, in ``lang``, what is wrong; most important first."""
+    asked = Asked() if asked is None else asked
     now = time.time() if now is None else now
     problems: list[Problem] = []
 
@@ -74,15 +105,18 @@ def diagnose(state: StateDirectory, lang: Lang, now: float | None = None) -> Dia
             add("unreadable", words.COLLECTOR, name="identity", detail=str(error))
         else:
             add("not_enrolled", words.NOT_ENROLLED)
+            if asked.config is None:
+                problems[-1] = _with_places(problems[-1], state, lang)
         return Diagnosis(ok=False, running=running, problems=problems, identity=None, status=status)
     if not running:
-        add("not_running", words.NOT_RUNNING)
+        add("not_running", words.NOT_RUNNING, start=asked.start_command())
     if identity.not_after <= now:
         add("expired", words.EXPIRED, detail=local_time(identity.not_after))
     if status is not None:
         if running and status.link.code != "ok":
             pair = words.LINK.get(status.link.code, words.LINK["unreachable"])
-            add(status.link.code, pair, url=status.collector_url, detail=status.link.detail)
+            start = asked.start_command()
+            add(status.link.code, pair, url=status.collector_url, detail=status.link.detail, start=start)
         if status.spool_error:
             add("spool", words.SPOOL, detail=status.spool_error)
         if status.dropped:
@@ -95,6 +129,16 @@ def diagnose(state: StateDirectory, lang: Lang, now: float | None = None) -> Dia
             if not one.ok:
                 add("collector", words.COLLECTOR, name=name, detail=translate(one.reason, lang))
     return Diagnosis(ok=not problems, running=running, problems=problems, identity=identity, status=status)
+
+
+def _with_places(problem: Problem, state: StateDirectory, lang: Lang) -> Problem:
+    """The problem, and where an identity was looked for: it may stand elsewhere."""
+    config, root = (
+        str(path) if path.exists() else words.ABSENT.say(lang, path=path)
+        for path in (DEFAULT_CONFIG, state.root)
+    )
+    looked = words.LOOKED_AT.say(lang, config=config, state=root)
+    return Problem(problem.code, f"{problem.what} {looked}", problem.to_do)
 
 
 def local_time(seconds: float) -> str:

@@ -29,7 +29,7 @@ LINK: Final[dict[str, tuple[Words, Words]]] = {
     ),
     "stopped": (
         Words("Chương trình đã dừng.", "The agent has been stopped."),
-        Words("Khởi động lại: systemctl start vonggac-agent", "Start it: systemctl start vonggac-agent"),
+        Words("Khởi động lại: {start}", "Start it: {start}"),
     ),
     "unreachable": (
         Words("Không kết nối được tới {url} ({detail}).", "{url} cannot be reached ({detail})."),
@@ -78,9 +78,14 @@ NOT_ENROLLED: Final = (
         "Ask the SOC for a token, then run: vonggac-agent enroll --collector https://…:8444 --token-file -",
     ),
 )
+LOOKED_AT: Final = Words(
+    "Đã tìm: cấu hình {config}, thư mục {state}; nếu ở nơi khác, thêm --config TỆP hoặc --state THƯ MỤC.",
+    "Looked at: settings {config}, directory {state}; if elsewhere, add --config FILE or --state DIR.",
+)
+ABSENT: Final = Words("{path} (không có)", "{path} (absent)")
 NOT_RUNNING: Final = (
     Words("Chương trình không chạy.", "The agent is not running."),
-    Words("Khởi động: systemctl start vonggac-agent", "Start it: systemctl start vonggac-agent"),
+    Words("Khởi động: {start}", "Start it: {start}"),
 )
 SPOOL: Final = (
     Words("Không ghi được xuống đĩa: {detail}.", "The disk cannot be written: {detail}."),
