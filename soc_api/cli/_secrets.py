@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 
 
 def show(user: NewUser) -> None:
-    """Password, secret, address and QR code, on standard output."""
-    click.echo(f"user:        {user.username}")
+    """Password, secret, address and QR code, on standard output; each label in both languages."""
+    rows = [("Người dùng / user", user.username)]
     if user.password is not None:
-        click.echo(f"password:    {user.password}")
-    click.echo(f"OTP secret:  {user.totp_secret}")
-    click.echo(f"OTP address: {user.totp_uri}")
-    click.echo("\nScan with an authenticator app:\n")
+        rows.append(("Mật khẩu / password", user.password))
+    rows += [("Khóa mã một lần / OTP secret", user.totp_secret), ("Địa chỉ mã / OTP address", user.totp_uri)]
+    width = max(len(label) for label, _ in rows) + 2
+    for label, value in rows:
+        click.echo(f"{label + ':':{width}}{value}")
+    click.echo("\nQuét bằng ứng dụng xác thực / scan with an authenticator app:\n")
     click.echo(qr_code(user.totp_uri))
-    click.echo("These are shown once and kept nowhere: note them now.")
+    click.echo("Chỉ hiện một lần, hãy ghi lại ngay / shown only once: note it now.")
 
 
 def qr_code(text: str) -> str:

@@ -57,7 +57,7 @@ def make_ready(place: Place) -> None:
     finally:
         state.close()
     if made is not None:
-        click.echo("The first administrator:\n")
+        click.echo("Quản trị viên đầu tiên / the first administrator:\n")
         _secrets.show(made)
         click.echo("")
 

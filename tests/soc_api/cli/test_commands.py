@@ -16,6 +16,8 @@ from click.testing import CliRunner, Result
 
 from agent.messages import TokenParts
 from collector import locks
+from collector.detect.commit import save_checkpoint
+from collector.state.base import utcnow
 from collector.state.database import StateStore
 from soc_api.accounts.sign_in import sign_in
 from soc_api.cli import main
@@ -93,6 +95,8 @@ def test_the_first_start_prints_an_administrator_once_and_never_again(
     assert password
     assert secret
     assert "otpauth://totp/" in ready.output
+    for vietnamese, english in (("Mật khẩu", "password"), ("Chỉ hiện một lần", "shown only once")):
+        assert re.search(f"{vietnamese}.* / {english}", ready.output)
     assert "█" in ready.output
     again = vonggac("serve", "--prepare-only")
     assert again.exit_code == 0
@@ -273,6 +277,32 @@ def test_doctor_does_not_take_another_installations_server_for_this_one(
     checks = {check["name"]: check for check in json.loads(vonggac("doctor", "--json").output)["checks"]}
     assert checks["web"]["state"] == checks["ingest"]["state"] == "failure"
     assert "another installation" in checks["web"]["finding"]
+
+
+def test_doctor_tells_a_damaged_lost_or_replaced_log_from_a_whole_one(
+    vonggac: Vonggac, ready: Result, data: Path
+) -> None:
+    def check(name: str) -> dict[str, str]:
+        checks = json.loads(vonggac("doctor", "--json").output)["checks"]
+        return next(each for each in checks if each["name"] == name)
+
+    log = data / "log.db"
+    assert check("log")["state"] == check("detection")["state"] == "ok"
+    log.write_bytes(b"this is no database" * 100)
+    assert check("log")["state"] == "failure"
+    assert f"move {log}" in check("log")["advice"]
+    assert check("detection")["state"] == "warning"
+    log.unlink()
+    state = StateStore(data / "state.db")
+    with state.write() as session:
+        save_checkpoint(session, 7, utcnow())
+    state.close()
+    assert "is missing; 7 batches" in check("log")["finding"]
+    log.touch()
+    assert check("log")["finding"].startswith("ends at 0, but detection has read up to 7")
+    log.unlink()
+    assert vonggac("serve", "--prepare-only").exit_code == 0
+    assert check("log")["state"] == check("detection")["state"] == "ok"
 
 
 @pytest.mark.parametrize("section", ["web", "ingest"])
