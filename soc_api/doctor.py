@@ -239,7 +239,7 @@ def _is_taken(host: str, port: int) -> bool:
 
 
 def _pipeline(data: DataDirectory, settings: Settings, now: datetime) -> Iterator[Check]:
-    last = last_log_offset(data) or 0
+    last = last_log_offset(data)
     store = StateStore(data.state)
     try:
         with store.read() as session:
@@ -248,8 +248,12 @@ def _pipeline(data: DataDirectory, settings: Settings, now: datetime) -> Iterato
             missing = session.scalar(select(func.coalesce(func.sum(Stream.missing), 0))) or 0
     finally:
         store.close()
-    behind = max((last - row.log_offset for row in checkpoints), default=last)
-    if behind > 10 * settings.detect.batch_rows:
+    reached = max((row.log_offset for row in checkpoints), default=0)
+    yield _log(data, last, reached)
+    behind = max((last or 0) - reached, 0)
+    if last is None and (reached or data.log.exists()):
+        yield Check("detection", "warning", "nobody can say what waits", "repair the log first")
+    elif behind > 10 * settings.detect.batch_rows:
         advice = "see the log of `detect`; it may have stopped or be too slow"
         yield Check("detection", "failure", f"{behind} batches behind", advice)
     else:
@@ -267,3 +271,19 @@ def _pipeline(data: DataDirectory, settings: Settings, now: datetime) -> Iterato
     newest = max((row.updated_at for row in checkpoints), default=now)
     if newest - now > timedelta(minutes=5):
         yield Check("checkpoint", "failure", "is in the future", "set the clock; use NTP (chrony)")
+
+
+def _log(data: DataDirectory, last: int | None, reached: int) -> Check:
+    restart = "stop the server and start it again: new batches then go on where detection stopped"
+    if last is None and data.log.exists():
+        advice = (
+            f"stop the server, move {data.log} and its -wal and -shm files away, start again; if only the rights are"
+            " wrong, mend those"
+        )
+        return Check("log", "failure", f"{data.log} is there, but cannot be read", advice)
+    if last is None and reached:
+        return Check("log", "failure", f"{data.log} is missing; {reached} batches were read from it", restart)
+    if last is not None and last < reached:
+        finding = f"ends at {last}, but detection has read up to {reached}: it was lost or replaced"
+        return Check("log", "failure", finding, restart)
+    return Check("log", "ok", f"batches so far: {last or 0}")
