@@ -68,6 +68,7 @@ class _Job(Struct):
     collector: Collector
     interval: float
     left_behind: bool = False
+    told: bool = False
 
     def __lt__(self, other: _Job) -> bool:
         return (self.due, self.order) < (other.due, other.order)
@@ -133,21 +134,27 @@ class Lane:
             self._condition.notify_all()
 
     def overdue(self) -> Collector | None:
-        """Leave a run behind that takes too long, and return whose it was."""
+        """Leave a run behind that takes too long, and return whose it was.
+
+        Each such run is returned once. With as many left behind as may be, the lane waits for it, and leaves it
+        behind as soon as another has come back.
+        """
         with self._condition:
             if self._current is None:
                 return None
             job, started = self._current
             if self._monotonic() - started <= job.collector.timeout_seconds:
                 return None
-            if self._left_behind >= _LEFT_BEHIND_AT_MOST:
-                return None
-            job.left_behind = True
-            self._left_behind += 1
-            self._generation += 1
-            self._current = None
-        self.start()
-        return job.collector
+            told, job.told = job.told, True
+            free = self._left_behind < _LEFT_BEHIND_AT_MOST
+            if free:
+                job.left_behind = True
+                self._left_behind += 1
+                self._generation += 1
+                self._current = None
+        if free:
+            self.start()
+        return None if told else job.collector
 
     def step(self, generation: int = 0) -> float | None:
         """Run what is due, and return in how many seconds the next is (``None``: nothing is scheduled)."""
@@ -161,6 +168,7 @@ class Lane:
                 if self._jobs[0].due > now + _SLACK_SECONDS:
                     return self._jobs[0].due - now
                 job = heapq.heappop(self._jobs)
+                job.told = False
                 self._current = (job, now)
             outcome = self._run(job.collector)
             in_time = self._back(job, generation)

@@ -19,6 +19,7 @@ from agent.runtime.lanes import JITTER_RATIO, Lane, Outcome, execute
 from agent.runtime.log import Log
 from agent.runtime.runner import Runner
 from agent.settings import CollectorSettings
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,6 +164,48 @@ def test_a_run_that_never_ends_is_left_behind_and_the_others_go_on() -> None:
     release.set()
     lane.stop(20)
     assert delivered == ["other"]
+
+
+def test_a_hang_that_no_thread_is_left_for_is_told_once_and_left_behind_when_another_comes_back() -> None:
+    """Real threads here: six that hang until the test lets each go."""
+    names = [f"hang{number}" for number in range(1, 7)]
+    hanging = {name: threading.Event() for name in names}
+    release = {name: threading.Event() for name in names}
+    clock = [0.0]
+
+    def hang(name: str) -> Callable[[Context], Output]:
+        def collect(_: Context) -> Output:
+            hanging[name].set()
+            release[name].wait(20)
+            return Output()
+
+        return collect
+
+    lane = Lane(
+        "test",
+        [(make(name, hang(name), timeout=5.0), 600.0) for name in names],
+        run=lambda chosen: execute(chosen, context(), {}, lambda: clock[0]),
+        deliver=lambda _: None,
+        monotonic=lambda: clock[0],
+        random=lambda: 0.5,
+    )
+    lane.start()
+    told = []
+    for name in names[:5]:
+        assert hanging[name].wait(20)
+        clock[0] += 5.5
+        overdue = lane.overdue()
+        told.append(overdue.name if overdue else None)
+    assert told == names[:5]
+    assert lane.overdue() is None
+    assert not hanging["hang6"].is_set()
+    release["hang1"].set()
+    wait_until(
+        lambda: lane.overdue() is None and hanging["hang6"].is_set(), seconds=20, what="the lane to go on"
+    )
+    for each in release.values():
+        each.set()
+    lane.stop(20)
 
 
 def test_hurry_runs_everything_now() -> None:
