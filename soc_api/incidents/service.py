@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from collector.errors import ConflictError, NotFoundError
 from collector.state.tables import Alert, AuditEntry, Incident, IncidentNote, User
@@ -109,16 +109,28 @@ def list_incidents(
     scope: Scope,
     *,
     statuses: Sequence[str] = (),
+    simulated: bool | None = None,
     before: int | None = None,
     limit: int = 50,
 ) -> Sequence[Incident]:
-    """The newest first, from below id ``before``; ``statuses`` empty means all."""
+    """The newest first, from below id ``before``; ``statuses`` empty and ``simulated`` None mean all."""
     query = select(Incident).where(scope.where(Incident.agency_id)).order_by(Incident.id.desc()).limit(limit)
     if statuses:
         query = query.where(Incident.status.in_(statuses))
+    if simulated is not None:
+        query = query.where(Incident.simulated.is_(simulated))
     if before is not None:
         query = query.where(Incident.id < before)
     return session.scalars(query).all()
+
+
+def count_simulated(session: Session, scope: Scope, statuses: Sequence[str] = ()) -> int:
+    """How many cases of simulated alerts alone are within reach; ``statuses`` empty means all."""
+    query = select(func.count()).select_from(Incident)
+    query = query.where(scope.where(Incident.agency_id), Incident.simulated.is_(True))
+    if statuses:
+        query = query.where(Incident.status.in_(statuses))
+    return session.scalar(query) or 0
 
 
 def alerts_of(session: Session, scope: Scope, incident: Incident) -> Sequence[Alert]:

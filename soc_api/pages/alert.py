@@ -27,7 +27,7 @@ from soc_api.pages.rows import (
     rule_title,
 )
 from soc_api.pages.targets import TargetQuote, quotes
-from soc_api.pages.visit import Visit, back_to
+from soc_api.pages.visit import Visit
 
 router = APIRouter()
 Reader = Annotated[Principal, Depends(require(Permission.ALERTS_READ))]
@@ -126,7 +126,7 @@ def make_incident(
             made = incidents.create(session, principal, title, [alert_id], visit.now)
     except (CollectorError, SocError) as error:
         return _again(visit, alert_id, error, "")
-    return back_to(f"/incidents/{made.id}")
+    return visit.back_to(f"/incidents/{made.id}")
 
 
 def _again(visit: Visit, alert_id: int, error: Exception, note: str) -> Response:

@@ -16,9 +16,9 @@ from soc_api.accounts.principal import Principal
 from soc_api.errors import SocError
 from soc_api.incidents import service
 from soc_api.incidents.deadlines import clocks
-from soc_api.pages.query import Query
+from soc_api.pages.query import SIMULATED, Query
 from soc_api.pages.rows import AlertRow, alert_row
-from soc_api.pages.visit import Visit, back_to
+from soc_api.pages.visit import Visit
 from soc_api.pages.words import INCIDENT_STATUSES
 
 router = APIRouter()
@@ -44,10 +44,13 @@ class IncidentRow:
 
 @dataclass(frozen=True)
 class IncidentsPage:
+    """``simulated_incidents`` are those of the chosen status that are simulated, shown or not."""
+
     query: Query
     rows: list[IncidentRow]
     next: str
     status: str
+    simulated_incidents: int
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def add_note(
             service.add_note(session, principal, incident_id, text, visit.now)
     except (CollectorError, SocError) as error:
         return _again(visit, incident_id, error, text)
-    return back_to(f"/incidents/{incident_id}")
+    return visit.back_to(f"/incidents/{incident_id}")
 
 
 @router.post("/incidents/{incident_id}/status")
@@ -139,7 +142,7 @@ def change_status(
             service.change_status(session, principal, incident_id, status, visit.now, reason=reason or None)
     except (CollectorError, SocError) as error:
         return _again(visit, incident_id, error, "")
-    return back_to(f"/incidents/{incident_id}")
+    return visit.back_to(f"/incidents/{incident_id}")
 
 
 @router.post("/incidents/{incident_id}/assignee")
@@ -156,7 +159,7 @@ def assign(
             service.assign(session, principal, incident_id, assigned_to or None, visit.now)
     except (CollectorError, SocError) as error:
         return _again(visit, incident_id, error, "")
-    return back_to(f"/incidents/{incident_id}")
+    return visit.back_to(f"/incidents/{incident_id}")
 
 
 def _again(visit: Visit, incident_id: int, error: Exception, note: str) -> Response:
@@ -165,17 +168,23 @@ def _again(visit: Visit, incident_id: int, error: Exception, note: str) -> Respo
 
 
 def build_list(visit: Visit) -> IncidentsPage:
-    query = visit.query("status", "after")
+    query = visit.query("status", "simulated", "after")
     status = query.choice("status", ("live", *INCIDENT_STATUSES, "all"), "live")
     statuses = {"live": _LIVE, "all": ()}.get(status, (status,))
     before = query.number("after", 0, lowest=0, highest=10**9)
     with visit.services.state.read() as session:
         found = service.list_incidents(
-            session, visit.principal.scope, statuses=statuses, before=before or None, limit=_ROWS + 1
+            session,
+            visit.principal.scope,
+            statuses=statuses,
+            simulated={"": False, "only": True}.get(query.choice("simulated", SIMULATED)),
+            before=before or None,
+            limit=_ROWS + 1,
         )
+        simulated = service.count_simulated(session, visit.principal.scope, statuses)
         names = {agency.id: agency.name for agency in list_agencies(session, visit.principal.scope)}
     rows = [_row(visit, incident, names) for incident in found[:_ROWS]]
-    return IncidentsPage(query, rows, str(rows[-1].id) if len(found) > _ROWS else "", status)
+    return IncidentsPage(query, rows, str(rows[-1].id) if len(found) > _ROWS else "", status, simulated)
 
 
 def build(visit: Visit, incident_id: int, *, refused: str = "", note: str = "") -> IncidentPage:

@@ -41,6 +41,7 @@ class DeadRow:
     id: int
     endpoint_id: str
     hostname: str
+    simulated: bool
     log_offset: int
     reason: str
     size: int
@@ -69,6 +70,7 @@ class SystemPage:
     health: list[HealthRow]
     slice: Slice
     endpoints: int
+    simulated_endpoints: int
     silent: int
 
 
@@ -124,6 +126,7 @@ def build(visit: Visit) -> SystemPage:
                     DeadLetter.id,
                     DeadLetter.endpoint_id,
                     Endpoint.hostname,
+                    Endpoint.simulated,
                     DeadLetter.log_offset,
                     DeadLetter.reason,
                     func.length(DeadLetter.body),
@@ -135,8 +138,8 @@ def build(visit: Visit) -> SystemPage:
                 .limit(_ROWS)
             )
             dead = [
-                DeadRow(i, endpoint, hostname or "", offset, reason, size, at)
-                for i, endpoint, hostname, offset, reason, size, at in session.execute(of_letters)
+                DeadRow(i, endpoint, hostname or "", bool(simulated), offset, reason, size, at)
+                for i, endpoint, hostname, simulated, offset, reason, size, at in session.execute(of_letters)
             ]
         else:
             health = _failing(visit)
@@ -144,6 +147,11 @@ def build(visit: Visit) -> SystemPage:
             health = health[(number - 1) * _ROWS : number * _ROWS]
         endpoints = session.scalar(
             select(func.count()).select_from(Endpoint).where(Endpoint.retired_at.is_(None))
+        )
+        simulated_endpoints = session.scalar(
+            select(func.count())
+            .select_from(Endpoint)
+            .where(Endpoint.retired_at.is_(None), Endpoint.simulated.is_(True))
         )
         silent = session.scalar(
             select(func.count())
@@ -160,6 +168,7 @@ def build(visit: Visit) -> SystemPage:
         health=health,
         slice=Slice(number, _ROWS, total),
         endpoints=endpoints or 0,
+        simulated_endpoints=simulated_endpoints or 0,
         silent=silent or 0,
     )
 

@@ -60,7 +60,9 @@ def test_every_number_of_the_overview_follows_the_same_choice(
     assert badge(client, address) == str(open_)
 
 
-@pytest.mark.parametrize("path", ["/", "/alerts", "/coverage", "/endpoints", "/rules", "/reports"])
+@pytest.mark.parametrize(
+    "path", ["/", "/alerts", "/incidents", "/system", "/coverage", "/endpoints", "/rules", "/reports"]
+)
 def test_the_badge_and_the_menu_follow_the_address_of_every_page(
     mixed: World, signed_in: SignedIn, look: Callable[..., Page], path: str
 ) -> None:
@@ -115,3 +117,33 @@ def test_an_alert_that_was_opened_among_simulated_ones_leads_back_to_them(
         follow_redirects=False,
     )
     assert answer.headers["location"] == first
+
+
+@pytest.mark.parametrize(("choice", "rows"), [("", 1), ("?simulated=1", 3), ("?simulated=only", 2)])
+def test_the_list_of_incidents_follows_the_same_choice_and_marks_the_simulated_ones(
+    world: World, signed_in: SignedIn, look: Callable[..., Page], choice: str, rows: int
+) -> None:
+    client = signed_in("analyst")
+    real = world.alert(world.here, "REAL-PC")
+    one, other = (world.alert(world.here, name, simulated=True) for name in ("SIM1-PC", "SIM2-PC"))
+    for title, alerts in (("real", [real]), ("made", [one]), ("made too", [other])):
+        assert client.post("/api/v1/incidents", json={"title": title, "alerts": alerts}).status_code == 201
+    page = as_json(client, "/incidents" + choice)
+    assert isinstance(page["rows"], list)
+    assert page["simulated_incidents"] == 2
+    seen = look(client, "/incidents" + choice)
+    marks = sum(tag == "span" and attrs.get("class") == "sim" for tag, attrs in seen.tags)
+    assert len(page["rows"]) == rows
+    assert marks == (0 if rows == 1 else 2)
+    assert ("2 simulated incidents of this status are left out here." in seen.text) == (choice == "")
+    links = [link for link in seen.links() if link.startswith("/incidents/")]
+    assert all(link.endswith("?simulated=1") == bool(choice) for link in links)
+
+
+def test_the_system_page_says_how_many_of_the_agents_are_simulated(
+    mixed: World, signed_in: SignedIn, look: Callable[..., Page]
+) -> None:
+    client = signed_in("admin")
+    page = as_json(client, "/system")
+    assert (page["endpoints"], page["simulated_endpoints"]) == (3, 2)
+    assert "2 of them" in look(client, "/system").text
