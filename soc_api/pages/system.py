@@ -81,7 +81,7 @@ def show(request: Request, services: RequestServices, principal: Reader) -> Resp
 
 
 def build(visit: Visit) -> SystemPage:
-    query = visit.query("tab", "page", "losing")
+    query = visit.query("tab", "page", "losing", "simulated")
     tab = query.choice("tab", TABS, TABS[0])
     losing = query.flag("losing")
     number = query.number("page", 1)

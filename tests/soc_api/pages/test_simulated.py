@@ -146,4 +146,9 @@ def test_the_system_page_says_how_many_of_the_agents_are_simulated(
     client = signed_in("admin")
     page = as_json(client, "/system")
     assert (page["endpoints"], page["simulated_endpoints"]) == (3, 2)
-    assert "2 of them" in look(client, "/system").text
+    seen = look(client, "/system")
+    assert "2 of them" in seen.text
+    assert (
+        "/endpoints?state=silent&simulated=1" in seen.links()
+    )  # the number counts them, so does the list behind it
+    assert "/system?simulated=1&tab=dead" in look(client, "/system?simulated=1").links()
