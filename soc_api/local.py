@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -30,6 +31,22 @@ _STOP_SECONDS: Final = 20
 
 class LocalError(Exception):
     """A part could not be started, or a command failed; ``str()`` holds what it said."""
+
+
+def free_port() -> int:
+    """A loopback TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def make_data_directory(data: Path, settings: str = "") -> None:
+    """A new data directory for a server on free ports; ``settings`` are further lines of its ``vonggac.toml``,
+    sections included."""
+    data.mkdir(mode=0o700)
+    ports = f"[web]\nport = {free_port()}\n[ingest]\nport = {free_port()}\n"
+    (data / "vonggac.toml").write_text(ports + settings, encoding="utf-8")
 
 
 class Part:

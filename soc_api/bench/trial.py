@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soc_api.local import Server
+from soc_api.local import Server, make_data_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,10 +19,7 @@ def trial_server() -> Iterator[tuple[Server, Path]]:
     with tempfile.TemporaryDirectory(prefix="vonggac-bench-") as name:
         folder = Path(name)
         data = folder / "data"
-        data.mkdir(mode=0o700)
-        (data / "vonggac.toml").write_text(
-            f"[web]\nport = {free_port()}\n[ingest]\nport = {free_port()}\n", encoding="utf-8"
-        )
+        make_data_directory(data)
         server = Server(data, folder / "server.log")
         server.start()
         try:
@@ -32,10 +28,3 @@ def trial_server() -> Iterator[tuple[Server, Path]]:
             yield server, folder
         finally:
             server.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -26,8 +26,9 @@ from click.testing import CliRunner
 from collector.bootstrap import prepare
 from collector.settings import DataDirectory, load
 from soc_api.cli import main
+from soc_api.local import free_port
 from tests.support.debian import program, root
-from tests.support.waiting import free_port, wait_until
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

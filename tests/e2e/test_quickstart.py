@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.support.waiting import free_port, wait_until
+from soc_api.local import make_data_directory
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,8 +58,7 @@ class Quickstart:
 
 def test_quickstart_stops_cleanly_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     data = tmp_path / "var"
-    data.mkdir(mode=0o700)
-    (data / "vonggac.toml").write_text(f"[web]\nport = {free_port()}\n[ingest]\nport = {free_port()}\n")
+    make_data_directory(data)
     first = Quickstart(data, tmp_path / "first.log")
     try:
         wait_until(first.is_up, seconds=120, what="the address to open")

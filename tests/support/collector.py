@@ -24,7 +24,8 @@ from collector.settings import DataDirectory, load
 from collector.state.base import utcnow
 from collector.state.database import StateStore
 from collector.state.tables import Agency
-from tests.support.waiting import free_port, wait_until
+from soc_api.local import free_port
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,9 @@ import socket
 import subprocess
 from typing import TYPE_CHECKING, Self
 
+from soc_api.local import free_port
 from tests.support.debian import program
-from tests.support.waiting import free_port, wait_until
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,6 @@ import psutil
 import pyotp
 
 from soc_api import local
-from tests.support.waiting import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,10 +26,7 @@ class Stack(local.Server):
 
     def __init__(self, folder: Path, settings: str = "") -> None:
         data = folder / "data"
-        data.mkdir(mode=0o700)
-        (data / "vonggac.toml").write_text(
-            f"[web]\nport = {free_port()}\n[ingest]\nport = {free_port()}\n{settings}"
-        )
+        local.make_data_directory(data, settings)
         self.logged = folder / "serve.log"
         super().__init__(data, self.logged)
 

@@ -13,7 +13,8 @@ import pytest
 
 from collector import locks
 from collector.supervisor import CannotStartError, Supervisor
-from tests.support.waiting import free_port, wait_until
+from soc_api.local import free_port
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,7 +23,7 @@ from soc_api.accounts.sign_in import sign_in
 from soc_api.cli import main
 from soc_api.cli._place import Place
 from soc_api.cli.serve import make_ready
-from tests.support.waiting import free_port
+from soc_api.local import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
