@@ -15,6 +15,13 @@ from collector.state.tables.endpoints import (
     IpBinding,
 )
 from collector.state.tables.pipeline import Checkpoint, DeadLetter, Stream
+from collector.state.tables.rulebook import (
+    RuleChange,
+    RuleFigures,
+    RuleRevision,
+    RuleSetting,
+    WorkerFigures,
+)
 
 __all__ = [
     "Agency",
@@ -37,7 +44,12 @@ __all__ = [
     "Incident",
     "IncidentNote",
     "IpBinding",
+    "RuleChange",
+    "RuleFigures",
+    "RuleRevision",
+    "RuleSetting",
     "Stream",
     "User",
     "UserSession",
+    "WorkerFigures",
 ]
