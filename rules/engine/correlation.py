@@ -14,17 +14,15 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sigma.correlations import SigmaCorrelationCondition, SigmaCorrelationRule, SigmaCorrelationType
-
+from rules.engine.correlation_plan import NUMERIC, CorrelationPlan
 from rules.engine.errors import Refusal, RuleError
 from rules.engine.events import Event, Finding
-from rules.engine.measures import NUMERIC, Entry, Measure, measure_of
+from rules.engine.measures import Entry, Measure, measure_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from rules.engine.fields import View
-    from rules.engine.loading import Loaded
 
 #: A finding carries at most this many events.
 EVIDENCE_LIMIT: Final = 20
@@ -84,8 +82,8 @@ class Correlations:
 
     def __init__(
         self,
-        loaded: Iterable[Loaded],
-        rules: set[str],
+        plans: Iterable[CorrelationPlan],
+        rules: Collection[str],
         names: Mapping[str, str],
         refused: list[Refusal],
         *,
@@ -100,7 +98,7 @@ class Correlations:
         self._groups: OrderedDict[tuple[str, GroupKey], _Group] = OrderedDict()
         self._entries = 0
         self.evicted = 0
-        self._ordered: list[_Correlation] = _build(list(loaded), rules, dict(names), refused)
+        self._ordered: list[_Correlation] = _build(list(plans), set(rules), dict(names), refused)
         self._referenced: set[str] = {each for one in self._ordered for each in one.references}
         generated = {each for one in self._ordered if one.generate for each in one.references}
         self._silent = set() if report_all else self._referenced - generated
@@ -116,8 +114,12 @@ class Correlations:
     def refers_to(self, keys: Collection[str]) -> bool:
         return not self._referenced.isdisjoint(keys)
 
-    def take(self, event: Event, occurrences: dict[str, list[Occurrence]]) -> list[Finding]:
-        """Enter one event's matches; correlations over correlations see what inner ones completed with it."""
+    def take(self, event: Event, view: View, matched: Mapping[str, Mapping[str, str]]) -> list[Finding]:
+        """Enter one event's matches: the keys of the rules that it fired, each with the field renames in force.
+
+        Correlations over correlations see what inner ones completed with it.
+        """
+        occurrences = {key: [Occurrence(event, view, renames, {})] for key, renames in matched.items()}
         findings: list[Finding] = []
         if event.time != event.time:
             return findings
@@ -237,13 +239,11 @@ def _values(one: _Correlation, reference: str, occurrence: Occurrence) -> tuple[
 
 
 def _build(
-    loaded: list[Loaded], rules: set[str], names: dict[str, str], refused: list[Refusal]
+    plans: list[CorrelationPlan], rules: set[str], names: dict[str, str], refused: list[Refusal]
 ) -> list[_Correlation]:
     """Inner before outer; what refers to a missing or refused rule, or to itself, is refused with the reason."""
-    for each in loaded:
-        if each.sigma.name:
-            names[each.sigma.name] = each.key
-    waiting = {each.key: each for each in loaded}
+    names.update({each.name: each.key for each in plans if each.name})
+    waiting = {each.key: each for each in plans}
     built: dict[str, _Correlation] = {}
     while waiting:
         ready = [
@@ -264,67 +264,41 @@ def _build(
     return list(built.values())
 
 
-def _reference_keys(loaded: Loaded, names: Mapping[str, str]) -> dict[str, str]:
+def _reference_keys(plan: CorrelationPlan, names: Mapping[str, str]) -> dict[str, str]:
     """A correlation's references as written, in order, and the keys they stand for."""
-    rule = loaded.sigma
-    assert isinstance(rule, SigmaCorrelationRule)  # noqa: S101 - loading sorted them
-    if rule.rules is not None:
-        written = [str(each.reference) for each in rule.rules]
-    elif not isinstance(rule.condition, SigmaCorrelationCondition):
-        written = rule.condition.get_referenced_rules()
-    else:
-        written = []
-    return {each: names.get(each, each.lower() if each not in names else each) for each in written}
-
-
-def _needs(rule: SigmaCorrelationRule) -> int:
-    condition = rule.condition
-    return min(int(condition.count) + 1, 1_000_000) if isinstance(condition, SigmaCorrelationCondition) else 0
+    return {each: names.get(each, each.lower()) for each in plan.rules}
 
 
 def _correlation(
-    loaded: Loaded, known: Collection[str], names: Mapping[str, str], built: Mapping[str, _Correlation]
+    plan: CorrelationPlan, known: Collection[str], names: Mapping[str, str], built: Mapping[str, _Correlation]
 ) -> _Correlation:
-    rule = loaded.sigma
-    assert isinstance(rule, SigmaCorrelationRule)  # noqa: S101 - loading sorted them
-    references = _reference_keys(loaded, names)
+    references = _reference_keys(plan, names)
     missing = [written for written, key in references.items() if key not in known]
     if missing:
         raise RuleError(f"refers to a rule that is not loaded: {', '.join(missing)}")
-    if not references:
-        raise RuleError("refers to no rule")
     written_positions: dict[str, list[int]] = {}
-    listed = [str(each.reference) for each in rule.rules] if rule.rules is not None else list(references)
-    for position, written in enumerate(listed):
+    for position, written in enumerate(plan.rules):
         written_positions.setdefault(written, []).append(position)
     positions: dict[str, list[int]] = {}
     for written, places in written_positions.items():
         positions.setdefault(references[written], []).extend(places)
-    fields = rule.condition.fieldref if isinstance(rule.condition, SigmaCorrelationCondition) else None
-    value_fields = (
-        [] if fields is None else [fields] if isinstance(fields, str) else [str(each) for each in fields]
-    )
-    if rule.type in (SigmaCorrelationType.EVENT_COUNT, SigmaCorrelationType.TEMPORAL):
-        value_fields = []
     inner_seconds = max(
         (built[key].depth_seconds for key in references.values() if key in built), default=0.0
     )
     return _Correlation(
-        key=loaded.key,
+        key=plan.key,
         references=list(dict.fromkeys(references.values())),
         positions=positions,
-        group_by=list(rule.group_by or []),
+        group_by=list(plan.group_by),
         aliases={
-            alias.alias: {
-                names.get(each.reference, each.reference): target for each, target in alias.mapping.items()
-            }
-            for alias in rule.aliases
+            alias: {names.get(reference, reference): target for reference, target in mapping.items()}
+            for alias, mapping in plan.aliases.items()
         },
-        value_fields=value_fields,
-        numeric=rule.type in NUMERIC,
-        seconds=float(rule.timespan.seconds),
-        measure=measure_of(rule, written_positions),
-        generate=rule.generate or loaded.document.get("generate") is True,
-        needs=_needs(rule),
-        depth_seconds=rule.timespan.seconds + inner_seconds,
+        value_fields=list(plan.fields),
+        numeric=plan.kind in NUMERIC,
+        seconds=plan.seconds,
+        measure=measure_of(plan, written_positions),
+        generate=plan.generate,
+        needs=0 if plan.tree is not None else min(int(plan.limit) + 1, 1_000_000),
+        depth_seconds=plan.seconds + inner_seconds,
     )

@@ -8,7 +8,8 @@ from sigma.exceptions import SigmaError
 from sigma.rule import SigmaRule
 
 from rules.engine.compiling import compile_rule
-from rules.engine.correlation import Correlations, Occurrence
+from rules.engine.correlation import Correlations
+from rules.engine.correlation_plan import plans_of
 from rules.engine.errors import Refusal, RuleError
 from rules.engine.events import Event, Finding
 from rules.engine.fields import View
@@ -55,7 +56,7 @@ class Engine:
                 names.update(_names(each))
         self._router = Router(routes)
         self._correlations = Correlations(
-            loading.correlations,
+            plans_of(loading.correlations, self.unsupported),
             {route.key for route in routes},
             names,
             self.unsupported,
@@ -95,10 +96,8 @@ class Engine:
             return []
         findings = [Finding(key, event) for key in matched if self._correlations.reports(key)]
         if self._correlations.refers_to(matched):
-            occurrences = {
-                key: [Occurrence(event, view, offer.renames, {})] for key, offer in matched.items()
-            }
-            findings.extend(self._correlations.take(event, occurrences))
+            renames = {key: offer.renames for key, offer in matched.items()}
+            findings.extend(self._correlations.take(event, view, renames))
         return findings
 
     def _route(self, loaded: Loaded) -> Route | None:

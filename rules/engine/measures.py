@@ -13,21 +13,11 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sigma.correlations import (
-    CorrelationConditionAND,
-    CorrelationConditionNOT,
-    CorrelationConditionOR,
-    SigmaCorrelationCondition,
-    SigmaCorrelationConditionOperator,
-    SigmaCorrelationRule,
-    SigmaCorrelationType,
-    SigmaExtendedCorrelationCondition,
-    SigmaRuleReference,
-)
-
+from rules.engine.correlation_plan import TEMPORAL
 from rules.engine.errors import RuleError
 
 if TYPE_CHECKING:
+    from rules.engine.correlation_plan import CorrelationPlan, Tree
     from rules.engine.events import Event
 
 
@@ -53,41 +43,29 @@ class Measure(NamedTuple):
     required: frozenset[int] = frozenset()
 
 
-_OPERATORS: Final[dict[SigmaCorrelationConditionOperator, Callable[[float, float], bool]]] = {
-    SigmaCorrelationConditionOperator.LT: operator.lt,
-    SigmaCorrelationConditionOperator.LTE: operator.le,
-    SigmaCorrelationConditionOperator.GT: operator.gt,
-    SigmaCorrelationConditionOperator.GTE: operator.ge,
-    SigmaCorrelationConditionOperator.EQ: operator.eq,
-    SigmaCorrelationConditionOperator.NEQ: operator.ne,
+_OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
+    "lt": operator.lt,
+    "lte": operator.le,
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "eq": operator.eq,
+    "neq": operator.ne,
 }
-_AT_LEAST: Final = SigmaCorrelationConditionOperator.GTE
-_RISING: Final = {SigmaCorrelationConditionOperator.GT, SigmaCorrelationConditionOperator.GTE}
-_TEMPORAL: Final = {SigmaCorrelationType.TEMPORAL, SigmaCorrelationType.TEMPORAL_ORDERED}
-
-#: Types whose entries need a number.
-NUMERIC: Final = {
-    SigmaCorrelationType.VALUE_SUM,
-    SigmaCorrelationType.VALUE_AVG,
-    SigmaCorrelationType.VALUE_MEDIAN,
-    SigmaCorrelationType.VALUE_PERCENTILE,
-}
+_RISING: Final = {"gt", "gte"}
 
 
-def measure_of(rule: SigmaCorrelationRule, positions: dict[str, list[int]]) -> Measure:
-    """The rule's condition. ``positions``: a reference as written, and where it stands in the list of rules.
+def measure_of(plan: CorrelationPlan, positions: dict[str, list[int]]) -> Measure:
+    """The plan's condition. ``positions``: a reference as written, and where it stands in the list of rules.
 
     Raise :class:`RuleError` for what the specification does not define.
     """
-    condition = rule.condition
-    if isinstance(condition, SigmaExtendedCorrelationCondition):
-        return _boolean(rule, condition, positions)
-    assert isinstance(condition, SigmaCorrelationCondition)  # noqa: S101 - the only other form
-    compare, limit = _OPERATORS[condition.op], condition.count
-    rising = condition.op in _RISING
-    if rule.type is SigmaCorrelationType.EVENT_COUNT:
+    if plan.tree is not None:
+        return _boolean(plan.kind, plan.tree, positions)
+    compare, limit = _OPERATORS[plan.operator], plan.limit
+    rising = plan.operator in _RISING
+    if plan.kind == "event_count":
         return Measure(lambda entries: compare(len(entries), limit), not rising)
-    if rule.type is SigmaCorrelationType.VALUE_COUNT:
+    if plan.kind == "value_count":
         if rising:
             return Measure(
                 lambda entries: _reaches(entries, lambda count: compare(count, limit)), trailing=False
@@ -95,33 +73,27 @@ def measure_of(rule: SigmaCorrelationRule, positions: dict[str, list[int]]) -> M
         return Measure(
             lambda entries: compare(len({v for e in entries for v in e.values}), limit), not rising
         )
-    rules = sum(len(places) for places in positions.values())
-    every = frozenset(range(rules)) if (condition.op, limit) == (_AT_LEAST, rules) else frozenset[int]()
-    if rule.type is SigmaCorrelationType.TEMPORAL:
+    rules = len(plan.rules)
+    every = frozenset(range(rules)) if (plan.operator, limit) == ("gte", rules) else frozenset[int]()
+    if plan.kind == "temporal":
         return Measure(lambda entries: compare(len(_positions(entries)), limit), not rising, every)
-    if rule.type is SigmaCorrelationType.TEMPORAL_ORDERED:
+    if plan.kind == "temporal_ordered":
         if every:
             return Measure(lambda entries: _in_order(entries, rules), trailing=False, required=every)
         return Measure(lambda entries: compare(longest_chain(entries), limit), not rising)
-    number = _number(rule.type, condition)
-    trailing = not (rising and rule.type is SigmaCorrelationType.VALUE_SUM)
+    number = _number(plan)
+    trailing = not (rising and plan.kind == "value_sum")
     return Measure(lambda entries: compare(number([v for e in entries for v in e.values]), limit), trailing)
 
 
-def _number(
-    kind: SigmaCorrelationType, condition: SigmaCorrelationCondition
-) -> Callable[[list[float]], float]:
-    if kind is SigmaCorrelationType.VALUE_SUM:
+def _number(plan: CorrelationPlan) -> Callable[[list[float]], float]:
+    if plan.kind == "value_sum":
         return math.fsum
-    if kind is SigmaCorrelationType.VALUE_AVG:
+    if plan.kind == "value_avg":
         return statistics.fmean
-    if kind is SigmaCorrelationType.VALUE_MEDIAN:
+    if plan.kind == "value_median":
         return statistics.median
-    percentile = condition.percentile
-    if percentile is None or not 0 < percentile <= 100:
-        raise RuleError(
-            "value_percentile needs a percentile from 1 to 100 (the specification leaves it open)"
-        )
+    percentile = plan.percentile or 100
 
     def nearest_rank(values: list[float]) -> float:
         return sorted(values)[math.ceil(percentile / 100 * len(values)) - 1]
@@ -173,15 +145,12 @@ def longest_chain(entries: Entries) -> int:
     return max(best.values(), default=0)
 
 
-def _boolean(
-    rule: SigmaCorrelationRule, condition: SigmaExtendedCorrelationCondition, positions: dict[str, list[int]]
-) -> Measure:
-    if rule.type not in _TEMPORAL:
+def _boolean(kind: str, tree: Tree, positions: dict[str, list[int]]) -> Measure:
+    if kind not in TEMPORAL:
         raise RuleError("a boolean condition belongs to temporal correlations only")
-    tree = condition.parsed
-    if rule.type is SigmaCorrelationType.TEMPORAL_ORDERED:
-        flat = tree.args if isinstance(tree, CorrelationConditionAND) else [tree]
-        if not all(isinstance(each, SigmaRuleReference) for each in flat):
+    if kind == "temporal_ordered":
+        flat = tree[1:] if isinstance(tree, list) and tree[0] == "and" else [tree]
+        if not all(isinstance(each, str) for each in flat):
             raise RuleError(
                 "temporal_ordered with or, not or brackets has no order that the specification defines"
             )
@@ -196,21 +165,19 @@ def _boolean(
     return Measure(test, trailing=_negates(tree))
 
 
-def _truth(node: Any, positions: dict[str, list[int]]) -> Callable[[frozenset[int]], bool]:
-    if isinstance(node, SigmaRuleReference):
-        wanted = frozenset(positions[node.reference])
+def _truth(node: Tree, positions: dict[str, list[int]]) -> Callable[[frozenset[int]], bool]:
+    if isinstance(node, str):
+        wanted = frozenset(positions[node])
         return lambda matched: not wanted.isdisjoint(matched)
-    inner = [_truth(each, positions) for each in node.args]
-    if isinstance(node, CorrelationConditionNOT):
+    inner = [_truth(each, positions) for each in node[1:]]
+    if node[0] == "not":
         return lambda matched: not inner[0](matched)
-    if isinstance(node, CorrelationConditionAND):
+    if node[0] == "and":
         return lambda matched: all(each(matched) for each in inner)
-    if isinstance(node, CorrelationConditionOR):
-        return lambda matched: any(each(matched) for each in inner)
-    raise RuleError(f"a correlation condition cannot hold {type(node).__name__}")
+    return lambda matched: any(each(matched) for each in inner)
 
 
-def _negates(node: Any) -> bool:
-    if isinstance(node, SigmaRuleReference):
+def _negates(node: Tree) -> bool:
+    if isinstance(node, str):
         return False
-    return isinstance(node, CorrelationConditionNOT) or any(_negates(each) for each in node.args)
+    return node[0] == "not" or any(_negates(each) for each in node[1:])
