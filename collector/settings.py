@@ -34,6 +34,9 @@ class Web(Struct, frozen=True):
     session_lifetime_seconds: Annotated[
         Seconds, Meta(description="A session ends after this in any case.")
     ] = 43200
+    metrics_from: Annotated[
+        list[str], Meta(description="Addresses or networks that may read /metrics, beside this machine.")
+    ] = []
 
 
 class Ingest(Struct, frozen=True):
@@ -96,6 +99,20 @@ class Detect(Struct, frozen=True):
     rule_folders: Annotated[
         list[str], Meta(description="Further folders of Sigma rules, beside our own.")
     ] = []
+    snapshot_seconds: Annotated[
+        Seconds,
+        Meta(description="How often the memory of correlations is saved; what came since is replayed."),
+    ] = 30
+    statistics_seconds: Annotated[
+        Seconds, Meta(description="How often the figures of each rule are written down.")
+    ] = 15
+    slow_rule_microseconds: Annotated[
+        Seconds,
+        Meta(description="A rule that takes longer an event, on average over an hour, is called slow."),
+    ] = 200
+    noisy_rule_findings: Annotated[
+        int, Meta(ge=1, description="A rule with more findings in an hour is called noisy.")
+    ] = 500
 
 
 class Coverage(Struct, frozen=True):
@@ -172,6 +189,21 @@ class DataDirectory:
         return self.root / "bundle"
 
     @property
+    def imported_rules(self) -> Path:
+        """Releases of rules that were brought in (``vonggac sigma import``)."""
+        return self.root / "rules" / "imported"
+
+    @property
+    def correlations(self) -> Path:
+        """What the detect worker's correlations remember, as of a checkpoint; without it they are warmed up anew."""
+        return self.root / "correlations.bin"
+
+    @property
+    def cache(self) -> Path:
+        """What is only kept to start faster: may be deleted at any time, never in a backup."""
+        return self.root / "cache"
+
+    @property
     def store_socket(self) -> Path:
         return self.run / "store.sock"
 
@@ -186,7 +218,7 @@ class DataDirectory:
 
     def create(self) -> None:
         """Make the directory (0700) where it is missing; refuse one that others can read."""
-        for path in (self.root, self.run, self.logs):
+        for path in (self.root, self.run, self.logs, self.cache):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root.chmod(0o700)
 

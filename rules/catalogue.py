@@ -21,6 +21,9 @@ OWN_RULES: Final = Path(__file__).parent / "sigma"
 LANGUAGES: Final = ("vi", "en")
 LEVELS: Final = ("informational", "low", "medium", "high", "critical")
 
+#: libyaml's reader where it is there: ten times as fast over thousands of rules.
+YAML_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 Texts = Mapping[str, str]
 Lists = Mapping[str, tuple[str, ...]]
 
@@ -96,24 +99,33 @@ def load_catalogue(folders: Iterable[Path] = (OWN_RULES,)) -> Catalogue:
     for folder in folders:
         for path in rule_files(folder):
             try:
-                documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+                documents = list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=YAML_LOADER))
             except (OSError, ValueError, yaml.YAMLError, RecursionError):
                 continue
             for document in documents:
-                info = _info(document, path)
-                if info is not None:
+                info = rule_info(document, str(path))
+                if info is not None and "filter" not in document:
                     found.append(info)
-                    generated.update(info.references if _generates(document) else ())
-    silent = {each for info in found for each in info.references} - generated
-    return Catalogue(replace(info, internal=info.id in silent or info.name in silent) for info in found)
+                    generated.update(info.references if generates(document) else ())
+    return Catalogue(with_internal(found, generated))
 
 
-def _generates(document: dict[str, Any]) -> bool:
+def with_internal(found: Iterable[RuleInfo], generated: Iterable[str]) -> list[RuleInfo]:
+    """The same rules, each knowing whether it only serves correlations; ``generated`` are the references (ids or
+    names) of correlations that ask for their rules' own findings too."""
+    found = list(found)
+    silent = {each for info in found for each in info.references}.difference(generated)
+    return [replace(info, internal=info.id in silent or info.name in silent) for info in found]
+
+
+def generates(document: Mapping[str, Any]) -> bool:
+    """Whether a correlation lets its rules be reported by themselves too."""
     return document.get("generate") is True or _mapping(document.get("correlation")).get("generate") is True
 
 
-def _info(document: Any, path: Path) -> RuleInfo | None:
-    if not isinstance(document, dict) or "id" not in document or "filter" in document:
+def rule_info(document: Any, path: str) -> RuleInfo | None:
+    """What is said of a rule, a correlation or a filter in its YAML document; None where that is none with an id."""
+    if not isinstance(document, dict) or "id" not in document:
         return None
     own = _mapping(document.get("vonggac"))
     correlation = _mapping(document.get("correlation"))
@@ -133,7 +145,7 @@ def _info(document: Any, path: Path) -> RuleInfo | None:
         triage={language: _lines(triage.get(language)) for language in LANGUAGES},
         targets=_lines(own.get("targets")),
         subject=_lines(own.get("subject")) or ("host.id",),
-        path=str(path),
+        path=path,
         logsource={k: str(v) for k, v in _mapping(document.get("logsource")).items()},
         clears=own.get("clears") is True,
         author=_text(document.get("author")),

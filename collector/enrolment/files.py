@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from collector.enrolment.authority import RENEW_BEFORE, Authority, general_name, private_pem
 from collector.enrolment.errors import AuthorityError
+from collector.files import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,23 +77,6 @@ def local_names() -> list[str]:
     except (OSError, AuthorityError):
         return names
     return [*names, host] if host and host not in names else names
-
-
-def write_file(path: Path, content: bytes, mode: int) -> None:
-    """Replace ``path`` as a whole and durably: after a power cut it is the old file or the new one."""
-    passing = path.with_name(path.name + ".new")
-    passing.unlink(missing_ok=True)
-    descriptor = os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    passing.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _read_key(path: Path) -> ec.EllipticCurvePrivateKey | None:

@@ -15,7 +15,7 @@ import click
 
 from agent.messages import TokenParts
 from collector import locks
-from collector.enrolment.files import write_file
+from collector.files import write_file
 from collector.logging import set_up
 from collector.probes import https_probe
 from collector.registry import service as registry
