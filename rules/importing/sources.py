@@ -1,0 +1,109 @@
+"""Which log sources an installation receives, and whether a rule's is among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import yaml
+
+from rules.catalogue import load_catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_WINDOWS: Final = Path(__file__).parent.parent / "pipelines" / "windows.yml"
+
+
+class Source(NamedTuple):
+    """Product, category and service; empty where it is not said (of a rule: any; of events: none)."""
+
+    product: str = ""
+    category: str = ""
+    service: str = ""
+
+    def __str__(self) -> str:
+        return " / ".join(part for part in self if part) or "any"
+
+    @classmethod
+    def of(cls, logsource: Mapping[str, Any]) -> Source:
+        return cls(*(str(logsource.get(name) or "").strip().lower() for name in cls._fields))
+
+
+@dataclass(frozen=True)
+class Received:
+    """What arrives. ``counted``: events a source, where they were counted (0: known, not counted).
+
+    A Windows service stands for the categories that are told by its events (``rules/pipelines``).
+    """
+
+    counted: Mapping[Source, int]
+    _reach: set[Source] = field(init=False, default_factory=set)
+
+    def __post_init__(self) -> None:
+        for source in self.counted:
+            self._reach.add(source)
+            if source.product == "windows" and source.service:
+                self._reach.update(
+                    Source("windows", category, source.service) for category in _categories(source.service)
+                )
+
+    @classmethod
+    def everything(cls) -> Received:
+        """Stands for "do not ask": every rule's source is among it."""
+        return _Everything({})
+
+    def misses(self, wanted: Source) -> str:
+        """Why nothing that arrives is offered to a rule with this log source; empty where something is."""
+        if any(
+            all(not want or want == have for want, have in zip(wanted, source, strict=True))
+            for source in self._reach
+        ):
+            return ""
+        if wanted.product and not any(source.product == wanted.product for source in self._reach):
+            return f"nothing of {wanted.product} arrives"
+        return f"nothing of {wanted} arrives"
+
+    def count(self, wanted: Source) -> int:
+        """How many of the counted events such a rule is offered, at most: conditions of categories are left aside."""
+        return sum(
+            count for source, count in self.counted.items() if not Received({source: count}).misses(wanted)
+        )
+
+
+class _Everything(Received):
+    def misses(self, wanted: Source) -> str:  # noqa: ARG002 - the same question
+        return ""
+
+
+def known_sources(folders: Iterable[Path] | None = None) -> Received:
+    """What our own rules are written for, which is what our agents and the collector send."""
+    catalogue = load_catalogue() if folders is None else load_catalogue(folders)
+    return Received({Source.of(info.logsource): 0 for info in catalogue.values() if info.logsource})
+
+
+def windows_source(channel: str) -> list[Source]:
+    """The services that a Windows channel is."""
+    wanted = channel.lower()
+    return [
+        Source("windows", "", service)
+        for service, channels in _windows()["services"].items()
+        if wanted in (each.lower() for each in channels)
+    ]
+
+
+@cache
+def _categories(service: str) -> tuple[str, ...]:
+    return tuple(
+        category
+        for category, ways in _windows()["categories"].items()
+        if any(service in (way.get("service"), *(way.get("services") or ())) for way in ways)
+    )
+
+
+@cache
+def _windows() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(_WINDOWS.read_text(encoding="utf-8"))
+    return loaded
