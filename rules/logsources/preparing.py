@@ -1,0 +1,234 @@
+"""What a pipeline adds to an event before rules see it. Nothing here changes or removes what the event has: a field
+that is there stays, so that doing it twice does no more than once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import re2
+
+from rules.engine.fields import text_of
+from rules.logsources.when import MISSING, Conditions, hold, value_at
+
+if TYPE_CHECKING:
+    from rules.logsources.strict_yaml import Place
+
+#: How many elements of one list, or fields of one row (``a0``, ``a1`` …), are looked at.
+MAX_ELEMENTS: Final = 256
+#: No derived text is longer.
+MAX_TEXT: Final = 1 << 16
+#: The key that says what a step does, and the other keys that belong to it.
+_KINDS: Final = {"lift": (), "set": ("from", "join", "kinds", "hex"), "spread": ("as",), "read": ("pattern",)}
+STEP_KEYS: Final = (*_KINDS, *(key for keys in _KINDS.values() for key in keys))
+_HEX = re.compile(r"(?:[0-9A-F]{2}){3,}")
+
+Fields = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """``apply`` adds to ``fields`` in place; ``where`` says whether it is to."""
+
+    where: Conditions
+
+    def apply(self, fields: Fields) -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Lift(Step):
+    """The entries of the map at ``path`` become fields."""
+
+    path: str
+
+    def apply(self, fields: Fields) -> None:
+        value = value_at(fields, self.path)
+        if isinstance(value, Mapping):
+            for name, each in value.items():
+                fields.setdefault(name, each)
+        prefix = self.path + "."
+        for name in [name for name in fields if name.startswith(prefix)]:  # the same, written with dots
+            fields.setdefault(name[len(prefix) :], fields[name])
+
+
+@dataclass(frozen=True, slots=True)
+class SetFrom(Step):
+    """``name`` gets the value of the first of ``paths`` that has one other than null."""
+
+    name: str
+    paths: tuple[str, ...]
+
+    def apply(self, fields: Fields) -> None:
+        if self.name in fields:
+            return
+        for path in self.paths:
+            value = value_at(fields, path)
+            if value is not MISSING and value is not None:
+                fields[self.name] = value
+                return
+
+
+@dataclass(frozen=True, slots=True)
+class SetJoined(Step):
+    """``name`` gets the words of the first of ``paths`` that has any, joined by spaces. A path is a field (text, or a
+    list of texts), or ``a*``: the row ``a0``, ``a1`` … ``hex``: words that auditd wrote in hexadecimal are read."""
+
+    name: str
+    paths: tuple[str, ...]
+    hex: bool
+
+    def apply(self, fields: Fields) -> None:
+        if self.name in fields:
+            return
+        for path in self.paths:
+            words = _row(fields, path[:-1]) if path.endswith("*") else _words(value_at(fields, path))
+            if words:
+                text = " ".join(unhex(word) if self.hex else word for word in words)
+                fields[self.name] = text[:MAX_TEXT]
+                return
+
+
+@dataclass(frozen=True, slots=True)
+class SetKinds(Step):
+    """``name`` gets those of ``keys`` that are fields of the event: the kinds of records that it holds."""
+
+    name: str
+    keys: tuple[str, ...]
+
+    def apply(self, fields: Fields) -> None:
+        if self.name not in fields:
+            found = [key for key in self.keys if key in fields]
+            if found:
+                fields[self.name] = found
+
+
+@dataclass(frozen=True, slots=True)
+class Spread(Step):
+    """The elements of the list at ``path`` become the fields ``name`` + 0, 1 …"""
+
+    path: str
+    name: str
+
+    def apply(self, fields: Fields) -> None:
+        value = value_at(fields, self.path)
+        if isinstance(value, list):
+            for at, each in enumerate(value[:MAX_ELEMENTS]):
+                fields.setdefault(f"{self.name}{at}", each)
+
+
+@dataclass(frozen=True, slots=True)
+class Read(Step):
+    """The named groups of ``pattern``, where it is found in the text of one of ``paths``, become fields."""
+
+    paths: tuple[str, ...]
+    pattern: Any
+
+    def apply(self, fields: Fields) -> None:
+        for path in self.paths:
+            text = value_at(fields, path)
+            if not isinstance(text, str):
+                continue
+            try:
+                found = self.pattern.search(text[:MAX_TEXT])
+            except UnicodeError:  # lone surrogates, which RE2 cannot take
+                continue
+            if found is not None:
+                for name, each in found.groupdict().items():
+                    if each is not None:
+                        fields.setdefault(name, each)
+                return
+
+
+def prepare(steps: tuple[Step, ...], fields: Fields) -> Fields:
+    """``fields`` with what ``steps`` add; the same object where there is nothing to do, else a copy."""
+    made = fields
+    for step in steps:
+        if hold(step.where, made):
+            if made is fields:
+                made = dict(fields)
+            step.apply(made)
+    return made if made is fields or len(made) != len(fields) else fields
+
+
+def unhex(word: str) -> str:
+    """A word as auditd means it: what holds a space, a quote or anything beyond printable ASCII it writes in
+    hexadecimal (``audit_log_n_untrustedstring``). Other words are given back as they are.
+
+    The quotes that tell the two apart are lost in most JSON. So only what reads as text that *had* to be written so
+    counts, with something besides white space in it: ``2020`` stays a number.
+    """
+    if not _HEX.fullmatch(word):
+        return word
+    try:
+        text = bytes.fromhex(word).decode()
+    except UnicodeDecodeError:
+        return word
+    text = text.rstrip("\0").replace("\0", " ")
+    needed = any(c == '"' or c < "!" or c > "~" for c in text)
+    return text if needed and text.strip() and all(c.isprintable() or c in "\t\n" for c in text) else word
+
+
+def _words(value: object) -> list[str]:
+    elements = value[:MAX_ELEMENTS] if isinstance(value, list) else [value]
+    return [text for text in map(text_of, elements) if text is not None]
+
+
+def _row(fields: Fields, name: str) -> list[str]:
+    words: list[str] = []
+    for at in range(MAX_ELEMENTS):
+        word = text_of(value_at(fields, f"{name}{at}"))
+        if word is None:
+            break
+        words.append(word)
+    return words
+
+
+def read_step(place: Place, found: dict[str, Place], where: Conditions) -> Step:
+    """The step of one entry of ``prepare``; ``found``: its keys but ``where``."""
+    kinds = [key for key in found if key in _KINDS]
+    if len(kinds) != 1:
+        place.fail(f"a step has exactly one of {', '.join(_KINDS)}")
+    kind = kinds[0]
+    for key in found:
+        if key != kind and key not in _KINDS[kind]:
+            found[key].fail(f"{key!r} does not belong to {kind!r}")
+    subject = found[kind]
+    match kind:
+        case "lift":
+            return Lift(where, subject.text())
+        case "spread":
+            return Spread(where, subject.text(), _needed(place, found, "as").text())
+        case "read":
+            return Read(where, subject.texts(), _pattern(_needed(place, found, "pattern")))
+    sources = [key for key in ("from", "join", "kinds") if key in found]
+    if len(sources) != 1:
+        place.fail("'set' takes exactly one of from, join, kinds")
+    names = found[sources[0]].texts()
+    if sources[0] == "from":
+        return SetFrom(where, subject.text(), names)
+    if sources[0] == "join":
+        return SetJoined(where, subject.text(), names, "hex" in found and found["hex"].flag())
+    return SetKinds(where, subject.text(), names)
+
+
+def _needed(place: Place, found: dict[str, Place], key: str) -> Place:
+    if key not in found:
+        place.fail(f"the key {key!r} is missing")
+    return found[key]
+
+
+def _pattern(place: Place) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    options.dot_nl = True
+    try:
+        pattern = re2.compile(place.text(), options)
+    except re2.error as problem:
+        reason = problem.args[0]
+        place.fail(f"no RE2 expression: {reason.decode() if isinstance(reason, bytes) else reason}")
+    if not pattern.groupindex:
+        place.fail("the expression names no group: (?P<field>…)")
+    return pattern

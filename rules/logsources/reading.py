@@ -1,0 +1,181 @@
+"""Events by way of pipelines: from files, where a pipeline is all that is known of them, and from agents, which say
+themselves what their events are and may gain further log sources."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rules.engine.fields import text_of
+from rules.engine.routing import Sources, sources_of
+from rules.logsources.clock import time_in
+from rules.logsources.deciding import CACHE_LIMIT, Decider, Key, KeyedDecider, decider_of, interned
+from rules.logsources.pipelines import find_pipeline
+from rules.logsources.preparing import prepare
+from rules.logsources.when import hold, value_at
+from rules.logsources.windows import Forms, WindowsSources, evtx_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rules.logsources.pipelines import Pipeline
+
+
+class Reading(NamedTuple):
+    """An event as rules see it. ``time``: as it is written, for :func:`rules.logsources.clock.seconds_of`."""
+
+    fields: dict[str, Any]
+    sources: Sources
+    time: object
+
+
+class WindowsReader:
+    """Windows events of both forms, by the pipeline ``windows`` (or one like it)."""
+
+    def __init__(self, pipeline: Pipeline | None = None) -> None:
+        pipeline = pipeline or find_pipeline("windows")
+        self._where = pipeline.where
+        self._steps = pipeline.prepare
+        self._extra = bool(pipeline.where or pipeline.prepare)
+        #: A flat record's fields.
+        self.flat = Forms().flat
+        #: ``(channel, number, fields) -> Sources | None``
+        self.sources = WindowsSources(pipeline).sources
+
+    def read(self, record: object) -> Reading | None:
+        """``None`` where ``record`` has no channel or no event id. Safe on any JSON; a flat record may be given back
+        itself, with ``Provider_Name`` added."""
+        if not isinstance(record, dict):
+            return None
+        if "Event" in record and (found := evtx_fields(record)) is not None:
+            fields, header = found
+            time = header.get("TimeCreated_SystemTime", header.get("TimeCreated"))
+        else:
+            fields = header = self.flat(record)
+            time = fields.get("@timestamp")
+        if self._extra:
+            if not hold(self._where, fields):
+                return None
+            fields = prepare(self._steps, fields)
+        sources = self.sources(header.get("Channel"), header.get("EventID"), fields)
+        return None if sources is None else Reading(fields, sources, time)
+
+
+class FlatReader:
+    """Events that are one flat or nested JSON object, by a pipeline."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._decider = decider_of(pipeline)
+        self._keyed = KeyedDecider(self._decider, pipeline.needs) if pipeline.needs else None
+
+    def read(self, record: object) -> Reading | None:
+        """``None`` where the pipeline does not know ``record``. Safe on any JSON; never changes it."""
+        if not isinstance(record, dict) or not hold(self._pipeline.where, record):
+            return None
+        fields = prepare(self._pipeline.prepare, record) if self._pipeline.prepare else record
+        decider: Decider | None = self._decider
+        if self._keyed is not None:
+            decider = self._narrowed(self._keyed, fields)
+        if decider is None:
+            return None
+        sources = decider.constant or decider.decide(fields)
+        return Reading(fields, sources, time_in(fields, self._pipeline.times))
+
+    def _narrowed(self, keyed: KeyedDecider, fields: Mapping[str, Any]) -> Decider | None:
+        keys: list[Key] = []
+        for name in self._pipeline.needs:
+            value = value_at(fields, name)
+            if type(value) is str and value:
+                keys.append(value)
+            elif isinstance(value, list):
+                texts = tuple(text for text in map(text_of, value[:64]) if text)
+                if not texts:
+                    return None
+                if len(value) > 16 or any(len(text) > 64 for text in texts):
+                    return self._decider  # no key to keep: asked by its fields
+                keys.append(texts)
+            else:
+                text = text_of(value)
+                if not text:
+                    return None
+                keys.append(text)
+        return keyed.decider(tuple(keys))
+
+
+def reader_of(pipeline: Pipeline) -> WindowsReader | FlatReader:
+    return WindowsReader(pipeline) if pipeline.form == "windows" else FlatReader(pipeline)
+
+
+class Reader:
+    """Events of files. Of several pipelines the first that knows an event reads it."""
+
+    def __init__(self, pipelines: Sequence[Pipeline]) -> None:
+        self._reads = [reader_of(each).read for each in pipelines]
+
+    def read(self, record: object) -> Reading | None:
+        for read in self._reads:
+            found = read(record)
+            if found is not None:
+                return found
+        return None
+
+
+class LogSources:
+    """Events that say themselves what they are (an agent's): what pipelines add to that.
+
+    The event's own log source stays. Services and categories come on top; a category that it names itself and a
+    pipeline gives with renames has those renames. A product is taken from a pipeline only where the event has none.
+    """
+
+    def __init__(self, pipelines: Iterable[Pipeline]) -> None:
+        self._pipelines = tuple((each, reader_of(each).read) for each in pipelines)
+        self._readers: dict[tuple[str, str, str], tuple[Any, ...]] = {}
+        self._merged: dict[tuple[tuple[str, str, str], tuple[Sources, ...]], Sources] = {}
+
+    def read(
+        self, product: str, category: str, service: str, fields: dict[str, Any]
+    ) -> tuple[dict[str, Any], Sources]:
+        """The fields (more than before, never others) and all log sources. Safe on any JSON object, and the same
+        when it is done again with the fields that it gave."""
+        own = (product, category, service)
+        readers = self._readers.get(own)
+        if readers is None:
+            readers = self._find(own)
+        given: tuple[Sources, ...] = ()
+        for read in readers:
+            found = read(fields)
+            if found is not None:
+                fields = found.fields
+                given += (found.sources,)
+        merged = self._merged.get((own, given))
+        if merged is None:
+            merged = _merge(own, given)
+            if len(self._merged) >= CACHE_LIMIT:
+                self._merged.clear()
+            self._merged[own, given] = merged
+        return fields, merged
+
+    def _find(self, own: tuple[str, str, str]) -> tuple[Any, ...]:
+        found = tuple(
+            read
+            for pipeline, read in self._pipelines
+            if (not own[0] or not pipeline.product or pipeline.product == own[0])
+            and any(
+                all(not wanted or wanted == has for wanted, has in zip(source, own, strict=True))
+                for source in pipeline.applies
+            )
+        )
+        if len(self._readers) >= CACHE_LIMIT:
+            self._readers.clear()
+        self._readers[own] = found
+        return found
+
+
+def _merge(own: tuple[str, str, str], given: tuple[Sources, ...]) -> Sources:
+    stated = sources_of(*own)
+    product = next((each.product for each in given if each.product), "") if not own[0] else own[0]
+    services = stated.services.union(*(each.services for each in given))
+    categories = frozenset[tuple[str, Any]]().union(*(each.categories for each in given))
+    if own[1] and not any(category == own[1] for category, _ in categories):
+        categories |= stated.categories
+    return interned(Sources(product, services, categories))
