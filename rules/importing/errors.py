@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rules.engine.errors import RuleError
 
-class ImportingError(Exception):
+
+class ImportingError(RuleError):
     """A release that cannot be read or taken; ``str()`` says what to do."""

@@ -12,6 +12,7 @@ from rules.catalogue import LEVELS, OWN_RULES, load_catalogue
 from rules.engine import Engine
 from rules.importing.documents import Document, UnusableError, documents_of
 from rules.importing.manifest import FORMAT, Choice, Manifest, ManifestRule, Reason, Unreadable
+from rules.positions import line_of_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +76,7 @@ def select(
         path.write_text(release.files[file], encoding="utf-8")
     refused = Engine([staging]).unsupported
     progress("compiled")
-    verdicts = _verdicts(documents, choices, _by_place(refused, staging))
+    verdicts = _verdicts(documents, choices, release.files, _by_place(refused, staging))
     shas = {file: hashlib.sha256(release.files[file].encode()).hexdigest() for file in files}
     rules = {}
     for each, (reason, detail, line) in zip(documents, verdicts, strict=True):
@@ -134,7 +135,10 @@ def _by_place(refused: list[Refusal], staging: Path) -> dict[tuple[str, str], Re
 
 
 def _verdicts(
-    documents: list[Document], choices: Choices, refused: dict[tuple[str, str], Refusal]
+    documents: list[Document],
+    choices: Choices,
+    texts: dict[str, str],
+    refused: dict[tuple[str, str], Refusal],
 ) -> list[Verdict]:
     own = {info.id: info.path for info in load_catalogue([OWN_RULES]).values()}
     alone: Counter[str] = Counter(each.file for each in documents)
@@ -150,7 +154,10 @@ def _verdicts(
         elif each.id in own:
             verdicts.append(("own", "one of our own rules has this id", 0))
         elif refusal is not None:
-            verdicts.append(("broken", refusal.reason, getattr(refusal, "line", None) or 0))
+            line = getattr(refusal, "line", None) or line_of_problem(
+                texts[each.file], refusal.reason, each.id
+            )
+            verdicts.append(("broken", refusal.reason, line))
         else:
             verdicts.append(_judged(each, choices))
     _join_correlations(documents, verdicts)

@@ -14,6 +14,7 @@ from rules.catalogue import load_catalogue
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+_OWN_PRODUCT: Final = "vonggac"
 _WINDOWS: Final = Path(__file__).parent.parent / "pipelines" / "windows.yml"
 
 
@@ -26,6 +27,13 @@ class Source(NamedTuple):
 
     def __str__(self) -> str:
         return " / ".join(part for part in self if part) or "any"
+
+    def is_met_by(self, have: Source) -> bool:
+        """Whether a rule of this log source is for events of ``have``. Our own documents share the names of some
+        categories (``firewall``) with logs that they are not, so a rule means them only by their product."""
+        if have.product == _OWN_PRODUCT and self.product != _OWN_PRODUCT:
+            return False
+        return all(not want or want == has for want, has in zip(self, have, strict=True))
 
     @classmethod
     def of(cls, logsource: Mapping[str, Any]) -> Source:
@@ -57,10 +65,7 @@ class Received:
 
     def misses(self, wanted: Source) -> str:
         """Why nothing that arrives is offered to a rule with this log source; empty where something is."""
-        if any(
-            all(not want or want == have for want, have in zip(wanted, source, strict=True))
-            for source in self._reach
-        ):
+        if any(wanted.is_met_by(source) for source in self._reach):
             return ""
         if wanted.product and not any(source.product == wanted.product for source in self._reach):
             return f"nothing of {wanted.product} arrives"
