@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
+SIGMA_CLI := .venv-sigma-cli
 BIN := $(VENV)/bin
 PYTHON ?= python3
 DATA ?= var
@@ -9,7 +10,7 @@ SIMULATE ?= 0
 AGENCY ?= so-thong-tin-va-truyen-thong
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: help run unsimulate test e2e lint types bench docs lock clean debian-packages assets server dev
+.PHONY: help run unsimulate test e2e lint types bench docs lock clean debian-packages assets server dev sigma-cli
 
 help: ## list the jobs
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +21,7 @@ run: server assets ## start collector and console, enrol this machine, run its a
 unsimulate: server ## remove every simulated endpoint with all that came from it
 	@$(BIN)/vonggac simulate --data $(DATA) --remove
 
-test: dev assets debian-packages lint types ## lint, types, contracts, documentation and the whole test suite
+test: dev sigma-cli assets debian-packages lint types ## lint, types, contracts, documentation and the whole test suite
 	$(BIN)/pytest
 
 e2e: dev assets debian-packages ## only the tests that start the real processes
@@ -50,9 +51,11 @@ lock: $(VENV)/bin/pip ## renew the locked requirements from pyproject.toml
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-find-links $${extras//,/ } pyproject.toml --output-file requirements/$${kind%%:*}.txt || exit 1; \
 	done
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-emit-find-links requirements/sigma-cli.in --output-file requirements/sigma-cli.txt
 
 clean: ## remove the environment, caches and built assets (the data directory stays)
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dashboards/static/vendor dashboards/assets/node_modules
+	rm -rf $(VENV) $(SIGMA_CLI) .pytest_cache .mypy_cache .ruff_cache .hypothesis dashboards/static/vendor dashboards/assets/node_modules
 
 # -- the environment: locked, hashes checked ------------------------------------------------------------------------
 
@@ -78,6 +81,14 @@ $(VENV)/.dev: $(VENV)/bin/pip requirements/dev.txt pyproject.toml
 
 server: $(VENV)/.server
 dev: $(VENV)/.dev
+
+sigma-cli: $(SIGMA_CLI)/.done ## sigma-cli in an environment of its own, for converting rules to other systems
+
+$(SIGMA_CLI)/.done: requirements/sigma-cli.txt | $(VENV)/bin/pip
+	@echo "installing sigma-cli beside the project…"
+	@$(PYTHON) -m venv --clear $(SIGMA_CLI)
+	@$(SIGMA_CLI)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/sigma-cli.txt
+	@touch $@
 
 assets: ## build the console's style, scripts and fonts from the locked npm packages
 	@[ -x $(BIN)/python ] || $(MAKE) --no-print-directory server
