@@ -76,7 +76,6 @@ def catalogue() -> dict[str, RuleInfo]:
     return dict(load_catalogue())
 
 
-@cache
 def files_of(info: RuleInfo) -> list[str]:
     """The rule's file, and those of the rules that it refers to."""
     by_name = {each.name: each for each in catalogue().values() if each.name} | catalogue()
@@ -92,7 +91,8 @@ def words_of(info: RuleInfo) -> set[str]:
     """Field names and plain words that a query made of the rule must have some of."""
     document = yaml.safe_load(Path(info.path).read_text(encoding="utf-8"))
     if info.references:
-        return {str(each) for each in document["correlation"].get("group-by", ())} or {"count"}
+        fields = {str(each) for each in document["correlation"]["group-by"]}
+        return fields | {each.replace(".", "_") for each in fields}  # some languages allow no dots
     return set(re.findall(r"[A-Za-z_]{4,}", json.dumps(document["detection"]))) - {"condition", "selection"}
 
 
