@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import yaml
-
 from rules.catalogue import load_catalogue
+from rules.logsources import shipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 _OWN_PRODUCT: Final = "vonggac"
-_WINDOWS: Final = Path(__file__).parent.parent / "pipelines" / "windows.yml"
 
 
 class Source(NamedTuple):
@@ -44,7 +42,7 @@ class Source(NamedTuple):
 class Received:
     """What arrives. ``counted``: events a source, where they were counted (0: known, not counted).
 
-    A Windows service stands for the categories that are told by its events (``rules/pipelines``).
+    A source stands for the categories too that pipelines find among its events (``rules/pipelines``).
     """
 
     counted: Mapping[Source, int]
@@ -52,11 +50,7 @@ class Received:
 
     def __post_init__(self) -> None:
         for source in self.counted:
-            self._reach.add(source)
-            if source.product == "windows" and source.service:
-                self._reach.update(
-                    Source("windows", category, source.service) for category in _categories(source.service)
-                )
+            self._reach.update((source, *_told_by(source)))
 
     @classmethod
     def everything(cls) -> Received:
@@ -94,21 +88,25 @@ def windows_source(channel: str) -> list[Source]:
     wanted = channel.lower()
     return [
         Source("windows", "", service)
-        for service, channels in _windows()["services"].items()
-        if wanted in (each.lower() for each in channels)
+        for pipeline in shipped()
+        if pipeline.product == "windows"
+        for service, alternatives in pipeline.services.items()
+        if any(
+            each.field == "Channel" and each.values is not None and wanted in each.values
+            for conditions in alternatives
+            for each in conditions
+        )
     ]
 
 
 @cache
-def _categories(service: str) -> tuple[str, ...]:
+def _told_by(source: Source) -> tuple[Source, ...]:
+    """The categories that pipelines find among events of this source."""
     return tuple(
-        category
-        for category, ways in _windows()["categories"].items()
-        if any(service in (way.get("service"), *(way.get("services") or ())) for way in ways)
+        Source(source.product or pipeline.product, category, source.service)
+        for pipeline in shipped()
+        if pipeline.product in ("", source.product)
+        and (pipeline.form == "windows" or any(Source(*each).is_met_by(source) for each in pipeline.applies))
+        for category, ways in pipeline.categories.items()
+        if any(way.service in ("", source.service) for way in ways)
     )
-
-
-@cache
-def _windows() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load(_WINDOWS.read_text(encoding="utf-8"))
-    return loaded
