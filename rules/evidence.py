@@ -14,6 +14,7 @@ Every event carries a machine and an agency as the worker gives them (:data:`CON
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -23,7 +24,6 @@ from rules.engine.loading import EVIDENCE_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from rules.catalogue import RuleInfo
 
@@ -103,12 +103,41 @@ def _events(entries: Iterable[Any], info: RuleInfo, path: str) -> Iterator[Event
             at += float(how.get("_every", 1))
 
 
+def needed_files(info: RuleInfo, rules: Mapping[str, RuleInfo]) -> list[Path]:
+    """The rule's file and those of the rules that it refers to, through correlations over correlations."""
+    by_name = {each.name: each for each in rules.values() if each.name}
+    found: dict[str, None] = {}
+    waiting = [info]
+    while waiting:
+        here = waiting.pop()
+        if here.path in found:
+            continue
+        found[here.path] = None
+        for key in here.references:
+            needed = rules.get(key) or by_name.get(key)
+            if needed is not None:
+                waiting.append(needed)
+    return [Path(path) for path in found]
+
+
 def failures(info: RuleInfo, cases: Iterable[Case], folders: Iterable[Path]) -> Iterator[str]:
-    """Run the cases, each on an engine of its own with all rules of ``folders``; one sentence for each that fails."""
+    """Run the cases with all rules of ``folders`` (or files); one sentence for each that fails. Each case of a
+    correlation begins with nothing remembered."""
     folders = list(folders)
+    engine: Engine | None = None
     for case in cases:
-        engine = Engine(folders, report_all=True)
+        if engine is None or info.references:
+            engine = Engine(folders, report_all=True)
         found = [finding for event in case.events for finding in engine.process(event)]
         fired = any(finding.rule_id == info.id for finding in found)
         if fired != case.fires:
             yield f"{'does not fire' if case.fires else 'fires'}: {case.why}"
+
+
+def is_proven(info: RuleInfo, rules: Mapping[str, RuleInfo]) -> bool:
+    """Whether the rule has evidence beside it that fires it, and all of it holds."""
+    try:
+        cases = load_evidence(info, evidence_path(Path(info.path)))
+    except RuleError:
+        return False
+    return any(case.fires for case in cases) and not any(failures(info, cases, needed_files(info, rules)))

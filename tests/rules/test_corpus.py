@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -10,18 +9,13 @@ from typing import Any
 
 import pytest
 
+from rules import benign
 from rules.catalogue import OWN_RULES, Catalogue, RuleInfo, load_catalogue
-from rules.engine import Engine, Event
-from rules.evidence import CONTEXT, Case, evidence_path, failures, load_evidence
+from rules.engine import RuleError
+from rules.evidence import Case, evidence_path, failures, load_evidence
 from rules.lint import lint
 from rules.targets import load_targets
-
-BENIGN = sorted((Path(__file__).parent / "benign").glob("*.jsonl"))
-#: Rules known to fire on the benign corpus: rule's file, how often, since when, why that is right.
-KNOWN = {
-    "linux/persistence_new_local_user": (1, date(2026, 11, 21), "a colleague did get an account that day"),
-    "network/initial_access_new_device": (1, date(2026, 11, 21), "a new printer did come"),
-}
+from tests.rules.helpers import rule, rule_id
 
 
 @cache
@@ -91,27 +85,31 @@ def test_vietnamese_is_written_with_its_marks_and_english_without(info: RuleInfo
 
 
 def test_an_ordinary_day_is_quiet_but_for_what_is_known() -> None:
-    engine = Engine([OWN_RULES])
-    fired: dict[str, int] = {}
-    events = 0
-    for path in BENIGN:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
-            record = json.loads(line)
-            source = record["logsource"]
-            happened = Event(
-                f"{path.name}:{number}",
-                record["time"],
-                source.get("product", ""),
-                source.get("category", ""),
-                source.get("service", ""),
-                {**CONTEXT, **record["fields"]},
-            )
-            events += 1
-            for finding in engine.process(happened):
-                name = name_of(catalogue()[finding.rule_id])
-                fired[name] = fired.get(name, 0) + 1
-    assert events > 100
-    assert fired == {name: count for name, (count, _since, _why) in KNOWN.items()}
+    assert len(list(benign.events())) > 100
+    assert list(benign.faults([OWN_RULES], min(each.until for each in benign.known()))) == []
+
+
+def test_a_known_noise_must_still_be_true_and_looked_at_in_time(tmp_path: Path) -> None:
+    (tmp_path / "day.jsonl").write_text(
+        '{"time": 0, "logsource": {"category": "test"}, "fields": {"a": "x"}}\n'
+    )
+    quiet, loud = tmp_path / "quiet.yml", tmp_path / "loud.yml"
+    loud.write_text(rule("s: {a: x}\ncondition: s"))
+    quiet.write_text(rule("s: {a: y}\ncondition: s"))
+    today = date(2026, 11, 21)
+    [(found, why)] = benign.faults([loud], today, tmp_path)
+    assert (found, why) == (rule_id(1), "fires 1 times on 1 ordinary events")
+    entry = f"[{{rule: {rule_id(1)}, times: 1, since: 2026-01-01, until: 2026-11-21, why: it may}}]"
+    (tmp_path / "known.yml").write_text(entry)
+    assert list(benign.faults([loud], today, tmp_path)) == []
+    assert "expired" in next(benign.faults([loud], date(2026, 11, 22), tmp_path))[1]
+    assert "known.yml says 1" in next(benign.faults([quiet], today, tmp_path))[1]
+    (tmp_path / "known.yml").write_text("[{rule: x}]")
+    with pytest.raises(RuleError, match=r"known\.yml"):
+        list(benign.faults([quiet], today, tmp_path))
+    (tmp_path / "day.jsonl").write_text("[]")
+    with pytest.raises(RuleError, match=r"day\.jsonl.*line 1"):
+        list(benign.faults([quiet], today, tmp_path))
 
 
 def test_lint_sees_what_is_missing(tmp_path: Path) -> None:
