@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
 
+from collector.errors import CollectorError
+from collector.rulebook.live import LiveCatalogue
 from collector.state.database import StateStore
 from collector.store.client import StoreClient
-from rules.catalogue import OWN_RULES, load_catalogue
 from soc_api import guard, problems
 from soc_api.accounts.declared import refuse_undeclared
+from soc_api.api import metrics
 from soc_api.api import router as api
 from soc_api.pages import router as pages
 from soc_api.reports import routes as reports
-from soc_api.services import Services
+from soc_api.services import Services, live_book
 
 if TYPE_CHECKING:
     from collector.settings import DataDirectory, Settings
 
 #: Paths that anyone may ask for; every other route declares a permission (``require``) or it does not start.
-PUBLIC_PATHS: Final = frozenset({"/healthz", "/sign-in", "/api/v1/session", "/language", "/theme"})
+PUBLIC_PATHS: Final = frozenset(
+    {"/healthz", "/sign-in", "/api/v1/session", "/language", "/theme", "/metrics"}
+)
 #: Folders of files without secrets.
 PUBLIC_PREFIXES: Final = ("/static/",)
 
@@ -32,19 +35,26 @@ def create_app(data: DataDirectory, settings: Settings) -> FastAPI:
 
 
 def open_services(data: DataDirectory, settings: Settings) -> Services:
-    """Open the stores and load the rules' catalogue. Whoever calls closes ``state`` and ``store``.
+    """Open the stores. Whoever calls closes ``state`` and ``store``.
 
     Raises:
-        rules.engine.errors.RuleError: two rules share an id.
+        CollectorError: a setting names what is no address.
     """
-    folders = (OWN_RULES, *(Path(folder) for folder in settings.detect.rule_folders))
-    return Services(
-        state=StateStore(data.state),
+    state = StateStore(data.state)
+    rules = live_book(data, settings, state)
+    services = Services(
+        state=state,
         store=StoreClient(data.store_socket),
         settings=settings,
-        catalogue=load_catalogue(folders),
+        catalogue=LiveCatalogue(rules),
         data=data,
+        live=rules,
     )
+    try:
+        _ = services.metrics_readers
+    except ValueError as error:
+        raise CollectorError(f"[web] metrics_from: {error}") from error
+    return services
 
 
 def assemble(services: Services) -> FastAPI:
@@ -52,7 +62,7 @@ def assemble(services: Services) -> FastAPI:
     app = FastAPI(title="Vọng Gác", version="1", openapi_url=None, docs_url=None, redoc_url=None)
     app.state.services = services
     app.state.closing = False
-    for router in (api.router, reports.router, pages.router):
+    for router in (api.router, metrics.router, reports.router, pages.router):
         app.include_router(router)
     refuse_undeclared(app, PUBLIC_PATHS, PUBLIC_PREFIXES)
     unexpected = problems.install(app, pages.error_page)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from collector.ingest.limits import AddressList
+from collector.rulebook.live import LiveBook
+from collector.rulebook.sources import Rulebook
 from collector.state.base import utcnow
 from soc_api.accounts.passwords import Passwords
 from soc_api.accounts.throttle import Throttle
@@ -31,3 +35,20 @@ class Services:
     clock: Callable[[], datetime] = utcnow
     passwords: Passwords = field(default_factory=Passwords)
     throttle: Throttle = field(default_factory=Throttle)
+    live: LiveBook | None = None
+
+    @cached_property
+    def rules(self) -> LiveBook:
+        """The book of all rules as it is now; by default of the settings and the state store given."""
+        return self.live or live_book(self.data, self.settings, self.state)
+
+    @cached_property
+    def metrics_readers(self) -> AddressList:
+        """Who may read ``/metrics`` beside this machine. Raises :class:`ValueError` for what is no address."""
+        return AddressList(self.settings.web.metrics_from)
+
+
+def live_book(data: DataDirectory, settings: Settings, state: StateStore, name: str = "web") -> LiveBook:
+    """The rules of an installation. ``name``: processes that may run at once keep their indexes apart."""
+    folders, imported = settings.detect.rule_folders, data.imported_rules
+    return LiveBook(Rulebook(folders, imported, data.cache / f"rules-{name}.index"), state)

@@ -14,10 +14,11 @@ from sqlalchemy import false, func, or_, select
 
 from collector.detect.ages import AGING, age_of
 from collector.detect.derive import document_fields, note_age, sum_up_protection
-from collector.detect.step import Origin
+from collector.detect.step import Origin, Record
 from collector.detect.values import event_id, moment
 from collector.documents.service import AGES
 from collector.state.tables import Document, Endpoint
+from rules.engine import Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from collector.detect.step import Step
+    from collector.rulebook.statistics import Turn
     from collector.settings import Coverage, Settings
 
 _AGING_FIELDS = ("state", "signature_time", "pending_since", "security_pending")
@@ -121,6 +123,28 @@ def tell_silence(step: Step, settings: Settings, now: float, log_offset: int) ->
         origin = Origin(now, log_offset, context.id, "silence", int(since * 1000), passed)
         step.derive(context, origin, "silence", fields, action="silent", identity=origin.next_id())
         step.change_endpoint(context, silence_mark_seconds=passed)
+
+
+def tell_rules(step: Step, turns: Iterable[Turn], now: float, log_offset: int) -> None:
+    """One event for each rule that has become slow or noisy, or is well again. It is about no endpoint."""
+    for turn in turns:
+        made = event_id("rule_health", turn.rule_id, turn.state, int(turn.since))
+        body = {
+            "rule": {
+                "id": turn.rule_id,
+                "title": turn.title,
+                "state": turn.state,
+                "findings_an_hour": turn.matches_an_hour,
+                "throttled_an_hour": turn.throttled_an_hour,
+                "microseconds_an_event": turn.microseconds_an_event,
+            },
+            "changed": ["rule.state"],
+            "previous": {"rule": {"state": turn.before}},
+            "simulated": False,
+            "event": {"id": made, "action": "rule_state_changed"},
+        }
+        event = Event(made, now, "vonggac", "rule_health", "", body)
+        step.events.append(Record(event, "", 0, False, now, log_offset))
 
 
 def tell_ages(step: Step, due: Iterable[DueAge], now: float, log_offset: int) -> None:

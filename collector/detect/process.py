@@ -9,11 +9,13 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from collector.detect.rulebook import load_rules
+from collector.detect.rulebook import LiveRules
 from collector.detect.worker import StoppedError, Worker
 from collector.log.sqlite_log import LogReader
+from collector.rulebook.sources import Rulebook
 from collector.state.database import StateStore
 from collector.store.client import StoreClient
+from rules.engine import Engine
 
 if TYPE_CHECKING:
     from collector.settings import DataDirectory, Settings
@@ -26,16 +28,17 @@ def main(data: DataDirectory, settings: Settings) -> int:
     stop = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda _number, _frame: stop.set())
-    engine, catalogue = load_rules(settings.detect.rule_folders)
     state = StateStore(data.state)
+    rulebook = Rulebook(settings.detect.rule_folders, data.imported_rules, data.cache / "rules-detect.index")
+    rules = LiveRules(rulebook, state, lambda sources: Engine(sources, cache=data.cache / "rules"))
     reader = LogReader(data.log)
     store = StoreClient(data.store_socket)
     worker = Worker(
         state=state,
         reader=reader,
         store=store,
-        engine=engine,
-        catalogue=catalogue,
+        rules=rules,
+        memory=data.correlations,
         settings=settings,
         now=time.time,
         stop=stop,

@@ -17,30 +17,33 @@ from sqlalchemy.exc import OperationalError
 
 from collector.alerts.models import Outcome
 from collector.detect import clock
-from collector.detect.commit import commit_step, load_checkpoint
+from collector.detect.commit import WORKER, commit_step, load_checkpoint
 from collector.detect.context import load_contexts
 from collector.detect.decode import Refusal
 from collector.detect.insertion import Insertion
+from collector.detect.memory import Memory
 from collector.detect.rows import decode_rows, take_row
 from collector.detect.step import Letter, Record, Step
 from collector.detect.streams import TooManyStreamsError
 from collector.detect.upkeep import Upkeep
 from collector.detect.values import moment
-from collector.detect.warmup import warm_up
 from collector.log.errors import LogDamagedError
+from collector.rulebook.statistics import Figures, write_worker_figures
 from collector.store.errors import QueryError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from collector.alerts.models import CatalogueLike
     from collector.detect.context import EndpointContext
     from collector.detect.decode import Decoded
     from collector.detect.ports import EventStore, LogSource, Pause
+    from collector.detect.rulebook import LiveRules
     from collector.log.sqlite_log import LogRow
+    from collector.rulebook.statistics import Turn
     from collector.settings import Settings
     from collector.state.database import StateStore
-    from rules.engine import Engine, Event
+    from rules.engine import Event
 
 T = TypeVar("T")
 
@@ -83,8 +86,8 @@ class Worker:
         state: StateStore,
         reader: LogSource,
         store: EventStore,
-        engine: Engine,
-        catalogue: CatalogueLike,
+        rules: LiveRules,
+        memory: Path,
         settings: Settings,
         now: Callable[[], float],
         stop: Pause,
@@ -92,8 +95,11 @@ class Worker:
         self._state = state
         self._reader = reader
         self._store = store
-        self._engine = engine
-        self._catalogue = catalogue
+        self._rules = rules
+        self._engine = rules.engine
+        self._memory = Memory(rules.engine, memory, settings.detect.snapshot_seconds)
+        self._figures = Figures(settings.detect)
+        self._figures_due = 0.0
         self._settings = settings
         self._now = now
         self._stop = stop
@@ -129,14 +135,25 @@ class Worker:
         if saved is not None and now - saved.updated_at.timestamp() > _OUTAGE_SECONDS:
             self._silence_from = now + _GRACE_SECONDS
         deleted = self._persist(lambda: self._store.rewind(self.checkpoint))
+        committed_at = now if saved is None else saved.updated_at.timestamp()
+        shown, restored = 0, False
         try:
-            warmed = self._persist(lambda: warm_up(self._engine, self._store, now))
+            shown, restored = self._persist(
+                lambda: self._memory.recall(self._store, self.checkpoint, committed_at, now)
+            )
         except QueryError as error:
-            warmed = 0
             log.error("correlations start without memory", extra={"error": str(error)[:300]})  # noqa: TRY400
+        self._persist(lambda: self._rules.begin(now))
+        with self._state.read() as session:
+            self._figures.begin(session, self._engine.statistics())
         log.info(
             "detect started",
-            extra={"checkpoint": self.checkpoint, "undone_rows": deleted, "warmed_up_events": warmed},
+            extra={
+                "checkpoint": self.checkpoint,
+                "undone_rows": deleted,
+                "memory_restored": restored,
+                "events_shown_again": shown,
+            },
         )
 
     def run(self) -> None:
@@ -146,6 +163,7 @@ class Worker:
         changed = True
         try:
             while not self._stop.is_set():
+                self.look_at_rules()
                 changed = self._reader.changed() or changed
                 if changed or not caught_up:
                     changed = False
@@ -155,10 +173,25 @@ class Worker:
                     next_clock = monotonic() + self._settings.detect.clock_seconds
                     self.step_clock()
                     self._upkeep.run(self._now(), self.checkpoint)
+                self._memory.save()
                 if caught_up:
                     self._stop.wait(self._settings.detect.poll_seconds)
+            self._memory.save(at_once=True)
         except StoppedError:
             log.info("detect stopped while a store was away", extra={"checkpoint": self.checkpoint})
+
+    def look_at_rules(self) -> bool:
+        """Take changes of the rules, if there are any; whether there were."""
+        try:
+            changed = self._rules.look(self._now())
+        except OperationalError as error:
+            log.warning("rules are looked at later", extra={"error": str(error)[:300]})
+            return False
+        if changed:
+            self._memory.save(
+                at_once=True
+            )  # an older one would give changed correlations what they never saw
+        return changed
 
     def step_rows(self) -> int:
         """Take the next rows of the log, if any; return how many."""
@@ -190,7 +223,7 @@ class Worker:
             step = Step(session, self._settings, contexts)
             for row, decoded in taken:
                 self._take(step, contexts.get(row.endpoint_id), row, decoded)
-        self._finish(step, taken[-1][0].offset, fresh_rows=True)
+        self._finish(step, taken[-1][0].offset, received_at=taken[-1][0].received_at)
 
     def _one_by_one(self, taken: Sequence[tuple[LogRow, Decoded | None]]) -> None:
         for row, decoded in taken:
@@ -208,27 +241,50 @@ class Worker:
                     with suppress(TooManyStreamsError):
                         step.streams.of(row.endpoint_id, row.stream).take(row.seq)  # it did come
                 step.letters.append(_internal_error(row, error))
-                self._finish(step, row.offset, fresh_rows=True)
+                self._finish(step, row.offset, received_at=row.received_at)
 
     def step_clock(self) -> int:
         """Make the events that time alone makes; return how many."""
         now = self._now()
+        turns = self._take_figures(now)
         with self._state.read() as session:
             marks = self._settings.detect.silence_marks_seconds
             silent = clock.newly_silent(session, marks, now) if now >= self._silence_from else []
             due = self._ages.due(now, self._settings.coverage)
-            if not silent and not due:
+            if not silent and not due and not turns:
+                self._write_figures(now)
                 return 0
             step = Step(session, self._settings, load_contexts(session, silent))
             clock.tell_silence(step, self._settings, now, self.checkpoint)
+            clock.tell_rules(step, turns, now, self.checkpoint)
             aged = Step(session, self._settings, load_contexts(session, (each.endpoint_id for each in due)))
             clock.tell_ages(aged, due, now, self.checkpoint)
             self._ages.forget({each.endpoint_id for each in due} - aged.contexts.keys())
         for each in (step, aged):
             if each.events:
-                self._finish(each, self.checkpoint, fresh_rows=False)
+                self._finish(each, self.checkpoint, received_at=None)
         self._matched.clear()
+        self._write_figures(now)
         return len(step.events) + len(aged.events)
+
+    def _take_figures(self, now: float) -> list[Turn]:
+        if now < self._figures_due and self._figures_due - now <= self._settings.detect.statistics_seconds:
+            return []
+        return self._figures.take(self._engine.statistics(), self._rules.book, now)
+
+    def _write_figures(self, now: float) -> None:
+        """After the events that they led to: a crash between the two tells a turn twice rather than never."""
+        if now < self._figures_due and self._figures_due - now <= self._settings.detect.statistics_seconds:
+            return
+        self._figures_due = now + self._settings.detect.statistics_seconds
+        try:
+            with self._state.write() as session:
+                self._figures.write(session, self._rules.refused, now)
+                write_worker_figures(session, WORKER, self._rules.figures(), moment(now))
+        except OperationalError as error:
+            log.warning("figures of rules are written later", extra={"error": str(error)[:300]})
+        else:
+            self._figures.written()
 
     def _take(
         self, step: Step, context: EndpointContext | None, row: LogRow, decoded: Decoded | None
@@ -247,7 +303,8 @@ class Worker:
             step.letters = [letter for letter in step.letters if letter.log_offset != row.offset]
             step.letters.append(_internal_error(row, error))
 
-    def _finish(self, step: Step, checkpoint: int, *, fresh_rows: bool) -> None:
+    def _finish(self, step: Step, checkpoint: int, *, received_at: float | None) -> None:
+        """``received_at``: of the last row, None where the step only looked at the clock."""
         outcomes = [self._match(record) for record in step.events]
         rows = [
             record.row([finding.rule_id for finding in outcome.findings])
@@ -259,7 +316,7 @@ class Worker:
                 rows,
                 step.metrics,
                 checkpoint=self.checkpoint,
-                fresh_rows=fresh_rows,
+                fresh_rows=received_at is not None,
                 now=self._now(),
             )
             self._persist(insertion)
@@ -267,6 +324,7 @@ class Worker:
         self._persist(lambda: self._commit(step, outcomes, checkpoint))
         self.checkpoint = checkpoint
         self._ages.follow(step)
+        self._memory.follow(step.events, checkpoint, received_at)
         self.counts.events += len(rows)
         self.counts.dead_letters += len(step.letters)
         self.counts.findings += sum(len(outcome.findings) for outcome in outcomes)
@@ -291,7 +349,9 @@ class Worker:
 
     def _commit(self, step: Step, outcomes: Sequence[Outcome], checkpoint: int) -> None:
         with self._state.write() as session:
-            applied = commit_step(session, step, outcomes, self._catalogue, checkpoint, moment(self._now()))
+            applied = commit_step(
+                session, step, outcomes, self._rules.catalogue, checkpoint, moment(self._now())
+            )
         if applied.opened or applied.cleared:
             log.info(
                 "alerts changed",

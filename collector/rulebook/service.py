@@ -172,9 +172,12 @@ def latest_change(session: Session) -> RuleChange | None:
     return session.scalars(select(RuleChange).order_by(RuleChange.id.desc()).limit(1)).first()
 
 
-def figures(session: Session) -> dict[str, RuleFigures]:
-    """Of every rule that the worker has written about, by id."""
-    return {row.rule_id: row for row in session.scalars(select(RuleFigures))}
+def figures(session: Session, rule_ids: Sequence[str] = ()) -> dict[str, RuleFigures]:
+    """Of every rule that the worker has written about, or of these, by id."""
+    query = select(RuleFigures)
+    if rule_ids:
+        query = query.where(RuleFigures.rule_id.in_(rule_ids))
+    return {row.rule_id: row for row in session.scalars(query)}
 
 
 def worker_figures(session: Session, worker: str) -> WorkerFigures | None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collector.settings import Detect
 
 HOUR: Final = 3600.0
+#: The hour is kept in parts of this length: thousands of rules, so few parts.
+_PART_SECONDS: Final = 300.0
 #: Fewer events than this in the hour say nothing of a rule's speed.
 _MIN_OFFERED: Final = 1000
 #: Above this share of a limit a rule that was called slow or noisy is so yet, so that it does not flutter.
@@ -59,6 +61,15 @@ class Sum:
     throttled: int = 0
     seconds: float = 0.0
 
+    def plus(self, other: Sum) -> Sum:
+        return Sum(
+            self.offered + other.offered,
+            self.candidates + other.candidates,
+            self.matches + other.matches,
+            self.throttled + other.throttled,
+            self.seconds + other.seconds,
+        )
+
     def since(self, before: Sum) -> Sum:
         if self.offered < before.offered or self.matches < before.matches:
             return self  # a rule that was changed counts anew
@@ -91,25 +102,30 @@ class _Watched:
     hour: deque[tuple[float, Sum]] = field(default_factory=deque)
     state: str = "ok"
 
+    def add(self, now: float, more: Sum) -> None:
+        if self.hour and now - self.hour[-1][0] < _PART_SECONDS:
+            began, part = self.hour[-1]
+            self.hour[-1] = (began, part.plus(more))
+        else:
+            self.hour.append((now, more))
+
     def window(self, now: float) -> Sum:
         while self.hour and self.hour[0][0] < now - HOUR:
             self.hour.popleft()
-        parts = [part for _, part in self.hour]
-        return Sum(
-            sum(part.offered for part in parts),
-            sum(part.candidates for part in parts),
-            sum(part.matches for part in parts),
-            sum(part.throttled for part in parts),
-            sum(part.seconds for part in parts),
-        )
+        found = Sum()
+        for _, part in self.hour:
+            found = found.plus(part)
+        return found
 
 
 class Figures:
-    """One a worker. Call :meth:`begin` once the engine is warm, then :meth:`write` every so often."""
+    """One a worker. Call :meth:`begin` once the engine is warm, then :meth:`take`, :meth:`write` and :meth:`written`
+    every so often."""
 
     def __init__(self, settings: Detect) -> None:
         self._settings = settings
         self._watched: dict[str, _Watched] = {}
+        self._unwritten: dict[str, tuple[Sum, float | None]] = {}
 
     def begin(self, session: Session, counted: Mapping[str, Counts]) -> None:
         """What the engine has counted so far is not news (it was warmed up); states go on from the table."""
@@ -118,36 +134,34 @@ class Figures:
         for rule_id, state in session.execute(select(RuleFigures.rule_id, RuleFigures.state)):
             self._watched.setdefault(rule_id, _Watched()).state = state
 
-    def write(
-        self,
-        session: Session,
-        counted: Mapping[str, Counts],
-        book: Book,
-        refused: Mapping[str, TextFault],
-        now: float,
-    ) -> list[Turn]:
-        """Add what was counted since the last time; return the rules whose state has changed."""
-        turns: list[Turn] = []
-        news: dict[str, tuple[Sum, Counts]] = {}
+    def take(self, counted: Mapping[str, Counts], book: Book, now: float) -> list[Turn]:
+        """Take in what was counted since the last time; return the rules whose state has changed."""
         for rule_id, counts in counted.items():
             watched = self._watched.setdefault(rule_id, _Watched())
             total = _sum(counts)
             more = total.since(watched.last)
             watched.last = total
             if more != Sum():
-                watched.hour.append((now, more))
-                news[rule_id] = (more, counts)
-        rows = self._stored(session, news.keys() | refused.keys())
+                watched.add(now, more)
+                unwritten, _ = self._unwritten.get(rule_id, (Sum(), None))
+                self._unwritten[rule_id] = (unwritten.plus(more), counts.last_match)
+        turns = []
         for rule_id, watched in self._watched.items():
-            if not watched.hour and watched.state == "ok":
-                continue
-            turn = self._judge(rule_id, watched, book, now)
-            if turn is not None:
-                turns.append(turn)
-                rows.setdefault(rule_id, {})
-        rows.update(self._stored(session, [turn.rule_id for turn in turns if not rows[turn.rule_id]]))
-        self._put(session, rows, news, refused, now)
+            if watched.hour or watched.state != "ok":
+                turn = self._judge(rule_id, watched, book, now)
+                if turn is not None:
+                    turns.append(turn)
+                    self._unwritten.setdefault(rule_id, (Sum(), None))
         return turns
+
+    def write(self, session: Session, refused: Mapping[str, TextFault], now: float) -> None:
+        """Add what was taken in to the table. ``refused``: the rules that do not run, and why."""
+        rows = self._stored(session, self._unwritten.keys() | refused.keys())
+        self._put(session, rows, refused, now)
+
+    def written(self) -> None:
+        """The transaction of :meth:`write` holds."""
+        self._unwritten.clear()
 
     def _judge(self, rule_id: str, watched: _Watched, book: Book, now: float) -> Turn | None:
         hour = watched.window(now)
@@ -178,19 +192,17 @@ class Figures:
         self,
         session: Session,
         rows: Mapping[str, dict[str, Any]],
-        news: Mapping[str, tuple[Sum, Counts]],
         refused: Mapping[str, TextFault],
         now: float,
     ) -> None:
         moment = datetime.fromtimestamp(now, UTC)
         for rule_id, row in rows.items():
             watched = self._watched.setdefault(rule_id, _Watched())
-            if rule_id in news:
-                more, counts = news[rule_id]
-                for name in ("offered", "candidates", "matches", "throttled", "seconds"):
-                    row[name] += getattr(more, name)
-                if counts.last_match is not None:
-                    row["last_match_at"] = _moment(counts.last_match)
+            more, last_match = self._unwritten.get(rule_id, (Sum(), None))
+            for name in ("offered", "candidates", "matches", "throttled", "seconds"):
+                row[name] += getattr(more, name)
+            if last_match is not None:
+                row["last_match_at"] = _moment(last_match)
             hour = watched.window(now)
             fault = refused.get(rule_id)
             if row["state"] != watched.state:

@@ -22,6 +22,7 @@ class Permission(StrEnum):
     USERS_MANAGE = "users.manage"
     AUDIT_READ = "audit.read"
     RULES_READ = "rules.read"
+    RULES_MANAGE = "rules.manage"
     SYSTEM_READ = "system.read"
 
 
@@ -47,7 +48,7 @@ _OFFICER = frozenset(
         Permission.RULES_READ,
     }
 )
-_ANALYST = _OFFICER | {Permission.INCIDENTS_WORK, Permission.SYSTEM_READ}
+_ANALYST = _OFFICER | {Permission.INCIDENTS_WORK, Permission.SYSTEM_READ, Permission.RULES_MANAGE}
 _AUDITOR = frozenset(permission for permission in Permission if permission.value.endswith(".read"))
 
 PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {

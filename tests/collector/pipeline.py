@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import zstandard
 
+from collector.detect.rulebook import LiveRules
 from collector.detect.worker import Worker
 from collector.log.sqlite_log import LogRow
+from collector.rulebook.sources import Rulebook
 from collector.settings import Settings
 from collector.state.base import Base
 from collector.state.database import StateStore
 from collector.state.tables import Agency, Assignment, Endpoint
 from collector.store.errors import StoreError, StoreUnavailableError
 from collector.store.rows import EventRow, MetricRow, events_table, metrics_table
-from rules.catalogue import load_catalogue
-from rules.engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -156,18 +156,19 @@ class MemoryStore:
             return [{"event_id": row.event_id} for row in self.events if row.event_id in wanted]
         if "OFFSET" in sql:
             return []
-        since = int(str(given["since"])) / 1e6
+        since, floor = int(str(given["since"])) / 1e6, int(str(given["floor"]))
         after = (given["offset"], given["id"])
         found = sorted(
             (row.log_offset, row.event_id, row)
             for row in self.events
-            if row.received_at >= since and (row.log_offset, row.event_id) > after
+            if row.received_at >= since and row.log_offset >= floor and (row.log_offset, row.event_id) > after
         )
         return [
             {
                 "event_id": row.event_id,
                 "log_offset": row.log_offset,
                 "seconds": row.time,
+                "received": row.received_at,
                 "product": row.product,
                 "category": row.category,
                 "service": row.service,
@@ -224,6 +225,7 @@ class Pipeline:
         self.clock = Clock()
         self.stop = NoWait()
         self.settings = settings or Settings()
+        self.memory = tmp_path / "correlations.bin"
         self.rules = tmp_path / "rules"
         self.rules.mkdir()
         for number, rule in enumerate(rules):
@@ -236,8 +238,8 @@ class Pipeline:
             state=self.state,
             reader=self.log,
             store=self.store,
-            engine=Engine([self.rules]),
-            catalogue=load_catalogue([self.rules]),
+            rules=LiveRules(Rulebook(own=self.rules), self.state),
+            memory=self.memory,
             settings=self.settings,
             now=self.clock,
             stop=self.stop,

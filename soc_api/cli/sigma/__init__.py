@@ -1,16 +1,29 @@
-"""``vonggac sigma``: scan event files, check and test rules. One module a command."""
+"""``vonggac sigma``: scan event files; check, test, import and change rules. One module a family of commands."""
 
 from __future__ import annotations
 
 import click
 
-from soc_api.cli.sigma import check, imports, scan, test
+from soc_api.cli.sigma import changes, check, imports, rules, scan, test
 
 
-@click.group(name="sigma", short_help="scan event files, check and test rules")
+@click.group(name="sigma", short_help="scan event files; check, test, import and change rules")
 def group() -> None:
-    """Sigma rules: scan event files, check and test rules."""
+    """Sigma rules: scan event files; check, test and import rules; see and change what runs."""
 
 
-for command in (scan.scan_command, check.check_command, test.test_command, imports.import_command):
+for command in (
+    scan.scan_command,
+    check.check_command,
+    test.test_command,
+    imports.import_command,
+    rules.list_command,
+    rules.show_command,
+    rules.stats_command,
+    changes.add_command,
+    changes.enable_command,
+    changes.disable_command,
+    changes.revert_command,
+    changes.throttle_command,
+):
     group.add_command(command)

@@ -1,0 +1,132 @@
+"""``/metrics``: how the rules fare, for Prometheus and whatever reads its text. Of the state store, so that one
+process answers for all.
+
+Who may read it: this machine, and the addresses of ``[web] metrics_from``; nobody signs in for it. It holds counts and
+rule ids, and nothing of machines or people.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from fastapi import APIRouter, Request
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from starlette.responses import Response
+
+from collector.ingest.limits import is_loopback
+from collector.rulebook import service as rulebook
+from collector.rulebook.models import Book
+from collector.state.tables import RuleChange, RuleFigures, WorkerFigures
+from soc_api.accounts.dependencies import RequestServices, client_address
+from soc_api.errors import ForbiddenError
+from soc_api.rulebook.service import state_of
+
+router = APIRouter(include_in_schema=False)
+
+#: Series of single rules are given for so many rules at most, the ones with most matches first.
+MAX_RULES: Final = 2_000
+_WORKER: Final = "detect"
+_STATES: Final = ("ok", "slow", "noisy", "refused", "disabled")
+_GAUGES: Final = {
+    "rules_loaded": "Rules and correlations that run",
+    "correlation_events_evicted": "Events that correlations forgot before their time because of a limit",
+    "canary_failures": "Times that the prefilter missed what it must find",
+    "shadow_checks": "Events that were also matched without the prefilter",
+    "shadow_misses": "Of those, the ones where the prefilter had missed a match",
+}
+
+
+@router.get("/metrics")
+def metrics(request: Request, services: RequestServices) -> Response:
+    """Prometheus's text format 0.0.4, or OpenMetrics where it is asked for."""
+    address = client_address(request)
+    if not is_loopback(address) and address not in services.metrics_readers:
+        raise ForbiddenError("metrics are not for this address: see [web] metrics_from")
+    with services.state.read() as session:
+        figures = rulebook.figures(session)
+        worker = rulebook.worker_figures(session, _WORKER)
+        change = rulebook.latest_change(session)
+    registry = CollectorRegistry()
+    registry.register(_Rules(services.rules.book, figures, worker, change))
+    encode, kind = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(registry), media_type=kind)
+
+
+class _Rules:
+    """A collector in the sense of prometheus_client."""
+
+    def __init__(
+        self,
+        book: Book,
+        figures: dict[str, RuleFigures],
+        worker: WorkerFigures | None,
+        change: RuleChange | None,
+    ) -> None:
+        self._book, self._figures, self._worker, self._change = book, figures, worker, change
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._states()
+        yield from self._single()
+        yield from self._engine()
+
+    def _states(self) -> Metric:
+        counts = dict.fromkeys(_STATES, 0)
+        for entry in self._book.values():
+            counts[state_of(entry, self._figures.get(entry.id))] += 1
+        found = GaugeMetricFamily("vonggac_rules", "Rules, by how they fare", labels=["state"])
+        for state, count in counts.items():
+            found.add_metric([state], count)
+        return found
+
+    def _single(self) -> Iterator[Metric]:
+        known = [row for row in self._figures.values() if row.rule_id in self._book]
+        known.sort(key=lambda row: (row.matches, row.seconds), reverse=True)
+        for name, words in (
+            ("offered", "Events that a rule was offered"),
+            ("candidates", "Events whose condition had to be looked at"),
+            ("matches", "Events that a rule holds for"),
+            ("throttled", "Findings that a limit held back"),
+            ("seconds", "Time spent on a rule's own condition"),
+        ):
+            family = CounterMetricFamily(f"vonggac_rule_{name}", words, labels=["rule"])
+            for row in known[:MAX_RULES]:
+                family.add_metric([row.rule_id], getattr(row, name))
+            yield family
+        last = GaugeMetricFamily(
+            "vonggac_rule_last_match_timestamp_seconds", "When a rule last held", labels=["rule"]
+        )
+        for row in known[:MAX_RULES]:
+            if row.last_match_at is not None:
+                last.add_metric([row.rule_id], row.last_match_at.timestamp())
+        yield last
+        left = max(0, len(known) - MAX_RULES)
+        yield GaugeMetricFamily(
+            "vonggac_rules_without_series", "Rules beyond the bound on series", value=left
+        )
+
+    def _engine(self) -> Iterator[Metric]:
+        number = 0 if self._change is None else self._change.id
+        yield GaugeMetricFamily(
+            "vonggac_rules_change", "Number of the last change of the rules", value=number
+        )
+        if self._worker is None:
+            return
+        said = self._worker.figures
+        yield GaugeMetricFamily(
+            "vonggac_rules_change_applied",
+            "Number of the last change that runs",
+            value=_number(said.get("change")),
+        )
+        for name, words in _GAUGES.items():
+            yield GaugeMetricFamily(f"vonggac_detect_{name}", words, value=_number(said.get(name)))
+        yield GaugeMetricFamily(
+            "vonggac_detect_figures_timestamp_seconds",
+            "When the worker wrote these figures",
+            value=self._worker.updated_at.timestamp(),
+        )
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
