@@ -20,9 +20,9 @@ from sigma.validators.base import SigmaValidationIssueSeverity
 from sigma.validators.core import validators as _all_validators
 
 from rules.catalogue import LANGUAGES, LEVELS, Catalogue, RuleInfo, load_catalogue
-from rules.engine.compiling import compile_rule
+from rules.engine.compiling import parsed_objects
 from rules.engine.errors import RuleError
-from rules.engine.loading import EVIDENCE_SUFFIX, load, rule_files
+from rules.engine.loading import EVIDENCE_SUFFIX, rule_files
 from rules.evidence import evidence_path, load_evidence
 from rules.targets import load_targets
 
@@ -103,19 +103,19 @@ def _refused(folders: list[Path]) -> list[Any]:
 def _validator_issues(folders: list[Path]) -> Iterator[Issue]:
     chosen = [each for name, each in _all_validators.items() if name not in _LEFT_OUT]
     validator = SigmaValidator(chosen)
-    loading = load(folders)
-    paths = {each.key: each.path for each in [*loading.rules, *loading.correlations]}
+    paths: dict[str, str] = {}
     found: list[Any] = []
-    for each in loading.filters:
-        if isinstance(each.sigma, SigmaFilter) and not re.search(r"\bnot\b", each.sigma.filter.condition[0]):
-            yield Issue("warning", each.path, each.key, _KEEPS_ONLY)
-    for loaded in loading.rules:
-        if isinstance(loaded.sigma, SigmaRule):
-            try:
-                compile_rule(loaded.sigma, {})
-            except (RuleError, ValueError, TypeError):
-                continue  # told already
-            found.extend(validator.validate_rule(loaded.sigma))
+    for path in dict.fromkeys(path for folder in folders for path in rule_files(folder)):
+        try:
+            objects = parsed_objects(path.read_text(encoding="utf-8"), path.name)
+        except (OSError, ValueError):
+            continue  # told already
+        for key, sigma in objects:
+            paths.setdefault(key, str(path))
+            if isinstance(sigma, SigmaRule):
+                found.extend(validator.validate_rule(sigma))
+            elif isinstance(sigma, SigmaFilter) and not re.search(r"\bnot\b", sigma.filter.condition[0]):
+                yield Issue("warning", str(path), key, _KEEPS_ONLY)
     found.extend(validator.finalize())
     for each in found:
         severity = "error" if each.severity is SigmaValidationIssueSeverity.HIGH else "warning"

@@ -1,103 +1,147 @@
-"""One rule's condition tree, as pySigma gives it, turned into one closure."""
+"""One file's YAML to compiled rules, by pySigma. What is broken is refused by itself, and the others go on."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sigma.conditions import (
-    ConditionAND,
-    ConditionFieldEqualsValueExpression,
-    ConditionNOT,
-    ConditionOR,
-    ConditionValueExpression,
-)
-from sigma.modifiers import (
-    SigmaContainsModifier,
-    SigmaEndswithModifier,
-    SigmaRegularExpressionModifier,
-    SigmaStartswithModifier,
-)
-from sigma.rule import SigmaDetection, SigmaDetectionItem, SigmaRule
-from sigma.types import SigmaCasedString, SigmaRegularExpression, SigmaString, SigmaType
+import yaml
+from sigma.collection import SigmaCollection
+from sigma.correlations import SigmaCorrelationRule
+from sigma.exceptions import SigmaError
+from sigma.filters import SigmaFilter
+from sigma.rule import SigmaLogSource, SigmaRule
 
-from rules.engine.errors import RuleError
-from rules.engine.strings import string_test
-from rules.engine.values import Test, all_of, any_of, field_test, keyword_test, none_of
+from rules.engine import modifiers as _modifiers  # noqa: F401 - registers what pySigma's table lacks
+from rules.engine.conditions import And, Node
+from rules.engine.correlation_plan import CorrelationPlan, plan_of
+from rules.engine.errors import Refusal, RuleError
+from rules.engine.ruleset import Compiled, CompiledFile, CompiledFilter, LogSource
+from rules.engine.translating import condition_of
+from rules.positions import line_of_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Sequence
+
+    from sigma.processing.pipeline import ProcessingPipeline
+
+SigmaObject = SigmaRule | SigmaCorrelationRule | SigmaFilter
+_YAML: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+#: pySigma trusts the shape of what it is given in places.
+_MALFORMED: Final = (TypeError, ValueError, AttributeError, KeyError, IndexError, RecursionError)
 
 
-def compile_rule(rule: SigmaRule, names: Mapping[str, str]) -> Test:
-    """The rule as a test; ``names`` replaces field names (rule's name to event's name).
-
-    Several conditions are alternatives. Raise :class:`RuleError` or pySigma's ``SigmaError`` where the rule cannot
-    be run as written.
-    """
-    for detection in rule.detection.detections.values():
-        _anchor_regexes(detection)
-    trees = [condition.parse() for condition in rule.detection.parsed_condition]
-
-    def rename(field: str) -> str:
-        return names.get(field, field)
-
-    return any_of(tuple(_compile(tree, rename) for tree in trees))
+def compile_text(text: str, name: str, pipelines: Sequence[ProcessingPipeline] = ()) -> CompiledFile:
+    """The rules, correlations and filters of a YAML text; ``name`` stands in for missing ids. Never raises for what the
+    text holds. ``pipelines`` are applied to each rule as it is parsed."""
+    compilation = _Compilation(text, name, pipelines)
+    compilation.take_text()
+    return CompiledFile(
+        tuple(compilation.rules),
+        tuple(compilation.correlations),
+        tuple(compilation.filters),
+        tuple(compilation.refused),
+    )
 
 
-def _compile(node: Any, rename: Callable[[str], str]) -> Test:
-    match node:
-        case ConditionAND():
-            return all_of(tuple(_compile(each, rename) for each in node.args))
-        case ConditionOR():
-            return _any(node.args, rename)
-        case ConditionNOT():
-            return none_of(_compile(node.args[0], rename))
-        case ConditionFieldEqualsValueExpression():
-            return field_test(rename(node.field), node.value, rename)
-        case ConditionValueExpression():
-            return keyword_test(node.value)
-    raise RuleError(f"a condition cannot hold {type(node).__name__}")
+def parsed_objects(text: str, name: str) -> list[tuple[str, SigmaObject]]:
+    """pySigma's objects of what :func:`compile_text` takes, each with its key: for checks that ask pySigma."""
+    compilation = _Compilation(text, name, ())
+    compilation.take_text()
+    return compilation.objects
 
 
-def _any(nodes: list[Any], rename: Callable[[str], str]) -> Test:
-    """Alternatives; the plain strings of one field are tried together, which most rules' long lists are."""
-    strings: dict[str, list[SigmaString]] = {}
-    tests: list[Test] = []
-    for node in nodes:
-        if (
-            isinstance(node, ConditionFieldEqualsValueExpression)
-            and isinstance(node.value, SigmaString)
-            and not isinstance(node.value, SigmaCasedString)
-        ):
-            strings.setdefault(rename(node.field), []).append(node.value)
+class _Compilation:
+    def __init__(self, text: str, name: str, pipelines: Sequence[ProcessingPipeline]) -> None:
+        self._text = text
+        self._name = name
+        self._pipelines = pipelines
+        self.rules: list[Compiled] = []
+        self.correlations: list[CorrelationPlan] = []
+        self.filters: list[CompiledFilter] = []
+        self.refused: list[Refusal] = []
+        self.objects: list[tuple[str, SigmaObject]] = []
+
+    def take_text(self) -> None:
+        try:
+            documents = [each for each in yaml.load_all(self._text, Loader=_YAML) if each is not None]
+        except (yaml.YAMLError, ValueError, RecursionError) as problem:
+            self._refuse(self._name, problem, "not YAML: ")
+            return
+        whole = any(isinstance(each, dict) and "action" in each for each in documents)
+        for group in [documents] if whole else [[each] for each in documents]:
+            self._take(group)
+
+    def _take(self, documents: list[Any]) -> None:
+        first = documents[0] if isinstance(documents[0], dict) else {}
+        label = str(first.get("id") or first.get("name") or self._name)
+        if not all(isinstance(each, dict) for each in documents):
+            self.refused.append(Refusal(label, "a rule is a YAML mapping", "", 1))
+            return
+        try:
+            collection = SigmaCollection.from_dicts(documents, collect_filters=True, resolve_references=False)
+        except SigmaError as problem:
+            self._refuse(label, problem)
+            return
+        except _MALFORMED as problem:
+            self._refuse(label, problem, "malformed: ")
+            return
+        document = first if len(documents) == 1 else {}
+        for sigma in [*collection.rules, *collection.filters]:
+            key = str(sigma.id or sigma.name or f"{self._name}#{len(self.rules) + len(self.correlations)}")
+            try:
+                self._compile(sigma, key, document)
+                self.objects.append((key, sigma))
+            except (SigmaError, RuleError, *_MALFORMED) as problem:
+                self._refuse(key, problem)
+
+    def _compile(self, sigma: SigmaObject, key: str, document: dict[str, Any]) -> None:
+        if isinstance(sigma, SigmaFilter):
+            self.filters.append(_filter(sigma, key))
+            return
+        if self._pipelines:
+            from rules.engine import processing
+
+            sigma = processing.apply(self._pipelines, sigma)
+        if isinstance(sigma, SigmaCorrelationRule):
+            self.correlations.append(plan_of(sigma, document, key=key))
         else:
-            tests.append(_compile(node, rename))
-    return any_of((*(string_test(field, values) for field, values in strings.items()), *tests))
+            source = _logsource(sigma.logsource)
+            self.rules.append(Compiled(key, sigma.name or "", source, condition_of(sigma)))
+
+    def _refuse(self, label: str, problem: Exception, prefix: str = "") -> None:
+        reason = problem.reason if isinstance(problem, RuleError) else _one_line(problem)
+        line = line_of_problem(self._text, problem, label)
+        self.refused.append(Refusal(label, prefix + reason, "", line))
 
 
-def _anchor_regexes(detection: SigmaDetection) -> None:
-    """``re|startswith`` and ``re|endswith`` bind the expression to an end, which a search would otherwise ignore."""
-    for item in detection.detection_items:
-        if isinstance(item, SigmaDetection):
-            _anchor_regexes(item)
-        elif SigmaRegularExpressionModifier in item.modifiers:
-            starts, ends = _bound(item)
-            item.value = [_anchored(value, starts=starts, ends=ends) for value in item.value]
+def _logsource(source: SigmaLogSource) -> LogSource:
+    return LogSource(source.product or "", source.category or "", source.service or "")
 
 
-def _bound(item: SigmaDetectionItem) -> tuple[bool, bool]:
-    if SigmaContainsModifier in item.modifiers:
-        return False, False
-    return SigmaStartswithModifier in item.modifiers, SigmaEndswithModifier in item.modifiers
+def _filter(sigma: SigmaFilter, key: str) -> CompiledFilter:
+    names = sigma.filter.rules
+    rules = tuple(str(each.reference) for each in names) if isinstance(names, list) else None
+    return CompiledFilter(key, rules, _logsource(sigma.logsource), _filter_condition(sigma))
 
 
-def _anchored(value: SigmaType, *, starts: bool, ends: bool) -> SigmaType:
-    source = str(value.regexp) if isinstance(value, SigmaRegularExpression) else ""
-    if not isinstance(value, SigmaRegularExpression) or not (starts or ends) or source.startswith(r"\A"):
-        return value
-    # pySigma appended or prepended .* without the dot-all flag; ends are bound here instead.
-    if starts:
-        source = rf"\A(?:{source.removesuffix('.*')})"
-    if ends:
-        source = rf"(?:{source.removeprefix('.*')})\z"
-    return SigmaRegularExpression(SigmaString(source, escape=False), set(value.flags))
+def _filter_condition(sigma: SigmaFilter) -> Node:
+    """The filter's own condition, which pySigma knows only joined to a rule's: so it is joined to one of our making."""
+    rule = SigmaRule.from_dict(
+        {
+            "title": "filtered",
+            "logsource": sigma.logsource.to_dict(),
+            "detection": {"vonggac": {"vonggac": "filtered"}, "condition": "vonggac"},
+        }
+    )
+    named, sigma.filter.rules = sigma.filter.rules, "any"
+    try:
+        joined = condition_of(sigma.apply_on_rule(rule))  # type: ignore[arg-type]  # a rule in, a rule out
+    finally:
+        sigma.filter.rules = named
+    assert isinstance(joined, And)  # noqa: S101 - pySigma joins with `and`
+    rest = joined.nodes[1:]
+    return rest[0] if len(rest) == 1 else And(rest)
+
+
+def _one_line(problem: BaseException) -> str:
+    return " ".join(str(problem).split()) or type(problem).__name__

@@ -1,26 +1,38 @@
-"""The engine: rules loaded once, events in, findings out."""
+"""The engine: rules in, changed while it runs; events in, findings out."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sigma.exceptions import SigmaError
-from sigma.rule import SigmaRule
-
-from rules.engine.compiling import compile_rule
 from rules.engine.correlation import Correlations
-from rules.engine.correlation_plan import plans_of
 from rules.engine.errors import Refusal, RuleError
 from rules.engine.events import Event, Finding
 from rules.engine.fields import View
-from rules.engine.loading import Loaded, apply_filters, load
-from rules.engine.routing import Offer, Renames, Route, Router, Sources, sources_of
+from rules.engine.index import Budget
+from rules.engine.loading import Loader
+from rules.engine.matcher import Counts, Offer
+from rules.engine.patterns import Guard
+from rules.engine.routing import Router, Sources, sources_of
+from rules.engine.statistics import RuleStatistics, Tally, Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from rules.engine.values import Test
+    from sigma.processing.pipeline import ProcessingPipeline
+
+    from rules.engine.ruleset import Compiled, RuleSet
+
+#: Rules that were added since the engine was made are matched apart; when they are more, all are laid out anew.
+_ADDED_LIMIT: Final = 128
+
+
+class Change(NamedTuple):
+    """What a change did: ids of rules, correlations and filters."""
+
+    added: tuple[str, ...]
+    replaced: tuple[str, ...]
+    removed: tuple[str, ...]
 
 
 class Engine:
@@ -31,7 +43,8 @@ class Engine:
     costs a bounded time an event; the oldest go first. What both drop is counted in :attr:`evicted`.
     ``lateness_seconds``: how much older than its group's newest an event may be and still count (beyond the
     timespan); ``None``: any. ``report_all``: findings also of rules that only serve correlations (for tests of
-    rules).
+    rules). ``pipelines``: pySigma processing pipelines, applied to each rule. ``cache``: a folder for compiled rules.
+    ``values_bytes``: what the caches of values may hold.
     """
 
     def __init__(
@@ -42,43 +55,61 @@ class Engine:
         group_limit: int = 2_000,
         lateness_seconds: float | None = 86_400.0,
         report_all: bool = False,
+        pipelines: Sequence[ProcessingPipeline] = (),
+        cache: Path | None = None,
+        values_bytes: int = 96 << 20,
     ) -> None:
-        loading = load(rules)
-        apply_filters(loading)
-        #: Rules that were not loaded, each with its reason.
-        self.unsupported: list[Refusal] = loading.refused
-        routes: list[Route] = []
-        names: dict[str, str] = {}
-        for each in loading.rules:
-            route = self._route(each)
-            if route is not None:
-                routes.append(route)
-                names.update(_names(each))
-        self._router = Router(routes)
+        self._loader = Loader(pipelines, cache)
+        self._rules = self._loader.load(rules)
+        self._loader.save()
+        self.guard = Guard()
+        self._budget = Budget(values_bytes)
+        self._counts: dict[str, Counts] = {}
+        self._tally = Tally()
+        self._throttle = Throttle()
+        self._effective = self._rules.effective()
+        self._added: dict[str, Compiled] = {}
+        self._lay_out()
+        refused: list[Refusal] = []
         self._correlations = Correlations(
-            plans_of(loading.correlations, self.unsupported),
-            {route.key for route in routes},
-            names,
-            self.unsupported,
+            self._rules.correlations.values(),
+            self._effective.keys(),
+            self._rules.names(),
+            refused,
             state_limit=state_limit,
             group_limit=group_limit,
             lateness_seconds=lateness_seconds,
             report_all=report_all,
         )
-        #: How many rules and correlations run.
-        self.rules_loaded = len(routes) + len(self._correlations)
-        #: The longest time an event can matter to a correlation, through correlations over correlations.
-        self.longest_timespan_seconds: float = self._correlations.longest_timespan_seconds
+        self._refused_correlations = refused
+
+    @property
+    def unsupported(self) -> list[Refusal]:
+        """Rules that were not loaded, each with its reason."""
+        return [*self._rules.refused, *self._refused_correlations, *self._rules.idle_filters()]
+
+    @property
+    def rules_loaded(self) -> int:
+        """How many rules and correlations run."""
+        return len(self._effective) + len(self._correlations)
+
+    @property
+    def longest_timespan_seconds(self) -> float:
+        """The longest time an event can matter to a correlation, through correlations over correlations."""
+        return self._correlations.longest_timespan_seconds
 
     @property
     def evicted(self) -> int:
         """Events that correlations had to forget before their time because of a limit."""
         return self._correlations.evicted
 
+    # -- events ------------------------------------------------------------------------------------------------
+
     def route(self, event: Event) -> tuple[str, ...]:
         """The ids of the rules that are offered ``event`` (correlations are not: their rules are)."""
-        offers = self._router.offers(sources_of(event.product, event.category, event.service))
-        return tuple(dict.fromkeys(offer.key for offer in offers))
+        sources = sources_of(event.product, event.category, event.service)
+        offers = (offer for matcher in self._matchers(sources) for offer in matcher.offers)
+        return tuple(dict.fromkeys(offer.key for offer in offers if offer.key in self._effective))
 
     def process(self, event: Event, sources: Sources | None = None) -> list[Finding]:
         """The findings that ``event`` completes: rules first, then correlations, each at most once a group.
@@ -87,37 +118,132 @@ class Engine:
         """
         if sources is None:
             sources = sources_of(event.product, event.category, event.service)
-        view = View(event.fields)
-        matched: dict[str, Offer] = {}
-        for offer in self._router.offers(sources):
-            if offer.key not in matched and offer.test(view):
-                matched[offer.key] = offer
-        if not matched:
-            return []
-        findings = [Finding(key, event) for key in matched if self._correlations.reports(key)]
-        if self._correlations.refers_to(matched):
-            renames = {key: offer.renames for key, offer in matched.items()}
-            findings.extend(self._correlations.take(event, view, renames))
+        fields = event.fields
+        matched = self.match(fields if isinstance(fields, dict) else dict(fields), sources)
+        return self.correlate(event, matched) if matched else []
+
+    def match(self, fields: dict[str, Any], sources: Sources) -> tuple[Offer, ...]:
+        """The rules that hold for an event with these ``fields``, without correlations and without being counted as
+        matches: half of :meth:`process`, which any worker may do for itself."""
+        found: tuple[Offer, ...] = ()
+        for router in self._routers:
+            matcher = router.matcher(sources)
+            if matcher is not None:
+                found += matcher.match(fields)
+        if self._budget.exceeded:
+            self._forget_values()
+        return found
+
+    def correlate(self, event: Event, matched: Iterable[Offer]) -> list[Finding]:
+        """The findings of an event whose rules were matched: the other half, which one worker has to do for all
+        events, in their order."""
+        once = {offer.key: offer for offer in reversed(tuple(matched))}
+        for offer in once.values():
+            offer.counts.matches += 1
+            if not event.time <= offer.counts.last_match:
+                offer.counts.last_match = event.time
+        keys = [key for key in reversed(once) if key in self._effective]
+        findings = [Finding(key, event) for key in keys if self._correlations.reports(key)]
+        if self._correlations.refers_to(once.keys()):
+            renames = {key: once[key].renames for key in keys}
+            findings.extend(self._correlations.take(event, View(event.fields), renames))
+        if self._throttle:
+            findings = [each for each in findings if self._throttle.lets(each.rule_id, event.time)]
         return findings
 
-    def _route(self, loaded: Loaded) -> Route | None:
-        rule = loaded.sigma
-        assert isinstance(rule, SigmaRule)  # noqa: S101 - loading sorted them
-        compiled: dict[Renames, Test] = {}
+    # -- rules -------------------------------------------------------------------------------------------------
 
-        def compiled_for(renames: Renames) -> Test:
-            if renames not in compiled:
-                compiled[renames] = compile_rule(rule, dict(renames))
-            return compiled[renames]
+    def change(self, put: Iterable[Path | str] = (), drop: Iterable[str] = ()) -> Change:
+        """Add or replace the rules of ``put`` (files, folders or YAML text) and remove those named in ``drop``.
 
-        try:
-            compiled_for(())
-        except (RuleError, SigmaError, TypeError, ValueError, AttributeError, RecursionError) as problem:
-            reason = " ".join(str(problem).split()) or type(problem).__name__
-            self.unsupported.append(Refusal(loaded.key, reason, loaded.path))
-            return None
-        return Route(loaded.key, rule.logsource, compiled_for)
+        All or nothing, between two events: raise :class:`RuleError` with file, line and reason where something in
+        ``put`` cannot be run, and nothing has changed. Correlations that are not changed keep what they have seen.
+        """
+        new = self._loader.load(put)
+        if new.refused:
+            first = new.refused[0]
+            raise RuleError(f"{first.id}: {first.reason}", first.path, first.line)
+        put_keys = [*new.rules, *new.correlations, *new.filters]
+        drop_keys = [key for key in dict.fromkeys(drop) if key not in put_keys and self._rules.get(key)]
+        replaced = tuple(key for key in put_keys if self._rules.get(key))
+        rules = self._rules.copy()
+        rules.replace(new, drop_keys)
+        effective = rules.effective()
+        refused: list[Refusal] = []
+        correlations = self._correlations.changed(
+            rules.correlations.values(), effective.keys(), rules.names(), refused
+        )
+        for refusal in refused:
+            if refusal.id in put_keys:
+                raise RuleError(f"{refusal.id}: {refusal.reason}", refusal.path, refusal.line)
+        self._correlations = correlations
+        self._refused_correlations = refused
+        self._rules = rules
+        self._take_over(effective)
+        added = tuple(key for key in put_keys if key not in replaced)
+        return Change(added, replaced, tuple(drop_keys))
 
+    def throttle(self, limits: Mapping[str, int]) -> None:
+        """Rule id → findings an hour at most (these limits and no others); the rest are counted, and correlations
+        still see the matches."""
+        self._throttle.set(limits)
 
-def _names(loaded: Loaded) -> dict[str, str]:
-    return {loaded.sigma.name: loaded.key} if loaded.sigma.name else {}
+    def statistics(self) -> dict[str, RuleStatistics]:
+        """By rule id, of all that run."""
+        found = self._tally.read(
+            (matcher for router in self._routers for matcher in router.matchers()),
+            {key: counts for key, counts in self._counts.items() if key in self._effective},
+            self._throttle.held_back,
+        )
+        return found
+
+    # -- state -------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> bytes:
+        """The correlations' state, for :meth:`restore` of an engine with the same or other rules."""
+        return self._correlations.snapshot()
+
+    def restore(self, data: bytes) -> bool:
+        """Take over a snapshot: correlations that are as they were go on where it was made, others begin anew.
+        False where it cannot be read, and then all begin anew."""
+        return self._correlations.restore(data)
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def _matchers(self, sources: Sources) -> list[Any]:
+        found = (router.matcher(sources) for router in self._routers)
+        return [matcher for matcher in found if matcher is not None]
+
+    def _lay_out(self) -> None:
+        """One router for all rules, another for those added since, which are few."""
+        self._base = self._router(self._effective)
+        self._added = {}
+        self._routers = [self._base]
+
+    def _router(self, rules: Mapping[str, Compiled]) -> Router:
+        pairs = ((rule, self._counts.setdefault(key, Counts())) for key, rule in rules.items())
+        return Router(pairs, self._budget, self.guard)
+
+    def _take_over(self, effective: dict[str, Compiled]) -> None:
+        old, self._effective = self._effective, effective
+        gone = {key for key in old if effective.get(key) is not old[key] and effective.get(key) != old[key]}
+        new = {key: rule for key, rule in effective.items() if key in gone or key not in old}
+        self._tally.keep(matcher for router in self._routers[1:] for matcher in router.matchers())
+        self._base.drop(gone)
+        self._tally.forget(gone)
+        for key in gone:
+            del self._counts[key]
+        self._added = {key: rule for key, rule in self._added.items() if key not in gone} | new
+        if len(self._added) > _ADDED_LIMIT:
+            self._tally.keep(self._base.matchers())
+            self._lay_out()
+        elif self._added:
+            self._routers = [self._base, self._router(self._added)]
+        else:
+            self._routers = [self._base]
+
+    def _forget_values(self) -> None:
+        for router in self._routers:
+            for matcher in router.matchers():
+                matcher.forget_values()
+        self._budget.used_bytes = 0

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-_MISSING: Final = object()
+#: Stands for a field that is not there, which JSON null is not.
+MISSING: Final = object()
 _DECIMAL = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 
 
@@ -72,32 +73,36 @@ def _flat(value: object) -> Iterator[object]:
             stack.pop()
 
 
-def _lookup(fields: Mapping[str, Any], name: str) -> object:
-    found = fields.get(name, _MISSING)
-    if found is not _MISSING:
+def lookup(fields: Mapping[str, Any], name: str) -> Any:
+    """The JSON value under ``name``, or :data:`MISSING`; a list of maps on the way gives a list."""
+    found = fields.get(name, MISSING)
+    if found is not MISSING:
         return found
     at = name.find(".")
     while at >= 0:
-        child = fields.get(name[:at], _MISSING)
+        child = fields.get(name[:at], MISSING)
         rest = name[at + 1 :]
         if isinstance(child, Mapping):
-            inner = _lookup(child, rest)
-            if inner is not _MISSING:
+            inner = lookup(child, rest)
+            if inner is not MISSING:
                 return inner
         elif isinstance(child, (list, tuple)):
-            inners = [_lookup(item, rest) for item in _flat(child) if isinstance(item, Mapping)]
-            kept = [item for item in inners if item is not _MISSING]
+            inners = [lookup(item, rest) for item in _flat(child) if isinstance(item, Mapping)]
+            kept = [item for item in inners if item is not MISSING]
             if kept:
                 return kept
         at = name.find(".", at + 1)
-    return _MISSING
+    return MISSING
 
 
 def read_field(fields: Mapping[str, Any], name: str) -> FieldValues:
     """All values of one field. Never raises, whatever JSON holds."""
-    value = _lookup(fields, name)
-    if value is _MISSING:
-        return ABSENT
+    value = lookup(fields, name)
+    return ABSENT if value is MISSING else field_values(value)
+
+
+def field_values(value: object) -> FieldValues:
+    """All values of a field that is there."""
     if isinstance(value, str):
         number = number_of(value)
         return FieldValues(True, False, (value,), (value.lower(),), () if number is None else (number,))
@@ -137,7 +142,8 @@ class View(dict[str, FieldValues]):
     @property
     def texts(self) -> tuple[str, ...]:
         if self._texts is None:
-            self._texts = tuple(_scalars(self.fields))
+            found = (text_of(value) for value in scalars(self.fields))
+            self._texts = tuple(text for text in found if text is not None)
         return self._texts
 
     @property
@@ -147,15 +153,16 @@ class View(dict[str, FieldValues]):
         return self._lows
 
 
-def _scalars(fields: Mapping[str, Any]) -> Iterator[str]:
-    stack: list[object] = [fields]
+def scalars(value: object) -> Iterator[Any]:
+    """All scalar values inside ``value``, at any depth, null left out."""
+    stack: list[object] = [value]
     while stack:
         value = stack.pop()
-        if isinstance(value, Mapping):
-            stack.extend(value.values())
+        if isinstance(value, (str, int)):
+            yield value
         elif isinstance(value, (list, tuple)):
             stack.extend(value)
-        else:
-            text = text_of(value)
-            if text is not None:
-                yield text
+        elif isinstance(value, (dict, Mapping)):
+            stack.extend(value.values())
+        elif value is not None:
+            yield value

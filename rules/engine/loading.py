@@ -1,153 +1,155 @@
-"""Rule files to pySigma objects; what is broken is refused by itself, with file and reason, and the others go on."""
+"""Rule files to a :class:`~rules.engine.ruleset.RuleSet`; compiled files are kept, so that a file is parsed once.
+
+A cache is a folder with one file, named after everything besides a rule's text that its compiled form depends on. It
+holds the compiled form of each rule file by the digest of its content, so a changed rule costs its own parsing alone.
+What is in it is checked for its types when it is read; one that cannot be read is made anew.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+import logging
+import os
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import yaml
-from sigma.collection import SigmaCollection
-from sigma.correlations import SigmaCorrelationRule
-from sigma.exceptions import SigmaError
-from sigma.filters import SigmaFilter
-from sigma.rule import SigmaRule
+import msgspec
 
-from rules.engine import modifiers as _modifiers  # noqa: F401 - registers what pySigma's table lacks
 from rules.engine.errors import Refusal
+from rules.engine.ruleset import CompiledFile, RuleSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sigma.processing.pipeline import ProcessingPipeline
+
+log = logging.getLogger("vonggac.rules")
 
 #: Evidence lies beside its rule and is no rule.
 EVIDENCE_SUFFIX: Final = ".evidence.yml"
 _SUFFIXES: Final = (".yml", ".yaml")
 _MAX_RULE_BYTES: Final = 1 << 20
-_YAML: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-SigmaObject = SigmaRule | SigmaCorrelationRule | SigmaFilter
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """One parsed object, the document it came from, and where that lies (``""`` for inline YAML)."""
-
-    key: str
-    sigma: SigmaObject
-    document: dict[str, Any]
-    path: str
-
-
-@dataclass(slots=True)
-class Loading:
-    """What a load gave. ``refused`` grows while rules are compiled."""
-
-    rules: list[Loaded] = field(default_factory=list)
-    correlations: list[Loaded] = field(default_factory=list)
-    filters: list[Loaded] = field(default_factory=list)
-    refused: list[Refusal] = field(default_factory=list)
+_MAX_CACHE_BYTES: Final = 256 << 20
 
 
 def rule_files(source: Path) -> Iterator[Path]:
     """``source`` itself, or every rule file under it, sorted; evidence left out."""
     if source.is_dir():
-        for path in sorted(source.rglob("*")):
-            if path.suffix in _SUFFIXES and not path.name.endswith(EVIDENCE_SUFFIX) and path.is_file():
-                yield path
+        found = []
+        for folder, _, names in os.walk(source, followlinks=False):
+            found.extend(
+                Path(folder, name)
+                for name in names
+                if name.endswith(_SUFFIXES) and not name.endswith(EVIDENCE_SUFFIX)
+            )
+        yield from sorted(path for path in found if path.is_file())
     else:
         yield source
 
 
-def load(sources: Iterable[Path | str]) -> Loading:
-    """Read all sources; a ``Path`` is a file or folder, a ``str`` is YAML text. Never raises for what they hold."""
-    loading = Loading()
-    seen_files: set[Path] = set()
-    seen_keys: dict[str, str] = {}
-    for source in sources:
-        if isinstance(source, str):
-            _load_text(source, "", loading, seen_keys)
-            continue
-        for path in rule_files(source):
-            resolved = path.resolve()
-            if resolved in seen_files:
+class Loader:
+    """Reads rules. ``pipelines`` (pySigma's) are applied to each as it is parsed; ``cache``: a folder, or none."""
+
+    def __init__(
+        self, pipelines: Sequence[ProcessingPipeline] = (), cache: Path | None = None, salt: str = ""
+    ) -> None:
+        self._pipelines = pipelines
+        self._kept: dict[bytes, CompiledFile] = {}
+        self._used: set[bytes] = set()
+        self._fresh = False
+        self._file = None if cache is None else cache / f"rules-{_fingerprint(salt)}.msgpack"
+        if self._file is not None:
+            self._kept = _read_cache(self._file)
+
+    def load(self, sources: Iterable[Path | str]) -> RuleSet:
+        """All sources; a ``Path`` is a file or folder, a ``str`` is YAML text. Never raises for what they hold."""
+        found = RuleSet()
+        seen: set[str] = set()
+        for source in sources:
+            if isinstance(source, str):
+                found.add(self._compiled(source.encode("utf-8", "replace"), "inline"), "")
                 continue
-            seen_files.add(resolved)
-            try:
-                size = path.stat().st_size
-                text = path.read_text(encoding="utf-8") if size <= _MAX_RULE_BYTES else None
-            except (OSError, ValueError) as problem:
-                loading.refused.append(Refusal(path.name, f"cannot be read: {problem}", str(path)))
-                continue
-            if text is None:
+            for path in rule_files(source):
+                real = os.path.realpath(path)
+                if real not in seen:
+                    seen.add(real)
+                    self._add_file(found, path)
+        return found
+
+    def save(self) -> None:
+        """Write the cache where anything is new. What cannot be written is only said."""
+        if self._file is None or not self._fresh:
+            return
+        kept = {digest: file for digest, file in self._kept.items() if digest in self._used}
+        temporary = self._file.with_suffix(f".{os.getpid()}")
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with open(temporary, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as stream:
+                stream.write(msgspec.msgpack.encode(kept))
+            temporary.replace(self._file)
+            self._fresh = False
+        except OSError as problem:
+            log.warning("compiled rules cannot be kept", extra={"reason": str(problem)})
+            with suppress(OSError):
+                temporary.unlink()
+
+    def _add_file(self, found: RuleSet, path: Path) -> None:
+        try:
+            with path.open("rb") as stream:
+                data = stream.read(_MAX_RULE_BYTES + 1)
+            if len(data) > _MAX_RULE_BYTES:
                 reason = f"larger than {_MAX_RULE_BYTES:,} bytes, which no rule is"
-                loading.refused.append(Refusal(path.name, reason, str(path)))
-                continue
-            _load_text(text, str(path), loading, seen_keys)
-    return loading
+                found.refused.append(Refusal(path.name, reason, str(path)))
+                return
+            found.add(self._compiled(data, path.name), str(path))
+        except (OSError, UnicodeDecodeError) as problem:
+            found.refused.append(Refusal(path.name, f"cannot be read: {problem}", str(path)))
+
+    def _compiled(self, data: bytes, name: str) -> CompiledFile:
+        digest = hashlib.blake2b(data, digest_size=20, key=name.encode("utf-8", "replace")[:64]).digest()
+        found = self._kept.get(digest)
+        if found is None:
+            # pySigma takes a third of a second to import, which a full cache spares.
+            from rules.engine.compiling import compile_text
+
+            found = self._kept[digest] = compile_text(data.decode("utf-8"), name, self._pipelines)
+            self._fresh = True
+        self._used.add(digest)
+        return found
 
 
-def _load_text(text: str, path: str, loading: Loading, seen: dict[str, str]) -> None:
-    name = Path(path).name or "inline"
+def _read_cache(path: Path) -> dict[bytes, CompiledFile]:
     try:
-        documents = [each for each in yaml.load_all(text, Loader=_YAML) if each is not None]
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        loading.refused.append(Refusal(name, f"not YAML: {_one_line(problem)}", path))
-        return
-    whole = any(isinstance(each, dict) and "action" in each for each in documents)
-    for group in [documents] if whole else [[each] for each in documents]:
-        _load_documents(group, name, path, loading, seen)
+        if path.stat().st_size > _MAX_CACHE_BYTES:
+            return {}
+        return msgspec.msgpack.decode(path.read_bytes(), type=dict[bytes, CompiledFile])
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.MsgspecError, RecursionError) as problem:
+        log.warning("compiled rules are made anew", extra={"file": str(path), "reason": str(problem)})
+        return {}
 
 
-def _load_documents(
-    documents: list[Any], name: str, path: str, loading: Loading, seen: dict[str, str]
-) -> None:
-    first = documents[0] if isinstance(documents[0], dict) else {}
-    label = str(first.get("id") or first.get("name") or name)
-    if not all(isinstance(each, dict) for each in documents):
-        loading.refused.append(Refusal(label, "a rule is a YAML mapping", path))
-        return
-    try:
-        collection = SigmaCollection.from_dicts(documents, collect_filters=True, resolve_references=False)
-    except SigmaError as problem:
-        loading.refused.append(Refusal(label, _one_line(problem), path))
-        return
-    except (TypeError, ValueError, AttributeError, KeyError, IndexError, RecursionError) as problem:
-        # pySigma trusts the shape of what it is given in places.
-        loading.refused.append(Refusal(label, f"malformed: {_one_line(problem)}", path))
-        return
-    for sigma in [*collection.rules, *collection.filters]:
-        key = str(sigma.id or sigma.name or f"{name}#{len(seen)}")
-        if key in seen:
-            loading.refused.append(Refusal(key, f"the id is taken by {seen[key] or 'an earlier rule'}", path))
-            continue
-        seen[key] = path
-        document = first if len(documents) == 1 else {}
-        loaded = Loaded(key, sigma, document, path)
-        if isinstance(sigma, SigmaRule):
-            loading.rules.append(loaded)
-        elif isinstance(sigma, SigmaCorrelationRule):
-            loading.correlations.append(loaded)
-        else:
-            loading.filters.append(loaded)
+@cache
+def _engine_digest() -> bytes:
+    """Of the code that compiles, and of pySigma's version."""
+    digest = hashlib.blake2b(version("pysigma").encode(), digest_size=12)
+    for name in (
+        "compiling",
+        "conditions",
+        "correlation_plan",
+        "modifiers",
+        "processing",
+        "ruleset",
+        "translating",
+    ):
+        with suppress(OSError):
+            digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    return digest.digest()
 
 
-def apply_filters(loading: Loading) -> None:
-    """Join each filter's condition to the rules it names (Sigma filters); a filter that fits none is refused."""
-    for each in loading.filters:
-        assert isinstance(each.sigma, SigmaFilter)  # noqa: S101 - by construction above
-        used = False
-        for rule in loading.rules:
-            before = list(rule.sigma.detection.condition) if isinstance(rule.sigma, SigmaRule) else []
-            try:
-                each.sigma.apply_on_rule(rule.sigma)  # type: ignore[arg-type]  # rules hold no filters
-            except SigmaError as problem:
-                loading.refused.append(Refusal(each.key, _one_line(problem), each.path))
-                break
-            used = used or (isinstance(rule.sigma, SigmaRule) and before != rule.sigma.detection.condition)
-        if not used:
-            reason = "the filter fits no loaded rule (names and log source)"
-            loading.refused.append(Refusal(each.key, reason, each.path))
-
-
-def _one_line(problem: BaseException) -> str:
-    return " ".join(str(problem).split()) or type(problem).__name__
+def _fingerprint(salt: str) -> str:
+    return hashlib.blake2b(_engine_digest() + salt.encode(), digest_size=12).hexdigest()

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from rules.engine.matcher import Matcher, Offer
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from sigma.rule import SigmaLogSource
-
-    from rules.engine.values import Test
+    from rules.engine.index import Budget
+    from rules.engine.matcher import Counts
+    from rules.engine.patterns import Guard
+    from rules.engine.ruleset import Compiled
 
 #: Field renames, hashable: (rule's name, event's name) pairs.
 Renames = tuple[tuple[str, str], ...]
@@ -25,22 +28,6 @@ class Sources(NamedTuple):
     categories: frozenset[tuple[str, Renames]]
 
 
-class Offer(NamedTuple):
-    """A rule as offered: its key, its test for these sources, and the renames in force (for group-by fields)."""
-
-    key: str
-    test: Test
-    renames: dict[str, str]
-
-
-class Route(NamedTuple):
-    """A rule and how to compile it for renames."""
-
-    key: str
-    logsource: SigmaLogSource
-    compile: Callable[[Renames], Test]
-
-
 def sources_of(product: str, category: str, service: str) -> Sources:
     """The log sources of an event that names each at most once."""
     return Sources(
@@ -51,36 +38,68 @@ def sources_of(product: str, category: str, service: str) -> Sources:
 
 
 class Router:
-    """Offers by log source, worked out once for each combination of sources that occurs."""
+    """Matchers by log sources, made when the first event of a kind comes. Log sources that get the same rules share
+    one matcher, so that their number depends on the rules and not on what comes from outside."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
-        self._by_product: dict[str, list[Route]] = {}
-        self._order: dict[str, int] = {}
-        for at, route in enumerate(routes):
-            self._by_product.setdefault(route.logsource.product or "", []).append(route)
-            self._order[route.key] = at
-        self._offers: dict[Sources, tuple[Offer, ...]] = {}
+    def __init__(self, rules: Iterable[tuple[Compiled, Counts]], budget: Budget, guard: Guard) -> None:
+        self._rules = list(rules)
+        self._budget = budget
+        self._guard = guard
+        self._by_product: dict[str, list[int]] = {}
+        for place, (rule, _) in enumerate(self._rules):
+            self._by_product.setdefault(rule.logsource.product, []).append(place)
+        self._by_sources: dict[Sources, Matcher | None] = {}
+        self._by_offers: dict[tuple[tuple[int, Renames], ...], Matcher] = {}
+        self._gone: set[str] = set()
 
-    def offers(self, sources: Sources) -> tuple[Offer, ...]:
-        found = self._offers.get(sources)
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def matcher(self, sources: Sources) -> Matcher | None:
+        """The matcher of events with these log sources, or ``None`` where no rule is offered them."""
+        try:
+            return self._by_sources[sources]
+        except KeyError:
+            if len(self._by_sources) >= _CACHE_LIMIT:
+                self._by_sources.clear()
+            found = self._by_sources[sources] = self._find(sources)
+            return found
+
+    def matchers(self) -> Iterable[Matcher]:
+        return self._by_offers.values()
+
+    def drop(self, keys: set[str]) -> None:
+        """Offer these rules no more."""
+        self._gone |= keys
+        for matcher in self._by_offers.values():
+            matcher.drop(keys)
+
+    def _find(self, sources: Sources) -> Matcher | None:
+        offers = tuple(self._offers(sources))
+        if not offers:
+            return None
+        found = self._by_offers.get(offers)
         if found is None:
-            if len(self._offers) >= _CACHE_LIMIT:  # log sources come from outside: never let them fill memory
-                self._offers.clear()
-            found = self._offers[sources] = tuple(self._work_out(sources))
+            made = [
+                Offer(self._rules[place][0], dict(renames), self._rules[place][1])
+                for place, renames in offers
+            ]
+            found = self._by_offers[offers] = Matcher(made, self._budget, self._guard)
+            found.drop(self._gone)
         return found
 
-    def _work_out(self, sources: Sources) -> list[Offer]:
-        offers: list[Offer] = []
+    def _offers(self, sources: Sources) -> list[tuple[int, Renames]]:
+        offers: list[tuple[int, Renames]] = []
         for product in {sources.product, ""}:
-            for route in self._by_product.get(product, ()):
-                wanted = route.logsource
+            for place in self._by_product.get(product, ()):
+                wanted = self._rules[place][0].logsource
                 if wanted.service and wanted.service not in sources.services:
                     continue
                 if wanted.category:
-                    ways = sorted(
+                    ways = [
                         renames for category, renames in sources.categories if category == wanted.category
-                    )
+                    ]
                 else:
                     ways = [()]
-                offers.extend(Offer(route.key, route.compile(renames), dict(renames)) for renames in ways)
-        return sorted(offers, key=lambda offer: self._order[offer.key])
+                offers.extend((place, renames) for renames in ways)
+        return sorted(offers)

@@ -1,4 +1,4 @@
-"""Sigma strings as tests of text: wildcards, case, and many values of one field at once."""
+"""Text with wildcards as tests of text, many of one field at once."""
 
 from __future__ import annotations
 
@@ -6,82 +6,38 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sigma.types import Placeholder, SigmaCasedString, SigmaString, SpecialChars
-
-from rules.engine.errors import RuleError
+from rules.engine.conditions import ANY_RUN, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rules.engine.fields import View
-
 TextTest = Callable[[str], bool]
-Part = str | SpecialChars
-
-_STAR = SpecialChars.WILDCARD_MULTI
+Parts = tuple[str | int, ...]
 
 
-def string_test(field: str, values: Iterable[SigmaString]) -> Callable[[View], bool]:
-    """``field`` has one of ``values``, which are either all cased or none."""
-    strings = list(values)
-    cased = isinstance(strings[0], SigmaCasedString)
-    matches = text_test([parts_of(each, cased=cased) for each in strings])
-
-    def test_texts(view: View) -> bool:
-        for text in view[field].texts:  # noqa: SIM110 - a loop is a third faster than any() here
-            if matches(text):
-                return True
-        return False
-
-    def test_lows(view: View) -> bool:
-        for text in view[field].lows:  # noqa: SIM110 - as above
-            if matches(text):
-                return True
-        return False
-
-    return test_texts if cased else test_lows
-
-
-def parts_of(value: SigmaString, *, cased: bool) -> list[Part]:
-    """Text and wildcards in turn; text in lower case unless ``cased``. Raise :class:`RuleError` for a placeholder."""
-    parts: list[Part] = []
-    for part in value.s:
-        if isinstance(part, Placeholder):
-            raise RuleError(f"the placeholder %{part.name}% has no value here (modifier expand)")
-        if isinstance(part, str):
-            text = part if cased else part.lower()
-            if parts and isinstance(parts[-1], str):
-                parts[-1] += text
-            else:
-                parts.append(text)
-        elif not (part is _STAR and parts and parts[-1] is part):
-            parts.append(part)
-    return parts
-
-
-def text_test(patterns: list[list[Part]]) -> TextTest:
-    """Text matches one of ``patterns``; the simple forms of all are tried together."""
+def text_test(values: Iterable[Text]) -> TextTest:
+    """Text (in lower case, unless the values are cased) is one of ``values``; the simple forms are tried together."""
     exact: set[str] = set()
     starts: list[str] = []
     ends: list[str] = []
     inside: list[str] = []
     tests: list[TextTest] = []
-    for parts in patterns:
-        match parts:
-            case []:
+    for value in values:
+        match value.parts:
+            case ():
                 exact.add("")
-            case [str(text)]:
+            case (str(text),):
                 exact.add(text)
-            case [str(text), last] if last is _STAR:
+            case (str(text), last) if last == ANY_RUN:
                 starts.append(text)
-            case [first, str(text)] if first is _STAR:
+            case (first, str(text)) if first == ANY_RUN:
                 ends.append(text)
-            case [first, str(text), last] if first is _STAR and last is _STAR:
+            case (first, str(text), last) if first == last == ANY_RUN:
                 inside.append(text)
-            case [only] if only is _STAR:
+            case (only,) if only == ANY_RUN:
                 inside.append("")
             case _:
-                tests.append(_glob(parts))
+                tests.append(_glob(value.parts))
     return _joined(exact, tuple(starts), tuple(ends), tuple(inside), tuple(tests))
 
 
@@ -117,11 +73,11 @@ def _joined(
     return lambda text: any(test(text) for test in every)
 
 
-def _glob(parts: list[Part]) -> TextTest:
+def _glob(parts: Parts) -> TextTest:
     """Match ``*`` and ``?``: each run between stars is looked for leftmost, so there is nothing to go back to."""
-    runs: list[list[Part]] = [[]]
+    runs: list[list[str | int]] = [[]]
     for part in parts:
-        if part is _STAR:
+        if part == ANY_RUN:
             runs.append([])
         else:
             runs[-1].append(part)
@@ -144,5 +100,5 @@ def _glob(parts: list[Part]) -> TextTest:
     return test
 
 
-def _run(parts: list[Part]) -> str:
+def _run(parts: list[str | int]) -> str:
     return "".join(re.escape(part) if isinstance(part, str) else "." for part in parts)

@@ -1,0 +1,133 @@
+"""A rule's condition as plain data: what pySigma's objects are boiled down to.
+
+A condition is a tree of ``And``, ``Or``, ``Not`` over two kinds of leaves: ``Field`` (one of a field's values has one
+of ``values``) and ``Keywords`` (one of all scalar values holds one of ``values``). Everything here can be written to
+msgpack and read back, which is what the cache of compiled rules does.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Union
+
+import msgspec
+
+#: Wildcards among the parts of a :class:`Text`: any one character, any run of characters.
+ANY_ONE = 0
+ANY_RUN = 1
+
+
+class _Data(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
+    pass
+
+
+class Text(_Data, tag="t"):
+    """Text with wildcards. ``parts``: text in turn with :data:`ANY_ONE` and :data:`ANY_RUN`; lower case unless
+    ``cased``. No parts: the empty text."""
+
+    parts: tuple[str | int, ...]
+    cased: bool = False
+
+
+class Regex(_Data, tag="r"):
+    """An RE2 expression, searched. ``flags``: letters of ``ims``."""
+
+    source: str
+    flags: str
+
+    @property
+    def with_flags(self) -> str:
+        """The expression as RE2 takes it."""
+        return f"(?{self.flags}){self.source}" if self.flags else self.source
+
+
+class Compare(_Data, tag="c"):
+    """A number compared: ``op`` is ``lt``, ``lte``, ``gt`` or ``gte``."""
+
+    op: str
+    number: int | float
+
+
+class Network(_Data, tag="n"):
+    """An address inside ``cidr`` (IPv4 or IPv6)."""
+
+    cidr: str
+
+
+class Null(_Data, tag="0"):
+    """The field is absent or JSON null."""
+
+
+class Exists(_Data, tag="x"):
+    """The field is present (null too), or is not."""
+
+    wanted: bool
+
+
+class TimePart(_Data, tag="p"):
+    """A time whose ``part`` (``minute`` … ``year``), in UTC, is ``number``."""
+
+    part: str
+    number: int
+
+
+class Reference(_Data, tag="f"):
+    """The value of the event's other ``field``: equal, or a beginning, an end, or (both) a part of this one."""
+
+    field: str
+    starts: bool
+    ends: bool
+
+
+Value = Union[Text, Regex, Compare, Network, Null, Exists, TimePart, Reference]  # noqa: UP007 - msgspec's tagged union
+KeywordValue = Union[Text, Regex]  # noqa: UP007 - as above
+
+
+class Field(_Data, tag="F"):
+    """``name`` has one of ``values``."""
+
+    name: str
+    values: tuple[Value, ...]
+
+
+class Keywords(_Data, tag="K"):
+    """One of ``values`` occurs in a scalar value of the event, at any depth; key names are not searched."""
+
+    values: tuple[KeywordValue, ...]
+
+
+class And(_Data, tag="&"):
+    nodes: tuple[Node, ...]
+
+
+class Or(_Data, tag="|"):
+    nodes: tuple[Node, ...]
+
+
+class Not(_Data, tag="!"):
+    node: Node
+
+
+Node = Union[Field, Keywords, And, Or, Not]  # noqa: UP007 - as above
+
+
+def renamed(node: Node, names: dict[str, str]) -> Node:
+    """The condition with field names replaced: ``names`` gives the event's name for the rule's."""
+    if not names:
+        return node
+    match node:
+        case Field(name, values):
+            inner: tuple[Any, ...] = tuple(
+                Reference(names.get(value.field, value.field), value.starts, value.ends)
+                if isinstance(value, Reference)
+                else value
+                for value in values
+            )
+            return Field(names.get(name, name), inner)
+        case Keywords():
+            return node
+        case And(nodes):
+            return And(tuple(renamed(each, names) for each in nodes))
+        case Or(nodes):
+            return Or(tuple(renamed(each, names) for each in nodes))
+        case Not(inner_node):
+            return Not(renamed(inner_node, names))
