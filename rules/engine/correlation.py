@@ -1,84 +1,67 @@
-"""Sigma correlations over the stream: their state, their windows, their findings.
+"""Sigma correlations over the stream: who listens to which rule, and what an event completes.
 
 Windows slide over event time and hold both ends. Events come in any order of time; a correlation is completed by
 the event whose arrival makes its condition true for events that all lie within the timespan, and every further
 event while it stays true is a finding too. An event without a group-by field, or without the condition's value,
 takes no part. With several values in a group-by field the event is in each of those groups.
+
+The state is in :mod:`rules.engine.correlation_state`, one tracker a correlation.
 """
 
 from __future__ import annotations
 
-import itertools
-from bisect import bisect_left, bisect_right, insort
-from collections import Counter, OrderedDict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+import heapq
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rules.engine.correlation_plan import NUMERIC, CorrelationPlan
-from rules.engine.errors import Refusal, RuleError
+from rules.engine import correlation_snapshot
+from rules.engine.correlation_evidence import Evidence, Record
+from rules.engine.correlation_kinds import tracker_of
+from rules.engine.correlation_reading import Seen, Subscription, entries_of
+from rules.engine.correlation_references import resolve
+from rules.engine.correlation_state import EVIDENCE_LIMIT, Tracker
 from rules.engine.events import Event, Finding
-from rules.engine.measures import Entry, Measure, measure_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
-    from rules.engine.fields import View
+    from rules.engine.correlation_plan import CorrelationPlan
+    from rules.engine.correlation_reading import Fields, Part
+    from rules.engine.correlation_state import GroupKey
+    from rules.engine.errors import Refusal
 
-#: A finding carries at most this many events.
-EVIDENCE_LIMIT: Final = 20
-#: An event is in at most so many groups of one correlation.
-COMBINATIONS_LIMIT: Final = 64
+__all__ = ["EVIDENCE_LIMIT", "CorrelationStatistics", "Correlations"]
 
-GroupKey = tuple[str, ...]
-
-
-class Occurrence(NamedTuple):
-    """A rule matched, or a correlation was completed by, this event. ``group``: the inner correlation's group."""
-
-    event: Event
-    view: View
-    renames: Mapping[str, str]
-    group: Mapping[str, str]
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        if name in self.group:
-            return (self.group[name],)
-        return self.view[self.renames.get(name, name)].texts
-
-    def numbers(self, name: str) -> tuple[float, ...]:
-        return self.view[self.renames.get(name, name)].numbers
+#: What the events kept to show may take, packed.
+EVIDENCE_BYTES: Final = 64 << 20
+#: After so many events, groups too old to matter are looked for in so many correlations.
+_SWEEP_EVENTS: Final = 64
+_SWEEP_CORRELATIONS: Final = 8
+_INFINITY: Final = float("inf")
+_NO_GROUP: Final[Mapping[str, str]] = {}
 
 
-@dataclass(slots=True)
-class _Correlation:
-    key: str
-    references: list[str]
-    positions: dict[str, list[int]]
-    group_by: list[str]
-    aliases: dict[str, dict[str, str]]
-    value_fields: list[str]
-    numeric: bool
-    seconds: float
-    measure: Measure
-    generate: bool
-    #: So many events a group has to keep for the condition's number to be reached at all.
-    needs: int = 0
-    depth_seconds: float = 0.0
+class CorrelationStatistics(NamedTuple):
+    """One correlation's counts since its state began; ``groups`` and ``entries`` are those held now.
 
-    def field(self, name: str, reference: str) -> str:
-        return self.aliases.get(name, {}).get(reference, name)
+    ``late``: events that were older than the lateness allows. ``evicted``: entries forgotten because of a limit.
+    """
 
-
-@dataclass(slots=True)
-class _Group:
-    """``positions`` counts, for correlations that need several rules, the entries that matched each."""
-
-    entries: list[Entry] = field(default_factory=list)
-    positions: Counter[int] = field(default_factory=Counter)
+    occurrences: int
+    findings: int
+    groups: int
+    entries: int
+    evicted: int
+    late: int
 
 
 class Correlations:
-    """All correlations of an engine and their bounded state."""
+    """All correlations of an engine and their bounded state.
+
+    ``rules``: the keys of the plain rules that run; ``names``: their names and keys. What cannot be run is added to
+    ``refused``. ``state_limit``: entries in all; where it is reached, the correlation that holds most gives up the
+    groups that it touched longest ago.
+    """
 
     def __init__(
         self,
@@ -91,214 +74,195 @@ class Correlations:
         group_limit: int,
         lateness_seconds: float | None,
         report_all: bool = False,
+        evidence_bytes: int = EVIDENCE_BYTES,
+        trackers: Mapping[str, Tracker] | None = None,
+        evidence: Evidence | None = None,
     ) -> None:
-        self._limit = state_limit
-        self._group_limit = group_limit
-        self._lateness = lateness_seconds
-        self._groups: OrderedDict[tuple[str, GroupKey], _Group] = OrderedDict()
-        self._entries = 0
-        self.evicted = 0
-        self._ordered: list[_Correlation] = _build(list(plans), set(rules), dict(names), refused)
-        self._referenced: set[str] = {each for one in self._ordered for each in one.references}
-        generated = {each for one in self._ordered if one.generate for each in one.references}
-        self._silent = set() if report_all else self._referenced - generated
-        self.longest_timespan_seconds = max((one.depth_seconds for one in self._ordered), default=0.0)
+        self._limits = {
+            "state_limit": state_limit,
+            "group_limit": group_limit,
+            "lateness_seconds": lateness_seconds,
+            "report_all": report_all,
+            "evidence_bytes": evidence_bytes,
+        }
+        self._state_limit = state_limit
+        self._evidence = evidence or Evidence(evidence_bytes)
+        self._recent: deque[float] = deque(maxlen=15)
+        self._entries = self._evicted_before = self._taken = self._swept = 0
+        #: In the order in which they are fed, inner ones first.
+        self._trackers: dict[str, Tracker] = {}
+        self._identities: dict[str, Tracker] = {}
+        self._subscribers: dict[str, list[Subscription]] = {}
+        plans = list(plans)
+        names = {**names, **{plan.name: plan.key for plan in plans if plan.name}}
+        generated: set[str] = set()
+        depths: dict[str, float] = {}
+        limits = {"lateness_seconds": lateness_seconds, "group_limit": group_limit}
+        for order, one in enumerate(resolve(plans, rules, names, refused)):
+            plan = one.plan
+            identity = correlation_snapshot.identity_of(one)
+            tracker = (trackers or {}).get(identity) or tracker_of(plan, **limits)
+            self._trackers[plan.key] = self._identities[identity] = tracker
+            for key in dict.fromkeys(one.keys.values()):
+                listener = Subscription(tracker, order, one.bits(key), one.fields(key, names))
+                self._subscribers.setdefault(key, []).append(listener)
+            depths[plan.key] = plan.seconds + max(depths.get(key, 0.0) for key in one.keys.values())
+            if plan.generate:
+                generated.update(one.keys.values())
+        #: The rules and correlations that some correlation listens to.
+        self.referenced: frozenset[str] = frozenset(self._subscribers)
+        self._silent = frozenset() if report_all else self.referenced - generated
+        #: The longest time an event can matter, through correlations over correlations.
+        self.longest_timespan_seconds: float = max(depths.values(), default=0.0)
 
     def __len__(self) -> int:
-        return len(self._ordered)
+        return len(self._trackers)
+
+    @property
+    def evicted(self) -> int:
+        """Entries forgotten because of a limit, those of correlations that are gone included."""
+        return self._evicted_before + sum(tracker.evicted for tracker in self._trackers.values())
 
     def reports(self, key: str) -> bool:
         """Whether a match of this rule is a finding by itself: not where only a correlation asked for it."""
         return key not in self._silent
 
     def refers_to(self, keys: Collection[str]) -> bool:
-        return not self._referenced.isdisjoint(keys)
+        return not self.referenced.isdisjoint(keys)
 
-    def take(self, event: Event, view: View, matched: Mapping[str, Mapping[str, str]]) -> list[Finding]:
+    def changed(
+        self,
+        plans: Iterable[CorrelationPlan],
+        rules: Collection[str],
+        names: Mapping[str, str],
+        refused: list[Refusal],
+    ) -> Correlations:
+        """The same for other rules: what is a correlation as before keeps its state, others begin without any.
+
+        A correlation is as before if its own text asks for the same and refers to rules of the same ids, whatever
+        those rules say now. This object is as it was, until an event is given to the new one.
+        """
+        new = Correlations(
+            plans,
+            rules,
+            names,
+            refused,
+            **self._limits,  # type: ignore[arg-type]
+            trackers=self._identities,
+            evidence=self._evidence,
+        )
+        kept = set(map(id, new._trackers.values()))
+        gone = [tracker for tracker in self._trackers.values() if id(tracker) not in kept]
+        new._evicted_before = self._evicted_before + sum(tracker.evicted for tracker in gone)
+        new._entries = sum(tracker.entries for tracker in new._trackers.values())
+        return new
+
+    def statistics(self) -> dict[str, CorrelationStatistics]:
+        return {
+            key: CorrelationStatistics(
+                each.occurrences, each.findings, len(each.groups), each.entries, each.evicted, each.late
+            )
+            for key, each in self._trackers.items()
+        }
+
+    def snapshot(self) -> bytes:
+        """The state as bytes, for :meth:`restore` in an engine with the same rules or most of them."""
+        return correlation_snapshot.write(self._identities)
+
+    def restore(self, data: bytes) -> bool:
+        """Take the state of a snapshot, in place of what there is; False, and nothing changed, if it is of another
+        version, damaged, or of none of these correlations. A correlation that has changed since begins anew.
+        """
+        done = correlation_snapshot.read(data, self._identities, self._evidence)
+        self._entries = sum(tracker.entries for tracker in self._trackers.values())
+        return done
+
+    def take(self, event: Event, view: Fields, matched: Mapping[str, Mapping[str, str]]) -> list[Finding]:
         """Enter one event's matches: the keys of the rules that it fired, each with the field renames in force.
 
         Correlations over correlations see what inner ones completed with it.
         """
-        occurrences = {key: [Occurrence(event, view, renames, {})] for key, renames in matched.items()}
         findings: list[Finding] = []
-        if event.time != event.time:
+        time = event.time
+        if not -_INFINITY < time < _INFINITY:
             return findings
-        for one in self._ordered:  # inner ones first
-            if not any(reference in occurrences for reference in one.positions):
-                continue
-            for values, entry in self._entering(one, event, occurrences):
-                completed = self._enter(one, values, entry)
-                if completed is None:
+        subscribers = self._subscribers
+        waiting: dict[int, list[Part]] = {}
+        for key, renames in matched.items():
+            for each in subscribers.get(key, ()):
+                seen: Fields = Seen(view, renames, _NO_GROUP) if renames else view
+                waiting.setdefault(each.order, []).append((each, seen, renames))
+        if not waiting:
+            return findings
+        record: Record | None = None
+        orders = list(waiting)
+        heapq.heapify(orders)
+        while orders:
+            parts = waiting.pop(heapq.heappop(orders))
+            tracker = parts[0][0].tracker
+            key = tracker.key
+            shows = key not in self._silent
+            held = tracker.entries
+            for group, texts, mark in entries_of(parts):
+                if shows and record is None:
+                    record = self._evidence.keep(event)
+                if not tracker.add(group, time, mark, record if shows else None):
                     continue
-                group = dict(zip(one.group_by, values, strict=True))
-                source = next(iter(occurrences.values()))[0]
-                inner = Occurrence(event, source.view, source.renames, group)
-                occurrences.setdefault(one.key, []).append(inner)
-                if self.reports(one.key):
-                    findings.append(Finding(one.key, event, group, completed))
+                listeners = subscribers.get(key)
+                if shows or listeners:
+                    named = dict(zip(tracker.plan.group_by, texts, strict=True))
+                    if shows:
+                        findings.append(Finding(key, event, named, _evidence(tracker, group, event, record)))
+                    for each in listeners or ():
+                        if each.order not in waiting:
+                            waiting[each.order] = []
+                            heapq.heappush(orders, each.order)
+                        renames = next(iter(matched.values()))
+                        waiting[each.order].append((each, Seen(view, renames, named), renames))
+            self._entries += tracker.entries - held
+        if self._entries > self._state_limit:
+            self._evict()
+        self._taken += 1
+        if not self._taken % _SWEEP_EVENTS:
+            self._sweep(time)
         return findings
 
-    def _entering(
-        self, one: _Correlation, event: Event, occurrences: Mapping[str, list[Occurrence]]
-    ) -> Iterator[tuple[GroupKey, Entry]]:
-        """The groups that the event enters, each with one entry however many rules it matched."""
-        found: dict[GroupKey, tuple[set[int], dict[Any, None]]] = {}
-        for reference, positions in one.positions.items():
-            for occurrence in occurrences.get(reference, ()):
-                values = _values(one, reference, occurrence)
-                if values is None:
-                    continue
-                per_field = [occurrence.texts(one.field(name, reference)) for name in one.group_by]
-                for key in itertools.islice(itertools.product(*per_field), COMBINATIONS_LIMIT):
-                    matched, all_values = found.setdefault(key, (set(), {}))
-                    matched.update(positions)
-                    all_values.update(dict.fromkeys(values))
-        for key, (matched, all_values) in found.items():
-            yield key, Entry(event.time, frozenset(matched), tuple(all_values), event)
+    def _evict(self) -> None:
+        """Make room, a little more than needed, so that this is rare."""
+        goal = self._state_limit - self._state_limit // 128
+        while self._entries > goal:
+            most = max(self._trackers.values(), key=lambda tracker: tracker.entries)
+            fair = most.entries - most.entries // 64
+            while self._entries > goal and most.entries >= fair and len(most.groups) > 1:
+                self._entries -= most.evict()
+            if len(most.groups) <= 1:
+                return
 
-    def _enter(self, one: _Correlation, key: GroupKey, entry: Entry) -> tuple[Event, ...] | None:
-        """Keep the entry; the evidence if it completes the correlation, else ``None``."""
-        group = self._groups.get((one.key, key))
-        if group is None:
-            group = self._groups[one.key, key] = _Group()
-        else:
-            self._groups.move_to_end((one.key, key))
-        entries = group.entries
-        insort(entries, entry, key=_time)
-        self._entries += 1
-        required = one.measure.required
-        if required:
-            group.positions.update(entry.positions)
-        if self._lateness is not None:
-            self._drop(
-                group, bisect_left(entries, entries[-1].time - one.seconds - self._lateness, key=_time)
-            )
-        if len(entries) > max(self._group_limit, one.needs):
-            self._drop(group, 1)
-            self.evicted += 1
-        _forget_old_events(entries)
-        while self._entries > self._limit and len(self._groups) > 1:
-            _, oldest = self._groups.popitem(last=False)
-            self._entries -= len(oldest.entries)
-            self.evicted += len(oldest.entries)
-        if required and not all(group.positions[position] > 0 for position in required):
-            return None
-        window = _completed_window(one, entries, entry.time)
-        if window is None:
-            return None
-        recent = window[-2 * EVIDENCE_LIMIT :]
-        kept = [each.event for each in recent if each.event is not None and each is not entry]
-        evidence = [*kept[-(EVIDENCE_LIMIT - 1) :], entry.event]
-        return tuple(sorted((each for each in evidence if each is not None), key=lambda each: each.time))
+    def _sweep(self, time: float) -> None:
+        """Forget groups that events of now are too late for, in some of the correlations.
 
-    def _drop(self, group: _Group, count: int) -> None:
-        """Forget the group's oldest entries."""
-        if count and group.positions:
-            for entry in group.entries[:count]:
-                group.positions.subtract(entry.positions)
-        del group.entries[:count]
-        self._entries -= count
+        Now is the middle one of some recent events' times: a few clocks that run ahead move nothing.
+        """
+        recent = self._recent
+        recent.append(time)
+        now = sorted(recent)[len(recent) // 2]
+        trackers = list(self._trackers.values())
+        for at in range(self._swept, self._swept + min(_SWEEP_CORRELATIONS, len(trackers))):
+            tracker = trackers[at % len(trackers)]
+            held = tracker.entries
+            tracker.expire(now)
+            self._entries += tracker.entries - held
+        self._swept = (self._swept + _SWEEP_CORRELATIONS) % len(trackers)
 
 
-def _time(entry: Entry) -> float:
-    return entry.time
+def _evidence(tracker: Tracker, group: GroupKey, event: Event, record: Record | None) -> tuple[Event, ...]:
+    """At most so many events of the window, oldest first, the completing one among them."""
+    kept = [each for each in tracker.recall(group) if each is not record]
+    events = [each.event() for each in kept[-(EVIDENCE_LIMIT - 1) :]]
+    events.append(event)
+    events.sort(key=_time)
+    return tuple(events)
 
 
-def _forget_old_events(entries: list[Entry]) -> None:
-    """Only the newest entries keep their event; the others only count, so a busy group weighs little."""
-    at = len(entries) - 2 * EVIDENCE_LIMIT - 1
-    if at >= 0 and entries[at].event is not None:
-        entries[at] = entries[at]._replace(event=None)
-
-
-def _completed_window(one: _Correlation, entries: list[Entry], at: float) -> list[Entry] | None:
-    """The entries of a window with the arriving event in which the condition holds."""
-    first = bisect_left(entries, at - one.seconds, key=_time)
-    end = bisect_right(entries, at, key=_time)
-    if one.measure.trailing or end == len(entries):  # nothing later: the window that ends here is the largest
-        window = entries[first:end]
-        return window if one.measure.holds(window) else None
-    for start in range(first, end):
-        if start > first and entries[start].time == entries[start - 1].time:
-            continue
-        window = entries[start : bisect_right(entries, entries[start].time + one.seconds, key=_time)]
-        if one.measure.holds(window):
-            return window
-    return None
-
-
-def _values(one: _Correlation, reference: str, occurrence: Occurrence) -> tuple[Any, ...] | None:
-    """The occurrence's values of the condition's field or fields; ``None`` where it has none and needs them."""
-    if not one.value_fields:
-        return ()
-    fields = [one.field(name, reference) for name in one.value_fields]
-    if one.numeric:
-        return occurrence.numbers(fields[0]) or None
-    combined = itertools.product(*(occurrence.texts(name) for name in fields))
-    return tuple(itertools.islice(combined, COMBINATIONS_LIMIT)) or None
-
-
-def _build(
-    plans: list[CorrelationPlan], rules: set[str], names: dict[str, str], refused: list[Refusal]
-) -> list[_Correlation]:
-    """Inner before outer; what refers to a missing or refused rule, or to itself, is refused with the reason."""
-    names.update({each.name: each.key for each in plans if each.name})
-    waiting = {each.key: each for each in plans}
-    built: dict[str, _Correlation] = {}
-    while waiting:
-        ready = [
-            each
-            for each in waiting.values()
-            if not any(key in waiting for key in _reference_keys(each, names).values())
-        ]
-        for each in ready:
-            del waiting[each.key]
-            try:
-                built[each.key] = _correlation(each, rules | built.keys(), names, built)
-            except RuleError as problem:
-                refused.append(Refusal(each.key, problem.reason, each.path))
-        if not ready:
-            circle = "correlations refer to each other in a circle"
-            refused.extend(Refusal(each.key, circle, each.path) for each in waiting.values())
-            break
-    return list(built.values())
-
-
-def _reference_keys(plan: CorrelationPlan, names: Mapping[str, str]) -> dict[str, str]:
-    """A correlation's references as written, in order, and the keys they stand for."""
-    return {each: names.get(each, each.lower()) for each in plan.rules}
-
-
-def _correlation(
-    plan: CorrelationPlan, known: Collection[str], names: Mapping[str, str], built: Mapping[str, _Correlation]
-) -> _Correlation:
-    references = _reference_keys(plan, names)
-    missing = [written for written, key in references.items() if key not in known]
-    if missing:
-        raise RuleError(f"refers to a rule that is not loaded: {', '.join(missing)}")
-    written_positions: dict[str, list[int]] = {}
-    for position, written in enumerate(plan.rules):
-        written_positions.setdefault(written, []).append(position)
-    positions: dict[str, list[int]] = {}
-    for written, places in written_positions.items():
-        positions.setdefault(references[written], []).extend(places)
-    inner_seconds = max(
-        (built[key].depth_seconds for key in references.values() if key in built), default=0.0
-    )
-    return _Correlation(
-        key=plan.key,
-        references=list(dict.fromkeys(references.values())),
-        positions=positions,
-        group_by=list(plan.group_by),
-        aliases={
-            alias: {names.get(reference, reference): target for reference, target in mapping.items()}
-            for alias, mapping in plan.aliases.items()
-        },
-        value_fields=list(plan.fields),
-        numeric=plan.kind in NUMERIC,
-        seconds=plan.seconds,
-        measure=measure_of(plan, written_positions),
-        generate=plan.generate,
-        needs=0 if plan.tree is not None else min(int(plan.limit) + 1, 1_000_000),
-        depth_seconds=plan.seconds + inner_seconds,
-    )
+def _time(event: Event) -> float:
+    return event.time

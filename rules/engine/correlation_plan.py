@@ -22,6 +22,7 @@ from sigma.correlations import (
 )
 
 from rules.engine.errors import Refusal, RuleError
+from rules.engine.measures import alternatives_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +34,8 @@ NUMERIC: Final = frozenset({"value_sum", "value_avg", "value_median", "value_per
 #: Types whose condition is about which rules matched.
 TEMPORAL: Final = frozenset({"temporal", "temporal_ordered"})
 _DEPTH_LIMIT: Final = 40
+_RULES_LIMIT: Final = 1_000
+_ORDERED_LIMIT: Final = 50
 _LARGEST: Final = 1 << 62
 
 #: A boolean condition: a reference as written, or ``["and" | "or" | "not", operand, …]``.
@@ -61,6 +64,11 @@ class CorrelationPlan(msgspec.Struct, frozen=True, kw_only=True):
     percentile: int | None = None
     tree: Any = None
     generate: bool = False
+
+    @property
+    def wants_all(self) -> bool:
+        """Whether a number over the rules that matched asks for all of the list."""
+        return self.operator == "gte" and self.limit == len(self.rules)
 
     def digest(self) -> str:
         """The same for plans that treat every event alike: where the file lies and what it generates do not count."""
@@ -93,7 +101,9 @@ def plan_of(
         rules = tuple(dict.fromkeys(_leaves(tree)))
     if not rules:
         raise RuleError("refers to no rule")
-    return CorrelationPlan(
+    if len(rules) > _RULES_LIMIT:
+        raise RuleError(f"refers to more than {_RULES_LIMIT} rules")
+    plan = CorrelationPlan(
         key=key or str(rule.id or rule.name or ""),
         kind=kind,
         rules=rules,
@@ -112,6 +122,12 @@ def plan_of(
         tree=tree,
         generate=rule.generate or document.get("generate") is True,
     )
+    if kind == "temporal_ordered":
+        if tree is not None:
+            alternatives_of(tree, rules)
+        elif not plan.wants_all and len(rules) > _ORDERED_LIMIT:
+            raise RuleError(f"temporal_ordered with a number takes at most {_ORDERED_LIMIT} rules")
+    return plan
 
 
 def _seconds(rule: SigmaCorrelationRule) -> float:

@@ -1,49 +1,25 @@
-"""What a correlation's condition asks of the events in its window: one predicate a correlation type.
+"""What a correlation's condition asks, as pure functions: numbers of a window, boolean conditions, orders.
 
-Sigma correlation rules 2.1. A predicate takes the window's entries in order of time. ``trailing`` says which
-windows count: conditions that more events can only help (counts and sums with ``gt``/``gte``, ``temporal`` without
-``not``) hold if any window with the arriving event holds; all others look at the timespan that ends with it.
+What the Sigma correlation rules 2.1 leave open is settled here and told to rule authors in ``docs/correlations.md``.
 """
 
 from __future__ import annotations
 
 import math
 import operator
-import statistics
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rules.engine.correlation_plan import TEMPORAL
 from rules.engine.errors import RuleError
 
 if TYPE_CHECKING:
-    from rules.engine.correlation_plan import CorrelationPlan, Tree
-    from rules.engine.events import Event
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from rules.engine.correlation_plan import Tree
 
-class Entry(NamedTuple):
-    """One event in a group: its time, which of the correlation's rules it matched (positions in the list), and its
-    values of the condition's field (texts for ``value_count``, numbers for the rest)."""
+Number = int | float
 
-    time: float
-    positions: frozenset[int]
-    values: tuple[Any, ...]
-    event: Event | None
-
-
-Entries = Sequence[Entry]
-Predicate = Callable[[Entries], bool]
-
-
-class Measure(NamedTuple):
-    """``required``: positions without which the condition cannot hold, so that windows need not be looked at."""
-
-    holds: Predicate
-    trailing: bool
-    required: frozenset[int] = frozenset()
-
-
-_OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
+OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
     "lt": operator.lt,
     "lte": operator.le,
     "gt": operator.gt,
@@ -51,133 +27,107 @@ _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
     "eq": operator.eq,
     "neq": operator.ne,
 }
-_RISING: Final = {"gt", "gte"}
+#: With these, more events can only help a count.
+RISING: Final = frozenset({"gt", "gte"})
+_ALTERNATIVES_LIMIT: Final = 64
 
 
-def measure_of(plan: CorrelationPlan, positions: dict[str, list[int]]) -> Measure:
-    """The plan's condition. ``positions``: a reference as written, and where it stands in the list of rules.
-
-    Raise :class:`RuleError` for what the specification does not define.
-    """
-    if plan.tree is not None:
-        return _boolean(plan.kind, plan.tree, positions)
-    compare, limit = _OPERATORS[plan.operator], plan.limit
-    rising = plan.operator in _RISING
-    if plan.kind == "event_count":
-        return Measure(lambda entries: compare(len(entries), limit), not rising)
-    if plan.kind == "value_count":
-        if rising:
-            return Measure(
-                lambda entries: _reaches(entries, lambda count: compare(count, limit)), trailing=False
-            )
-        return Measure(
-            lambda entries: compare(len({v for e in entries for v in e.values}), limit), not rising
-        )
-    rules = len(plan.rules)
-    every = frozenset(range(rules)) if (plan.operator, limit) == ("gte", rules) else frozenset[int]()
-    if plan.kind == "temporal":
-        return Measure(lambda entries: compare(len(_positions(entries)), limit), not rising, every)
-    if plan.kind == "temporal_ordered":
-        if every:
-            return Measure(lambda entries: _in_order(entries, rules), trailing=False, required=every)
-        return Measure(lambda entries: compare(longest_chain(entries), limit), not rising)
-    number = _number(plan)
-    trailing = not (rising and plan.kind == "value_sum")
-    return Measure(lambda entries: compare(number([v for e in entries for v in e.values]), limit), trailing)
+def sum_of(values: Sequence[Number]) -> Number | Fraction:
+    """Of whole numbers the exact sum, else the sum rounded once (not once an addition)."""
+    if all(isinstance(each, int) for each in values):
+        return sum(values)
+    try:
+        return math.fsum(values)
+    except OverflowError:
+        return sum(map(Fraction, values), Fraction())
 
 
-def _number(plan: CorrelationPlan) -> Callable[[list[float]], float]:
-    if plan.kind == "value_sum":
-        return math.fsum
-    if plan.kind == "value_avg":
-        return statistics.fmean
-    if plan.kind == "value_median":
-        return statistics.median
-    percentile = plan.percentile or 100
-
-    def nearest_rank(values: list[float]) -> float:
-        return sorted(values)[math.ceil(percentile / 100 * len(values)) - 1]
-
-    return nearest_rank
+def mean_of(values: Sequence[Number]) -> Number | Fraction:
+    return sum_of(values) / len(values)
 
 
-def _reaches(entries: Entries, enough: Callable[[int], bool]) -> bool:
-    """Whether the distinct values are enough; the newest first, since a flood repeats itself."""
-    seen: set[Any] = set()
-    for entry in reversed(entries):
-        before = len(seen)
-        seen.update(entry.values)
-        if len(seen) > before and enough(len(seen)):
-            return True
-    return False
+def median_of(ordered: Sequence[Number]) -> Number:
+    """The middle one of numbers in order, of two middle ones the mean."""
+    middle = len(ordered) // 2
+    if len(ordered) % 2:
+        return ordered[middle]
+    return (ordered[middle - 1] + ordered[middle]) / 2
 
 
-def _positions(entries: Entries) -> frozenset[int]:
-    return frozenset[int]().union(*{entry.positions for entry in entries})
+def percentile_of(ordered: Sequence[Number], percentile: int) -> Number:
+    """The least of the numbers that at least so many per cent of them do not exceed (nearest rank)."""
+    return ordered[-(-percentile * len(ordered) // 100) - 1]
 
 
-def _in_order(entries: Entries, rules: int) -> bool:
-    """Whether all rules are matched in their order by events of strictly increasing time (the earliest of each)."""
-    wanted, after = 0, -math.inf
-    for entry in entries:
-        if wanted in entry.positions and entry.time > after:
-            wanted, after = wanted + 1, entry.time
-            if wanted == rules:
-                return True
-    return False
+def bits_of(mask: int) -> tuple[int, ...]:
+    return tuple(at for at in range(mask.bit_length()) if mask >> at & 1)
 
 
-def longest_chain(entries: Entries) -> int:
-    """How many rules of the list, in its order, are matched by events of strictly increasing time."""
-    best: dict[int, int] = {}
-    at = 0
-    while at < len(entries):
-        end = at
-        while end < len(entries) and entries[end].time == entries[at].time:
-            end += 1
-        found: dict[int, int] = {}
-        for position in {p for entry in entries[at:end] for p in entry.positions}:
-            before = max((length for p, length in best.items() if p < position), default=0)
-            found[position] = before + 1
-        for position, length in found.items():
-            best[position] = max(best.get(position, 0), length)
-        at = end
-    return max(best.values(), default=0)
-
-
-def _boolean(kind: str, tree: Tree, positions: dict[str, list[int]]) -> Measure:
-    if kind not in TEMPORAL:
-        raise RuleError("a boolean condition belongs to temporal correlations only")
-    if kind == "temporal_ordered":
-        flat = tree[1:] if isinstance(tree, list) and tree[0] == "and" else [tree]
-        if not all(isinstance(each, str) for each in flat):
-            raise RuleError(
-                "temporal_ordered with or, not or brackets has no order that the specification defines"
-            )
-        wanted = len(flat)
-        every = frozenset(range(wanted))
-        return Measure(lambda entries: _in_order(entries, wanted), trailing=False, required=every)
-    holds = _truth(tree, positions)
-
-    def test(entries: Entries) -> bool:
-        return holds(_positions(entries))
-
-    return Measure(test, trailing=_negates(tree))
-
-
-def _truth(node: Tree, positions: dict[str, list[int]]) -> Callable[[frozenset[int]], bool]:
-    if isinstance(node, str):
-        wanted = frozenset(positions[node])
-        return lambda matched: not wanted.isdisjoint(matched)
-    inner = [_truth(each, positions) for each in node[1:]]
-    if node[0] == "not":
+def truth_of(tree: Tree, bits: Mapping[str, int]) -> Callable[[int], bool]:
+    """A boolean condition over the rules that matched, as bits. ``bits``: a reference as written, and its bits."""
+    if isinstance(tree, str):
+        wanted = bits[tree]
+        return lambda matched: bool(matched & wanted)
+    inner = [truth_of(each, bits) for each in tree[1:]]
+    if tree[0] == "not":
         return lambda matched: not inner[0](matched)
-    if node[0] == "and":
+    if tree[0] == "and":
         return lambda matched: all(each(matched) for each in inner)
     return lambda matched: any(each(matched) for each in inner)
 
 
-def _negates(node: Tree) -> bool:
-    if isinstance(node, str):
+def negates(tree: Tree) -> bool:
+    """Whether an event more can make the condition false."""
+    if isinstance(tree, str):
         return False
-    return node[0] == "not" or any(_negates(each) for each in node[1:])
+    return tree[0] == "not" or any(negates(each) for each in tree[1:])
+
+
+class Alternative(NamedTuple):
+    """One way in which an ordered condition can hold: rules that match in this order, and rules that do not match.
+
+    Both are places in the list of rules.
+    """
+
+    chain: tuple[int, ...]
+    absent: tuple[int, ...]
+
+
+def alternatives_of(tree: Tree, rules: Sequence[str]) -> list[Alternative]:
+    """The ways in which a boolean condition of ``temporal_ordered`` can hold, none of which another one includes.
+
+    Those of its rules that match do so in the order of the list; those behind ``not`` do not match in the timespan.
+    """
+    found = _ways(tree, {rule: at for at, rule in reversed(list(enumerate(rules)))}, negated=False)
+    possible = [(yes, no) for yes, no in dict.fromkeys(found) if yes.isdisjoint(no)]
+    least = [
+        (yes, no)
+        for yes, no in possible
+        if not any((yes, no) != (other, none) and other <= yes and none <= no for other, none in possible)
+    ]
+    return [Alternative(tuple(sorted(yes)), tuple(sorted(no))) for yes, no in least]
+
+
+_Way = tuple[frozenset[int], frozenset[int]]
+
+
+def _ways(tree: Tree, places: Mapping[str, int], *, negated: bool) -> list[_Way]:
+    if isinstance(tree, str):
+        one, none = frozenset({places[tree]}), frozenset[int]()
+        return [(none, one) if negated else (one, none)]
+    if tree[0] == "not":
+        return _ways(tree[1], places, negated=not negated)
+    parts = [_ways(each, places, negated=negated) for each in tree[1:]]
+    if (tree[0] == "or") is not negated:
+        return _bounded(way for part in parts for way in part)
+    ways = parts[0]
+    for part in parts[1:]:
+        ways = _bounded((yes | more, no | less) for yes, no in ways for more, less in part)
+    return ways
+
+
+def _bounded(ways: Iterable[_Way]) -> list[_Way]:
+    found = list(dict.fromkeys(ways))
+    if len(found) > _ALTERNATIVES_LIMIT:
+        raise RuleError("the condition can hold in too many ways for an order")
+    return found

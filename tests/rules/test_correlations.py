@@ -202,6 +202,29 @@ def test_temporal_takes_boolean_conditions(
     assert fired(engine_of(correlation(body)), *events) == expected
 
 
+@pytest.mark.parametrize(
+    ("condition", "events", "expected"),
+    [
+        ("rule_a and (rule_b or rule_c)", [b(0), a(1), c(2)], [2]),
+        ("rule_a and (rule_b or rule_c)", [c(0), b(1), a(2)], []),
+        ("rule_a or rule_b", [b(0)], [0]),
+        ("rule_a and rule_b and not rule_c", [a(0), b(1), c(2), b(3), b(63)], [1]),
+        ("rule_a and not rule_a", [a(0)], []),
+    ],
+)
+def test_temporal_ordered_takes_boolean_conditions_those_that_match_in_the_order_of_the_list(
+    condition: str, events: list[tuple[float, dict[str, Any]]], expected: list[int]
+) -> None:
+    body = f"type: temporal_ordered\ntimespan: 1m\ncondition: {condition}"
+    assert fired(engine_of(correlation(body)), *events) == expected
+
+
+def test_an_order_with_too_many_ways_to_hold_is_refused() -> None:
+    pairs = " and ".join(f"(r{n} or s{n})" for n in range(8))
+    engine = Engine([correlation(f"type: temporal_ordered\ntimespan: 1m\ncondition: {pairs}")])
+    assert "too many ways" in engine.unsupported[0].reason
+
+
 def test_aliases_give_one_name_to_different_fields() -> None:
     body = """
     type: temporal
@@ -258,7 +281,12 @@ def test_report_all_tells_of_building_blocks_too() -> None:
             "type: value_percentile\nrules: [rule_a]\ntimespan: 1m\ncondition: {field: x, gte: 1}",
             "percentile",
         ),
-        ("type: temporal_ordered\ntimespan: 1m\ncondition: rule_a or rule_b", "order"),
+        (
+            "type: value_sum\nrules: [rule_a]\ntimespan: 1m\ncondition: {field: [x, y], gte: 1}",
+            "one field",
+        ),
+        (f"type: event_count\nrules: [rule_a]\ntimespan: 1m\ncondition: {{gte: {10**30}}}", "too large"),
+        (f"type: event_count\nrules: [rule_a]\ntimespan: {10**30}d\ncondition: {{gte: 1}}", "longer"),
         ("type: value_count\nrules: [rule_a]\ntimespan: 1m\ncondition: {gte: 1}", "field"),
     ],
 )
