@@ -88,6 +88,8 @@ def apply(pipelines: Iterable[ProcessingPipeline], rule: Rule, *, detection_only
     for pipeline in pipelines:
         try:
             _apply(pipeline, rule, detection_only)
+        except RuleError as problem:
+            raise RuleError(f"{_label(pipeline)}: {problem.reason}") from problem
         except (SigmaError, *_MALFORMED) as problem:
             raise RuleError(f"{_label(pipeline)}: {_one_line(problem)}") from problem
     if isinstance(rule, SigmaRule):
@@ -214,6 +216,7 @@ def _from_file(path: Path) -> ProcessingPipeline:
 def parse(text: str, path: str = "") -> ProcessingPipeline:
     """A pipeline of YAML text; ``path`` stands in errors."""
     try:
+        yaml.safe_load(text)  # for its own words about what is wrong, with the line
         pipeline = ProcessingPipeline.from_yaml(text)
     except yaml.YAMLError as problem:
         raise RuleError(f"not YAML: {_one_line(problem)}", path) from problem

@@ -28,7 +28,8 @@ SUFFIXES: Final = (".yml", ".yaml")
 #: How an event's JSON is turned into fields: as it is, or as Windows' two forms.
 FORMS: Final = ("flat", "windows")
 _KEYS: Final = (
-    "name", "description", "applies", "product", "form", "needs", "where", "times", "prepare", "services", "categories",
+    "name", "description", "like", "applies", "product", "form", "needs", "where", "times", "prepare", "services",
+    "categories",
 )  # fmt: skip
 _SOURCE_KEYS: Final = ("product", "category", "service")
 _WAY_KEYS: Final = ("service", "where", "fields")
@@ -115,8 +116,13 @@ def parse_pipeline(text: str, path: str = "") -> Pipeline:
 def _pipeline(place: Place, path: str) -> Pipeline:
     top = place.mapping(known=_KEYS, required=("name", "description"))
     product = top["product"].text() if "product" in top else ""
-    services = _services(top["services"]) if "services" in top else {}
-    categories = _categories(top["categories"], services) if "categories" in top else {}
+    model = _model(top["like"]) if "like" in top else None
+    services = dict(model.services) if model else {}
+    if "services" in top:
+        services.update(_services(top["services"]))
+    categories = dict(model.categories) if model else {}
+    if "categories" in top:
+        categories.update(_categories(top["categories"], services))
     if not services and not categories:
         place.fail("a pipeline names services or categories, else no rule meets an event by it")
     if "applies" in top:
@@ -142,6 +148,15 @@ def _pipeline(place: Place, path: str) -> Pipeline:
         services=services,
         categories=categories,
     )
+
+
+def _model(place: Place) -> Pipeline:
+    """The shipped pipeline whose services and categories are taken over."""
+    name = place.choice(*(path.stem for path in sorted(FOLDER.iterdir()) if path.suffix in SUFFIXES))
+    raw = read_yaml(FOLDER / f"{name}.yml")
+    if "like" in raw.mapping():
+        place.fail(f"{name!r} is itself like another")
+    return _pipeline(raw, str(FOLDER / f"{name}.yml"))
 
 
 def _source(place: Place) -> tuple[str, str, str]:

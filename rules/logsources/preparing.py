@@ -21,8 +21,15 @@ MAX_ELEMENTS: Final = 256
 #: No derived text is longer.
 MAX_TEXT: Final = 1 << 16
 #: The key that says what a step does, and the other keys that belong to it.
-_KINDS: Final = {"lift": (), "set": ("from", "join", "kinds", "hex"), "spread": ("as",), "read": ("pattern",)}
+_KINDS: Final[dict[str, tuple[str, ...]]] = {
+    "lift": (),
+    "set": ("to", "from", "join", "kinds", "hex", "instead"),
+    "spread": ("as",),
+    "read": ("pattern",),
+}
 STEP_KEYS: Final = (*_KINDS, *(key for keys in _KINDS.values() for key in keys))
+_SET_FROM: Final = ("to", "from", "join", "kinds")
+_NUMBER = re.compile(r"0x[0-9a-f]+")
 _HEX = re.compile(r"(?:[0-9A-F]{2}){3,}")
 
 Fields = dict[str, Any]
@@ -40,7 +47,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Lift(Step):
-    """The entries of the map at ``path`` become fields."""
+    """The entries of the map at ``path`` become fields, spaces in their names left out."""
 
     path: str
 
@@ -48,21 +55,35 @@ class Lift(Step):
         value = value_at(fields, self.path)
         if isinstance(value, Mapping):
             for name, each in value.items():
-                fields.setdefault(name, each)
+                fields.setdefault(name.replace(" ", ""), each)
         prefix = self.path + "."
         for name in [name for name in fields if name.startswith(prefix)]:  # the same, written with dots
-            fields.setdefault(name[len(prefix) :], fields[name])
+            fields.setdefault(name[len(prefix) :].replace(" ", ""), fields[name])
+
+
+@dataclass(frozen=True, slots=True)
+class SetTo(Step):
+    """``name`` gets the text ``value``, or the list of texts."""
+
+    name: str
+    value: str | tuple[str, ...]
+
+    def apply(self, fields: Fields) -> None:
+        if self.name not in fields:
+            fields[self.name] = self.value if isinstance(self.value, str) else list(self.value)
 
 
 @dataclass(frozen=True, slots=True)
 class SetFrom(Step):
-    """``name`` gets the value of the first of ``paths`` that has one other than null."""
+    """``name`` gets the value of the first of ``paths`` that has one other than null. ``instead``: also where the
+    event has a map of that name (whose entries are reached by it no more: lift them before)."""
 
     name: str
     paths: tuple[str, ...]
+    instead: bool
 
     def apply(self, fields: Fields) -> None:
-        if self.name in fields:
+        if self.name in fields and not (self.instead and isinstance(fields[self.name], Mapping)):
             return
         for path in self.paths:
             value = value_at(fields, path)
@@ -107,7 +128,8 @@ class SetKinds(Step):
 
 @dataclass(frozen=True, slots=True)
 class Spread(Step):
-    """The elements of the list at ``path`` become the fields ``name`` + 0, 1 …"""
+    """The elements of the list at ``path`` become the fields ``name`` + 0, 1 …, numbers in hexadecimal without 0x
+    (as the audit daemon itself writes arguments of system calls)."""
 
     path: str
     name: str
@@ -116,7 +138,8 @@ class Spread(Step):
         value = value_at(fields, self.path)
         if isinstance(value, list):
             for at, each in enumerate(value[:MAX_ELEMENTS]):
-                fields.setdefault(f"{self.name}{at}", each)
+                bare = each[2:] if isinstance(each, str) and _NUMBER.fullmatch(each) else each
+                fields.setdefault(f"{self.name}{at}", bare)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +173,7 @@ def prepare(steps: tuple[Step, ...], fields: Fields) -> Fields:
             if made is fields:
                 made = dict(fields)
             step.apply(made)
-    return made if made is fields or len(made) != len(fields) else fields
+    return made
 
 
 def unhex(word: str) -> str:
@@ -203,15 +226,23 @@ def read_step(place: Place, found: dict[str, Place], where: Conditions) -> Step:
             return Spread(where, subject.text(), _needed(place, found, "as").text())
         case "read":
             return Read(where, subject.texts(), _pattern(_needed(place, found, "pattern")))
-    sources = [key for key in ("from", "join", "kinds") if key in found]
+    sources = [key for key in _SET_FROM if key in found]
     if len(sources) != 1:
-        place.fail("'set' takes exactly one of from, join, kinds")
-    names = found[sources[0]].texts()
-    if sources[0] == "from":
-        return SetFrom(where, subject.text(), names)
-    if sources[0] == "join":
-        return SetJoined(where, subject.text(), names, "hex" in found and found["hex"].flag())
-    return SetKinds(where, subject.text(), names)
+        place.fail(f"'set' takes exactly one of {', '.join(_SET_FROM)}")
+    source, name = sources[0], subject.text()
+    for flag, of in (("hex", "join"), ("instead", "from")):
+        if flag in found and source != of:
+            found[flag].fail(f"{flag!r} belongs to {of!r}")
+    names = found[source].texts()
+    match source:
+        case "to":
+            return SetTo(where, name, names[0] if len(names) == 1 else names)
+        case "from":
+            return SetFrom(where, name, names, "instead" in found and found["instead"].flag())
+        case "join":
+            return SetJoined(where, name, names, "hex" in found and found["hex"].flag())
+        case _:
+            return SetKinds(where, name, names)
 
 
 def _needed(place: Place, found: dict[str, Place], key: str) -> Place:

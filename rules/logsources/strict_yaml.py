@@ -32,8 +32,8 @@ class Place:
         self.where = where
 
     def fail(self, reason: str) -> NoReturn:
-        line = self._node.start_mark.line + 1
-        raise RuleError(f"line {line}: {self.where + ': ' if self.where else ''}{reason}", self.path)
+        where = f"{self.where}: " if self.where else ""
+        raise RuleError(where + reason, self.path, self._node.start_mark.line + 1)
 
     def mapping(self, *, known: Iterable[str] = (), required: Iterable[str] = ()) -> dict[str, Place]:
         """The keys in their order. ``known`` empty: any key but the empty one."""
@@ -112,7 +112,10 @@ def parse_yaml(text: str, path: str = "") -> Place:
     try:
         node: Any = yaml.compose(text, Loader=_LOADER)
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        raise RuleError(f"not YAML: {' '.join(str(problem).split())}", path) from problem
+        mark = getattr(problem, "problem_mark", None)
+        reason = getattr(problem, "problem", None) or problem
+        line = mark.line + 1 if mark is not None else 0
+        raise RuleError(f"not YAML: {' '.join(str(reason).split())}", path, line) from problem
     if node is None:
         raise RuleError("the file is empty", path)
     return Place(node, path)

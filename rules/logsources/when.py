@@ -17,27 +17,28 @@ MISSING: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One field of the event. ``values``: lower-case texts, one of which one of the field's values must equal;
-    ``None`` where only ``present`` counts: whether the field has a value other than null."""
+    """One field of the event. ``values``: lower-case texts, one of which one of the field's values must equal
+    (``negated``: none may); ``None`` where only ``present`` counts: whether the field has a value other than null."""
 
     field: str
     values: frozenset[str] | None = None
     present: bool = True
+    negated: bool = False
 
     def __str__(self) -> str:
         if self.values is None:
             return f"{self.field} {'present' if self.present else 'absent'}"
-        return f"{self.field}={'|'.join(sorted(self.values))}"
+        return f"{self.field}{'!=' if self.negated else '='}{'|'.join(sorted(self.values))}"
 
     def holds(self, fields: Mapping[str, Any]) -> bool:
         """Never raises, whatever JSON ``fields`` hold."""
         value = fields.get(self.field)
         if type(value) is str:  # nearly always
-            return self.present if self.values is None else value.lower() in self.values
+            return self.present if self.values is None else (value.lower() in self.values) is not self.negated
         found = read_field(fields, self.field)
         if self.values is None:
             return (found.present and not found.null) is self.present
-        return not self.values.isdisjoint(found.lows)
+        return self.values.isdisjoint(found.lows) is self.negated
 
 
 #: All of them must hold.
@@ -52,15 +53,23 @@ def hold(conditions: Conditions, fields: Mapping[str, Any]) -> bool:
 
 
 def read_conditions(place: Place) -> Conditions:
-    """``{field: text, or list of texts, or {present: true|false}}``; ``{}`` holds always."""
+    """``{field: text, or list of texts, or {present: true|false}, or {not: text or list}}``; ``{}`` holds always."""
     return tuple(_condition(name, each) for name, each in place.mapping().items())
 
 
 def _condition(name: str, place: Place) -> Condition:
     if place.is_mapping():
-        found = place.mapping(known=("present",), required=("present",))
-        return Condition(name, None, found["present"].flag())
-    return Condition(name, frozenset(text.lower() for text in place.texts()))
+        found = place.mapping(known=("present", "not"))
+        if len(found) != 1:
+            place.fail("say 'present' or 'not'")
+        if "present" in found:
+            return Condition(name, None, found["present"].flag())
+        return Condition(name, _lower(found["not"]), negated=True)
+    return Condition(name, _lower(place))
+
+
+def _lower(place: Place) -> frozenset[str]:
+    return frozenset(text.lower() for text in place.texts())
 
 
 def value_at(fields: Mapping[str, Any], name: str) -> object:

@@ -170,7 +170,7 @@ transformations:
         ("finalizers: [{type: concat}]", "finalizers"),
         ("allowed_backends: [splunk]", "backends splunk"),
         ("transformations: [{type: regex}]", "regular expressions"),
-        ("transformations: [{type: command_placeholders, command: [id]}]", "a command"),
+        ("transformations: [{type: command_placeholders, cmd: id}]", "a command"),
         ("transformations: [{type: nest, items: [{type: regex}]}]", "regular expressions"),
         ("transformations: [{type: no_such}]", "Unknown transformation type 'no_such'"),
         ("transformation: []", "transformation"),
