@@ -144,14 +144,16 @@ class Spread(Step):
 
 @dataclass(frozen=True, slots=True)
 class Read(Step):
-    """The named groups of ``pattern``, where it is found in the text of one of ``paths``, become fields."""
+    """The named groups of ``pattern``, where it is found in the text (of a list, the first) of one of ``paths``, become
+    fields."""
 
     paths: tuple[str, ...]
     pattern: Any
 
     def apply(self, fields: Fields) -> None:
         for path in self.paths:
-            text = value_at(fields, path)
+            value = value_at(fields, path)
+            text = value[0] if isinstance(value, list) and value else value
             if not isinstance(text, str):
                 continue
             try:
