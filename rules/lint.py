@@ -1,230 +1,141 @@
-"""House rules for detection content: what ``vonggac sigma check`` says beyond "does it load".
+"""What ``vonggac sigma check`` says beyond "does it load": pySigma's validators (:mod:`rules.validators`), what is
+nearly always a mistake in any rule, and for our own rules the house rules (:mod:`rules.house_rules`).
 
-pySigma's own validators serve where they work without the internet; the rest is ours: names of files, both
-languages, targets that exist, evidence beside the rule. Everything found is data; nothing here raises for content.
+Everything found is data; nothing here raises for what a rule holds.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 import yaml
-from sigma.filters import SigmaFilter
-from sigma.rule import SigmaRule
-from sigma.validation import SigmaValidator
-from sigma.validators.base import SigmaValidationIssueSeverity
-from sigma.validators.core import validators as _all_validators
+from sigma.collection import SigmaCollection
+from sigma.exceptions import SigmaError
 
-from rules.catalogue import LANGUAGES, LEVELS, Catalogue, RuleInfo, load_catalogue
-from rules.engine.compiling import parsed_objects
-from rules.engine.errors import RuleError
-from rules.engine.loading import EVIDENCE_SUFFIX, rule_files
-from rules.evidence import evidence_path, load_evidence
-from rules.targets import load_targets
+from rules.attack import attack, techniques_of
+from rules.engine import Engine
+from rules.engine import modifiers as _modifiers  # noqa: F401 - registers what pySigma's table lacks
+from rules.engine.loading import rule_files
+from rules.positions import Positions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
-#: ATT&CK's tactics (version 19), and two words of ours for rules about a state rather than a behaviour.
-TACTICS: Final = (
-    "reconnaissance",
-    "resource_development",
-    "initial_access",
-    "execution",
-    "persistence",
-    "privilege_escalation",
-    "stealth",
-    "defense_impairment",
-    "credential_access",
-    "discovery",
-    "lateral_movement",
-    "collection",
-    "command_and_control",
-    "exfiltration",
-    "impact",
-)
-STATES: Final = ("posture", "availability")
-_FILE_NAME: Final = re.compile(rf"({'|'.join([*TACTICS, *STATES])})_[a-z0-9]+(_[a-z0-9]+)*\.yml")
-_TAG: Final = re.compile(
-    r"attack\.(t[0-9]{4}(\.[0-9]{3})?|[sg][0-9]{4}|[a-z-]+)|cve\.[0-9]{4}-[0-9]+|detection\.[a-z-]+"
-)
-_STATUSES: Final = ("stable", "test", "experimental")
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _KEEPS_ONLY: Final = (
     "the filter keeps only what it describes, which is nearly always a mistake: to suppress it write "
     "'condition: not selection'"
 )
-#: These ask the internet for ATT&CK and D3FEND, judge file names by SigmaHQ's habits, or forbid our own block.
-_LEFT_OUT: Final = {
-    "attacktag",
-    "d3_fendtag",
-    "d3fendtag",
-    "custom_attributes",
-    "filename_length",
-    "duplicate_filename",
-    "fieldname_logsource",
-    "specific_instead_of_generic_logsource",
-    "namespace_tag",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """``severity`` is ``error`` or ``warning``. ``rule`` is an id, or empty where the file has none."""
+    """``severity`` is ``error`` or ``warning``. ``rule`` is an id, or empty where the file has none. ``line`` counts
+    from 1; 0: not known. ``check``: which check found it."""
 
     severity: str
     path: str
     rule: str
     message: str
+    line: int = 0
+    check: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.severity}: {self.message}"
+        place = f"{self.path}:{self.line}" if self.line else self.path
+        return f"{place}: {self.severity}: {self.message}"
 
 
-def lint(folders: Iterable[Path], *, own: bool) -> list[Issue]:
-    """Check all rules under ``folders``. ``own``: also by the house rules that ours keep and SigmaHQ's need not."""
+@dataclass(slots=True)
+class Checked:
+    """One document of a rule file. ``sigma`` is None where pySigma does not take it (told by the engine)."""
+
+    key: str
+    path: str
+    number: int
+    document: dict[str, Any]
+    positions: Positions
+    sigma: Any = None
+
+
+def lint(folders: Iterable[Path], *, own: bool, config: Path | None = None) -> list[Issue]:
+    """Check all rules under ``folders``. ``own``: also by the house rules that ours keep and SigmaHQ's need not.
+    ``config``: another choice of validators than ``checks.yml``. Raise :class:`RuleError` where that is of no use."""
+    from rules.house_rules import own_issues
+    from rules.validators import validator_issues
+
     folders = list(folders)
-    issues = [Issue("error", each.path, each.id, each.reason) for each in _refused(folders)]
-    issues.extend(_validator_issues(folders))
+    texts = _texts(folders)
+    issues = list(_refused(folders, texts))
+    broken = {(issue.path, issue.rule) for issue in issues}
+    checked = [each for path, positions in texts.items() for each in _documents(path, positions)]
+    for each in checked:
+        if (each.path, each.key) not in broken:
+            each.sigma = _parsed(each.document)
+    issues.extend(validator_issues(checked, config))
+    for each in checked:
+        issues.extend(_general(each))
     if own:
-        issues.extend(_own_issues(folders))
-    return sorted(set(issues), key=lambda issue: (issue.path, issue.severity, issue.message))
+        issues.extend(own_issues(folders, checked))
+    return sorted(set(issues), key=lambda issue: (issue.path, issue.line, issue.severity, issue.message))
 
 
-def _refused(folders: list[Path]) -> list[Any]:
-    from rules.engine import Engine
-
-    return Engine(folders).unsupported
-
-
-def _validator_issues(folders: list[Path]) -> Iterator[Issue]:
-    chosen = [each for name, each in _all_validators.items() if name not in _LEFT_OUT]
-    validator = SigmaValidator(chosen)
-    paths: dict[str, str] = {}
-    found: list[Any] = []
+def _texts(folders: list[Path]) -> dict[str, Positions]:
+    texts: dict[str, Positions] = {}
     for path in dict.fromkeys(path for folder in folders for path in rule_files(folder)):
         try:
-            objects = parsed_objects(path.read_text(encoding="utf-8"), path.name)
+            texts[str(path)] = Positions(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            continue  # told already
-        for key, sigma in objects:
-            paths.setdefault(key, str(path))
-            if isinstance(sigma, SigmaRule):
-                found.extend(validator.validate_rule(sigma))
-            elif isinstance(sigma, SigmaFilter) and not re.search(r"\bnot\b", sigma.filter.condition[0]):
-                yield Issue("warning", str(path), key, _KEEPS_ONLY)
-    found.extend(validator.finalize())
-    for each in found:
-        severity = "error" if each.severity is SigmaValidationIssueSeverity.HIGH else "warning"
-        detail = ", ".join(f"{name} {getattr(each, name)}" for name in _extra_fields(each))
-        message = f"{each.description}{f' ({detail})' if detail else ''}"
-        for rule in each.rules:
-            key = str(rule.id or rule.name or "")
-            yield Issue(severity, paths.get(key, ""), key, " ".join(message.split())[:300])
+            continue  # the engine says why
+    return texts
 
 
-def _extra_fields(issue: Any) -> list[str]:
-    return [name for name in issue.__dataclass_fields__ if name not in ("rules", "description", "severity")]
+def _refused(folders: list[Path], texts: dict[str, Positions]) -> Iterator[Issue]:
+    for each in Engine(folders).unsupported:
+        issue = Issue("error", each.path, each.id, each.reason, getattr(each, "line", None) or 0, "engine")
+        positions = texts.get(each.path)
+        if not issue.line and positions is not None:
+            line = positions.line_of_problem(each.reason, positions.document_of(each.id))
+            issue = replace(issue, line=line)
+        yield issue
 
 
-def _own_issues(folders: list[Path]) -> Iterator[Issue]:
+def _documents(path: str, positions: Positions) -> Iterator[Checked]:
     try:
-        catalogue = load_catalogue(folders)
-    except RuleError as problem:
-        yield Issue("error", problem.path, "", problem.reason)
-        return
-    targets = {target.id for target in load_targets()}
-    raw = _documents(folders)
-    for info in catalogue.values():
-        document = raw.get(info.id, {})
-        for message in _rule_faults(info, document, targets):
-            yield Issue("error", info.path, info.id, message)
-    yield from _corpus_faults(folders, catalogue)
+        documents = [each for each in yaml.load_all(positions.text, Loader=_LOADER) if each is not None]
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return  # the engine says why
+    if any(isinstance(each, dict) and "action" in each for each in documents):
+        return  # documents that only make sense together (Sigma's old collections) are for the engine alone
+    for number, document in enumerate(documents):
+        if isinstance(document, dict):
+            key = str(document.get("id") or document.get("name") or Path(path).name)
+            yield Checked(key, path, number, document, positions)
 
 
-def _documents(folders: list[Path]) -> dict[str, Mapping[str, Any]]:
-    found: dict[str, Mapping[str, Any]] = {}
-    for folder in folders:
-        for path in rule_files(folder):
-            for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
-                if isinstance(document, dict) and "id" in document:
-                    found[str(document["id"])] = document
-    return found
-
-
-def _rule_faults(info: RuleInfo, document: Mapping[str, Any], targets: set[str]) -> Iterator[str]:
-    if not _FILE_NAME.fullmatch(Path(info.path).name):
-        yield "the file's name is not <tactic>_<behaviour>.yml"
-    if not _is_uuid4(info.id):
-        yield "the id is no version 4 UUID in lower case"
-    for name in ("title", "description", "author", "date", "level", "status", "falsepositives", "tags"):
-        if name not in document:
-            yield f"{name} is missing"
-    if info.level not in LEVELS or info.status not in _STATUSES:
-        yield f"level {info.level} or status {info.status} is not one of ours"
-    for tag in info.tags:
-        if not _TAG.fullmatch(tag):
-            yield f"the tag {tag} is not of a known form"
-        elif tag[7:].replace("-", "_") not in TACTICS and not re.match(
-            r"attack\.[tsg][0-9]|cve|detection", tag
-        ):
-            yield f"the tag {tag} names no ATT&CK tactic"
-    own = document.get("vonggac")
-    if not isinstance(own, dict):
-        yield "the block vonggac is missing"
-        return
-    unknown = own.keys() - {
-        "title_vi", "description_vi", "falsepositives_vi", "triage", "targets", "subject", "clears",
-    }  # fmt: skip
-    if unknown:
-        yield f"vonggac.{min(unknown)} is unknown"
-    for name in ("title_vi", "description_vi", "falsepositives_vi", "targets", "subject"):
-        if not own.get(name):
-            yield f"vonggac.{name} is missing"
-    for language in LANGUAGES:
-        if not info.triage[language]:
-            yield f"vonggac.triage.{language} is missing"
-    for name in ("falsepositives", "triage"):
-        lines: Mapping[str, tuple[str, ...]] = getattr(info, name)
-        if len(lines["vi"]) != len(lines["en"]):
-            yield f"{name} differ in number between Vietnamese and English"
-    yield from (f"the target {each} is not in rules/targets" for each in info.targets if each not in targets)
-    if document.get("fields") is None and not info.subject:
-        yield "vonggac.subject is empty"
-    yield from _evidence_faults(info)
-
-
-def _evidence_faults(info: RuleInfo) -> Iterator[str]:
+def _parsed(document: dict[str, Any]) -> Any:
     try:
-        cases = load_evidence(info, evidence_path(Path(info.path)))
-    except RuleError as problem:
-        yield problem.reason
-        return
-    if not any(case.fires for case in cases):
-        yield "evidence has no case that fires"
-    if all(case.fires for case in cases):
-        yield "evidence has no near miss"
+        found = SigmaCollection.from_dicts([document], collect_filters=True, resolve_references=False)
+    except (SigmaError, TypeError, ValueError, AttributeError, KeyError, IndexError, RecursionError):
+        return None  # the engine says why
+    every = [*found.rules, *found.filters]
+    return every[0] if every else None
 
 
-def _corpus_faults(folders: list[Path], catalogue: Catalogue) -> Iterator[Issue]:
-    rules = {info.path for info in catalogue.values()}
-    for folder in folders:
-        for path in sorted(folder.rglob(f"*{EVIDENCE_SUFFIX}")) if folder.is_dir() else ():
-            rule = path.with_name(path.name.removesuffix(EVIDENCE_SUFFIX) + ".yml")
-            if str(rule) not in rules:
-                yield Issue("error", str(path), "", "evidence without its rule")
-    titles: dict[str, str] = {}
-    for info in catalogue.values():
-        for title in info.title.values():
-            if titles.setdefault(title, info.id) != info.id:
-                yield Issue("error", info.path, info.id, f"the title {title!r} is taken")
-
-
-def _is_uuid4(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text and UUID(text).version == 4
-    except ValueError:
-        return False
+def _general(checked: Checked) -> Iterator[Issue]:
+    """What is nearly always a mistake, whoever wrote the rule."""
+    filter_ = checked.document.get("filter")
+    if isinstance(filter_, dict) and checked.sigma is not None:
+        condition = filter_.get("condition")
+        words = " ".join(condition) if isinstance(condition, list) else str(condition)
+        if "not" not in words.replace("(", " ").split():
+            line = checked.positions.line(("filter", "condition"), checked.number)
+            yield Issue("warning", checked.path, checked.key, _KEEPS_ONLY, line, "filter_keeps_only")
+    tags = checked.document.get("tags")
+    texts = [str(each) for each in tags] if isinstance(tags, list) else []
+    for number, tag in enumerate(texts):
+        for technique in techniques_of([tag]) - attack().techniques.keys():
+            message = f"ATT&CK {attack().version} has no technique {technique}"
+            line = checked.positions.line(("tags", number), checked.number)
+            yield Issue("warning", checked.path, checked.key, message, line, "attack_technique")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 Path = tuple[str | int, ...]
 
@@ -45,14 +45,14 @@ class Positions:
     """The node trees of one text. Made lazily, so that the sound rule pays nothing."""
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        self.text = text
 
     @cached_property
     def documents(self) -> list[yaml.Node]:
         """The documents as far as the text is YAML; empty ones (``---`` alone) are left out, as when loading."""
         found: list[yaml.Node] = []
         with suppress(yaml.YAMLError, ValueError, RecursionError):
-            found.extend(node for node in yaml.compose_all(self._text, Loader=_LOADER) if not _is_null(node))
+            found.extend(node for node in yaml.compose_all(self.text, Loader=_LOADER) if not _is_null(node))
         return found
 
     def document_of(self, key: str) -> int:
@@ -77,6 +77,18 @@ class Positions:
                 break
             line, node = found
         return line
+
+    def line_of_word(self, words: Iterable[str], document: int = 0) -> int:
+        """The line of the first key or value that is one of ``words`` (of a key also the part before a modifier); 0
+        where none is."""
+        if not 0 <= document < len(self.documents):
+            return 0
+        places = list(_walk(self.documents[document], 0))
+        for word in words:
+            for line, text, is_key in places:
+                if text == word or (is_key and text.partition("|")[0] == word):
+                    return line
+        return 0
 
     def line_of_problem(self, problem: BaseException | str, document: int = 0) -> int:
         """The line that an error is about: YAML's own mark, else what the error's words name in the document, else
