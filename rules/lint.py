@@ -126,7 +126,7 @@ def _parsed(document: dict[str, Any]) -> Any:
 def _general(checked: Checked) -> Iterator[Issue]:
     """What is nearly always a mistake, whoever wrote the rule."""
     filter_ = checked.document.get("filter")
-    if isinstance(filter_, dict) and checked.sigma is not None:
+    if isinstance(filter_, dict):
         condition = filter_.get("condition")
         words = " ".join(condition) if isinstance(condition, list) else str(condition)
         if "not" not in words.replace("(", " ").split():

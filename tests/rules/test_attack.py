@@ -29,7 +29,7 @@ def test_the_matrix_is_whole() -> None:
     known = attack()
     assert known.version == "19"
     assert len(known.tactics) == 15
-    assert list(known.tactics)[0] == "reconnaissance"
+    assert next(iter(known.tactics)) == "reconnaissance"
     assert list(known.tactics)[-1] == "impact"
     assert len([each for each in known.techniques.values() if each.id == each.parent]) == 222
     assert len(known.techniques) == 697
