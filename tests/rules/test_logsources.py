@@ -281,8 +281,10 @@ def test_keywords_of_a_service_find_the_message_wherever_it_stands() -> None:
             {
                 "message": '203.0.113.5 - lan [21/Nov/2026:10:00:00 +0700] "GET /a.php?x=1 HTTP/1.1" 404 1 "-" "sqlmap"'
             },
-            "{cs-method: GET, cs-uri-stem: /a.php, cs-uri-query: x=1, sc-status: 404, cs-user-agent: sqlmap,"
-            " cs-username: lan}",
+            (
+                "{cs-method: GET, cs-uri-stem: /a.php, cs-uri-query: x=1, sc-status: 404, cs-user-agent: sqlmap,"
+                " cs-username: lan}"
+            ),
         ),
         (
             "webserver",

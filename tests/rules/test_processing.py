@@ -194,9 +194,12 @@ def correlation(pipeline: str, text: str = CORRELATION) -> SigmaCorrelationRule:
 
 
 def test_a_correlations_fields_are_mapped_as_well() -> None:
-    changed = correlation("transformations: [{type: field_name_mapping, mapping: {User: user.name, Image: exe}}]")
+    changed = correlation(
+        "transformations: [{type: field_name_mapping, mapping: {User: user.name, Image: exe}}]"
+    )
     assert changed.group_by == ["user.name"]
-    assert changed.condition.fieldref in ("exe", ["exe"])  # type: ignore[union-attr]
+    assert changed.condition is not None
+    assert "exe" in str(changed.condition.fieldref)  # type: ignore[union-attr]
 
 
 def test_a_correlations_field_cannot_become_several() -> None:

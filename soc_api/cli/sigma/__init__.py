@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from soc_api.cli.sigma import changes, check, imports, rules, scan, test
+from soc_api.cli.sigma import changes, check, imports, pipelines, rules, scan, test
 
 
 @click.group(name="sigma", short_help="scan event files; check, test, import and change rules")
@@ -14,6 +14,7 @@ def group() -> None:
 
 for command in (
     scan.scan_command,
+    pipelines.pipelines_command,
     check.check_command,
     test.test_command,
     imports.import_command,
