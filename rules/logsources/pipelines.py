@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rules.engine.errors import RuleError
-from rules.logsources.preparing import STEP_KEYS, Step, read_step
+from rules.logsources.preparing import Step, read_step
 from rules.logsources.strict_yaml import Place, parse_yaml, read_yaml
 from rules.logsources.when import Conditions, read_conditions
 
@@ -144,7 +144,7 @@ def _pipeline(place: Place, path: str) -> Pipeline:
         needs=top["needs"].texts() if "needs" in top else (),
         where=read_conditions(top["where"]) if "where" in top else (),
         times=top["times"].texts() if "times" in top else ("@timestamp",),
-        prepare=tuple(_step(each) for each in top["prepare"].items()) if "prepare" in top else (),
+        prepare=tuple(read_step(each) for each in top["prepare"].items()) if "prepare" in top else (),
         services=services,
         categories=categories,
     )
@@ -192,9 +192,3 @@ def _way(place: Place, services: Mapping[str, object]) -> Way:
     for name, each in found["fields"].mapping().items() if "fields" in found else ():
         renames.append((name, each.text()))
     return Way(service, read_conditions(found["where"]) if "where" in found else (), tuple(sorted(renames)))
-
-
-def _step(place: Place) -> Step:
-    found = place.mapping(known=(*STEP_KEYS, "where"))
-    where = read_conditions(found.pop("where")) if "where" in found else ()
-    return read_step(place, found, where)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import re2
 
 from rules.engine.fields import text_of
-from rules.logsources.when import MISSING, Conditions, hold, value_at
+from rules.logsources.when import MISSING, Conditions, hold, read_conditions, value_at
 
 if TYPE_CHECKING:
     from rules.logsources.strict_yaml import Place
@@ -22,11 +22,13 @@ MAX_ELEMENTS: Final = 256
 MAX_TEXT: Final = 1 << 16
 #: The key that says what a step does, and the other keys that belong to it.
 _KINDS: Final[dict[str, tuple[str, ...]]] = {
+    "steps": (),
     "lift": (),
     "set": ("to", "from", "join", "kinds", "hex", "instead"),
     "spread": ("as",),
     "read": ("pattern",),
 }
+_MAX_DEPTH: Final = 3
 STEP_KEYS: Final = (*_KINDS, *(key for keys in _KINDS.values() for key in keys))
 _SET_FROM: Final = ("to", "from", "join", "kinds")
 _NUMBER = re.compile(r"0x[0-9a-f]+")
@@ -43,6 +45,18 @@ class Step:
 
     def apply(self, fields: Fields) -> None:
         raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Group(Step):
+    """Several steps under one ``where``: what does not concern an event is passed over at once."""
+
+    steps: tuple[Step, ...]
+
+    def apply(self, fields: Fields) -> None:
+        for step in self.steps:
+            if hold(step.where, fields):
+                step.apply(fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +225,10 @@ def _row(fields: Fields, name: str) -> list[str]:
     return words
 
 
-def read_step(place: Place, found: dict[str, Place], where: Conditions) -> Step:
-    """The step of one entry of ``prepare``; ``found``: its keys but ``where``."""
+def read_step(place: Place, depth: int = 0) -> Step:
+    """The step of one entry of ``prepare``."""
+    found = place.mapping(known=(*STEP_KEYS, "where"))
+    where = read_conditions(found.pop("where")) if "where" in found else ()
     kinds = [key for key in found if key in _KINDS]
     if len(kinds) != 1:
         place.fail(f"a step has exactly one of {', '.join(_KINDS)}")
@@ -222,6 +238,10 @@ def read_step(place: Place, found: dict[str, Place], where: Conditions) -> Step:
             found[key].fail(f"{key!r} does not belong to {kind!r}")
     subject = found[kind]
     match kind:
+        case "steps":
+            if depth >= _MAX_DEPTH:
+                subject.fail("steps within steps within steps")
+            return Group(where, tuple(read_step(each, depth + 1) for each in subject.items()))
         case "lift":
             return Lift(where, subject.text())
         case "spread":

@@ -35,6 +35,8 @@ class Condition:
         value = fields.get(self.field)
         if type(value) is str:  # nearly always
             return self.present if self.values is None else (value.lower() in self.values) is not self.negated
+        if value is None and "." not in self.field:  # absent, or null
+            return self.negated if self.values is not None else not self.present
         found = read_field(fields, self.field)
         if self.values is None:
             return (found.present and not found.null) is self.present

@@ -109,12 +109,13 @@ AUDITBEAT = {
             ),
         ),
         (
-            {"SYSCALL": {"SYSCALL": "socket", "ARGV": ["0x26", "0x5"]}},
+            {"ID": "1.2:3", "SYSCALL": {"SYSCALL": "socket", "ARGV": ["0x26", "0x5"]}},
             AUDITD,
             "{type: SYSCALL, SYSCALL: socket, a0: 26}",
         ),
         (
             {
+                "ID": "1.2:3",
                 "SYSCALL": {"SYSCALL": "connect", "exe": "/bin/nc"},
                 "SOCKADDR": [{"SADDR": "{saddr_fam=inet laddr=203.0.113.9 lport=4444}"}],
             },

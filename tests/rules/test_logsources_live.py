@@ -184,7 +184,11 @@ def test_no_depth_or_width_costs_more_than_itself() -> None:
     deep: Any = "x"
     for _ in range(3000):
         deep = {"SYSCALL": deep}
-    wide = {"EXECVE": {"ARGV": ["y" * 100] * 5000}, "PATH": [{"name": str(at)} for at in range(5000)]}
+    wide = {
+        "ID": "1.2:3",
+        "EXECVE": {"ARGV": ["y" * 100] * 5000},
+        "PATH": [{"name": str(at)} for at in range(5000)],
+    }
     for reader in EVERY:
         reader.read({"SYSCALL": deep, **wide, "message": "query[A] " + "a" * 1_000_000})
     fields, _ = LIVE.read("linux", "", "auditd", wide)

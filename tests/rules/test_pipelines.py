@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +15,8 @@ from rules.logsources.pipelines import FOLDER, parse_pipeline
 from tests.rules.helpers import SHARED
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rules.logsources import Pipeline
 
 HEAD = "name: own\ndescription: {en: Ours, vi: Của ta}\n"
@@ -45,7 +46,7 @@ def broken(text: str) -> RuleError:
         (HEAD + "categories:\n  c:\n    - {fields: {Image: [a, b]}}", 5, "text is expected"),
         (HEAD + "categories: {c: {}}\nform: wndows", 4, "did you mean 'windows'?"),
         (HEAD + "categories: {c: {}}\napplies: [{}]", 4, "names a product"),
-        (HEAD + "categories: {c: {}}\nprepare:\n  - {lift: a, set: b}", 5, "exactly one of lift, set"),
+        (HEAD + "categories: {c: {}}\nprepare:\n  - {lift: a, set: b}", 5, "exactly one of steps, lift, set"),
         (HEAD + "categories: {c: {}}\nprepare:\n  - {set: b}", 5, "takes exactly one of to, from"),
         (
             HEAD + "categories: {c: {}}\nprepare:\n  - {set: b, to: c, hex: true}",
@@ -56,6 +57,11 @@ def broken(text: str) -> RuleError:
         (HEAD + "categories: {c: {}}\nprepare:\n  - {read: b, pattern: '('}", 5, "no RE2 expression"),
         (HEAD + "categories: {c: {}}\nprepare:\n  - {read: b, pattern: 'x'}", 5, "names no group"),
         (HEAD + "categories: {c: {}}\nprepare:\n  - {spread: b}", 5, "the key 'as' is missing"),
+        (
+            HEAD + "categories: {c: {}}\nprepare:\n  - {steps: [{steps: [{steps: [{steps: [{lift: a}]}]}]}]}",
+            5,
+            "steps within",
+        ),
         (HEAD + "like: nothing", 3, "'nothing' is none of"),
         (HEAD + "like: ecs-windows", 3, "is itself like another"),
         ("name: own\ndescription: Ours\nservices: {a: {}}", 2, "a mapping is expected"),
