@@ -224,6 +224,7 @@ def change_rule(
 
 @router.post("/{rule_id}/enable")
 def enable_rule(rule_id: str, body: Reason, services: RequestServices, principal: Manager) -> WholeRule:
+    """Run it again."""
     desk = RuleDesk.of(services, principal)
     desk.enable(rule_id, body.reason)
     return _whole(desk, rule_id)

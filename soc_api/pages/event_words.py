@@ -137,6 +137,12 @@ FIELDS: Final = {
     "silence.lasted_seconds": N_("Silence lasted"),
     "clock.skew_seconds": N_("Clock skew"),
     "clock.skew_abs_seconds": N_("Size of the skew"),
+    "rule.id": N_("Rule's id"),
+    "rule.title": N_("Rule"),
+    "rule.state": N_("Rule's state"),
+    "rule.findings_an_hour": N_("Findings an hour"),
+    "rule.throttled_an_hour": N_("Held back an hour"),
+    "rule.microseconds_an_event": N_("Microseconds an event"),
     "stream.missing": N_("Batches missing"),
     "stream.dropped": N_("Entries dropped"),
     "stream.id": N_("Stream"),
@@ -201,6 +207,7 @@ ACTIONS: Final = {
     "lost": N_("Data lost"),
     "binding_changed": N_("Address moved to another device"),
     "skew_changed": N_("Clock skew changed"),
+    "rule_state_changed": N_("State of a rule changed"),
 }
 
 #: How somebody signed in, as sshd says it.
@@ -240,6 +247,7 @@ SOURCES: Final = {
     "vonggac/clock": N_("Machine's clock"),
     "vonggac/stream": N_("Agent's stream"),
     "vonggac/collector_health": N_("Agent's collectors"),
+    "vonggac/rule_health": N_("Rules' health"),
     "linux/auth": N_("Linux: sign-ins and rights"),
     "linux/process_creation": N_("Linux: program starts"),
     "linux/antivirus": N_("Malware found by antivirus"),

@@ -11,6 +11,7 @@ from soc_api.i18n import N_
 from soc_api.pages import (
     alert,
     alerts,
+    attack,
     coverage,
     endpoint,
     endpoints,
@@ -18,6 +19,8 @@ from soc_api.pages import (
     live,
     overview,
     reports,
+    rule,
+    rule_edit,
     rules,
     sign_in,
     static,
@@ -38,6 +41,9 @@ for _page in (
     endpoint,
     reports,
     rules,
+    rule_edit,  # before rule: /rules/new is no rule's page
+    rule,
+    attack,
     system,
     live,
 ):

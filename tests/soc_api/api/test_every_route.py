@@ -80,6 +80,7 @@ def foreign(world: Any, services: Services) -> dict[str, str]:
         "token_id": "0" * 16,
         "username": "officer2",
         "rule_id": "none",
+        "number": "1",
         "path": "none",
     }
 
