@@ -181,6 +181,60 @@ def test_every_linux_and_generic_log_source_of_sigmahq_is_reached_or_known_to_ne
     assert needed - given == {("", "antivirus", ""), ("", "database", "")}
 
 
+def _fields(detection: Any) -> set[str]:
+    found: set[str] = set()
+    waiting = [detection]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, list):
+            waiting.extend(each)
+        elif isinstance(each, dict):
+            found |= {name.split("|")[0] for name in each}
+    return found - {""}
+
+
+@pytest.mark.skipif(not THOR.exists(), reason="the shared test data are not on this machine")
+@pytest.mark.parametrize(
+    ("name", "product", "category", "marker", "without"),
+    [
+        ("firewall", "", "firewall", "destination.ip", {"blocked"}),
+        ("firewall", "", "firewall", "dstip", {"action", "blocked"}),
+        ("proxy", "", "proxy", "url.original", {"cs-cookie"}),
+        ("webserver", "", "webserver", "url.original", {"cs-content-type"}),
+        ("webserver", "", "webserver", "request_method", {"cs-content-type"}),
+        ("dns", "", "dns", "dns.question.name", set()),
+        ("ecs-linux", "linux", "process_creation", "event.category", {"LogonId"}),
+        ("ecs-linux", "linux", "file_event", "event.category", set()),
+        ("ecs-linux", "linux", "network_connection", "event.category", {"Initiated"}),
+        ("ecs-macos", "macos", "process_creation", "event.category", set()),
+        ("ecs-macos", "macos", "file_event", "event.category", set()),
+    ],
+)
+def test_every_field_that_sigmahqs_rules_ask_of_a_category_has_a_name_in_the_other_shape(
+    name: str, product: str, category: str, marker: str, without: set[str]
+) -> None:
+    """``without``: what the shape has no field for, has under Sigma's own name, or a step of the pipeline sets."""
+    asked: set[str] = set()
+    for folder in ("rules", "rules-emerging-threats", "rules-threat-hunting"):
+        for path in (SHARED / "sigmahq" / folder).rglob("*.yml"):
+            text = path.read_text(encoding="utf-8")
+            if f"category: {category}" not in text:
+                continue
+            rule = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+            if (rule["logsource"].get("product", ""), rule["logsource"].get("category")) == (
+                product,
+                category,
+            ):
+                for key, detection in rule["detection"].items():
+                    asked |= _fields(detection) if key != "condition" else set()
+    (way,) = [
+        each for each in find_pipeline(name).categories[category]
+        if any(condition.field == marker and condition.present for condition in each.where)
+    ]  # fmt: skip
+    assert asked
+    assert asked - {field for field, _ in way.renames} == without
+
+
 @given(
     st.dictionaries(
         st.sampled_from(
