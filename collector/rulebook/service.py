@@ -89,7 +89,7 @@ def write_revision(
     session.add(revision)
     session.flush()
     _set(session, rule_id, replace(setting, revision=revision.number), by)
-    note(session, rule_id, "write", by.name, by.now, f"revision {revision.number}")
+    note(session, rule_id, "write", by.name, by.now, str(revision.number))
     return revision
 
 
@@ -113,7 +113,7 @@ def revert(session: Session, book: Book, rule_id: str, to: int, by: Author) -> S
     if to:
         get_revision(session, rule_id, to)
     made = _set(session, rule_id, replace(setting, revision=to), by)
-    note(session, rule_id, "revert", by.name, by.now, f"revision {to}")
+    note(session, rule_id, "revert", by.name, by.now, str(to))
     return made
 
 
@@ -138,7 +138,7 @@ def throttle(session: Session, book: Book, rule_id: str, limit: int | None, by: 
     if setting.throttle == limit:
         raise ConflictError("that limit is set already" if limit is not None else "the rule has no limit")
     made = _set(session, rule_id, replace(setting, throttle=limit), by)
-    note(session, rule_id, "throttle", by.name, by.now, "off" if limit is None else f"{limit} an hour")
+    note(session, rule_id, "throttle", by.name, by.now, "" if limit is None else str(limit))
     return made
 
 

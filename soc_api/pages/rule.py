@@ -217,7 +217,7 @@ def build(visit: Visit, rule_id: str, *, problem: str = "", reason: str = "") ->
         changes=[
             ChangeRow(
                 t(rule_words.CHANGES[change.what]) if change.what in rule_words.CHANGES else change.what,
-                change.detail,
+                _detail(visit, change.what, change.detail),
                 change.made_by,
                 change.made_at,
                 change.applied_at,
@@ -243,6 +243,15 @@ def build(visit: Visit, rule_id: str, *, problem: str = "", reason: str = "") ->
         problem=problem,
         reason=reason,
     )
+
+
+def _detail(visit: Visit, what: str, detail: str) -> str:
+    t = visit.t
+    if what in {"write", "revert"}:
+        return t("Shipped text") if detail == "0" else t("Revision %(number)s", number=detail)
+    if what == "throttle":
+        return t("%(num)s an hour", num=detail) if detail else t("No limit")
+    return detail
 
 
 def _figures(row: RuleFigures | None, hour_matches: int, hour_microseconds: float) -> Figures:

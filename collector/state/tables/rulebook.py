@@ -51,7 +51,8 @@ class RuleSetting(Base):
 class RuleChange(Base):
     """Every change of the set of rules; ``id`` is the change number that the worker looks at.
 
-    ``rule_id`` is empty where a change concerns many (an import). ``applied_at``: when the worker took note of it;
+    ``rule_id`` is empty where a change concerns many (an import). ``detail``: the revision of ``write`` and ``revert``,
+    the limit of ``throttle`` (empty: none), the release of ``import``. ``applied_at``: when the worker took note of it;
     ``refused`` is then why it did not take it, with ``refused_line`` where that is known.
     """
 
