@@ -19,6 +19,7 @@ import msgspec
 
 from collector.settings import Settings
 from rules.catalogue import OWN_RULES, load_catalogue
+from rules.logsources import Pipeline, shipped
 from soc_api.accounts.permissions import PERMISSIONS, Permission, Role
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 PROJECT: Final = Path(__file__).resolve().parents[1]
 _SECTION: Final = re.compile(r"(<!-- ([a-z-]+):begin -->\n).*?(<!-- \2:end -->)", re.DOTALL)
+#: More services or categories than this are counted, not named.
+_MANY: Final = 14
 #: The agent is asked as a program, because nothing here may import it.
 _AGENT_SCHEMA: Final = (
     "import json, msgspec; from agent.settings import Settings; "
@@ -99,6 +102,24 @@ def commands() -> str:
     return table(["command", "what", "its own commands"], rows)
 
 
+def pipelines() -> str:
+    """The shipped pipelines: what each reads, and what its events can be."""
+    rows = []
+    for each in shipped():
+        every = [f"{len(names)} {what}" for names, what in _many(each) if len(names) > _MANY]
+        named = [
+            ", ".join(f"`{name}`" for name in names) for names, _ in _many(each) if 0 < len(names) <= _MANY
+        ]
+        rows.append(
+            [f"`{each.name}`", each.description["en"], each.product or "–", "; ".join([*named, *every])]
+        )
+    return table(["pipeline", "reads", "product", "gives"], rows)
+
+
+def _many(pipeline: Pipeline) -> list[tuple[list[str], str]]:
+    return [(list(pipeline.services), "services"), (list(pipeline.categories), "categories")]
+
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "collectors": collectors,
     "rules": rules,
@@ -106,6 +127,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "agent-settings": agent_settings,
     "permissions": permissions,
     "commands": commands,
+    "pipelines": pipelines,
 }
 
 

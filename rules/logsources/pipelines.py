@@ -27,7 +27,8 @@ FOLDER: Final = Path(__file__).parents[1] / "pipelines"
 SUFFIXES: Final = (".yml", ".yaml")
 #: How an event's JSON is turned into fields: as it is, or as Windows' two forms.
 FORMS: Final = ("flat", "windows")
-_KEYS: Final = (
+#: The keys of a file.
+KEYS: Final = (
     "name", "description", "like", "applies", "product", "form", "needs", "where", "times", "prepare", "services",
     "categories",
 )  # fmt: skip
@@ -114,7 +115,7 @@ def parse_pipeline(text: str, path: str = "") -> Pipeline:
 
 
 def _pipeline(place: Place, path: str) -> Pipeline:
-    top = place.mapping(known=_KEYS, required=("name", "description"))
+    top = place.mapping(known=KEYS, required=("name", "description"))
     product = top["product"].text() if "product" in top else ""
     model = _model(top["like"]) if "like" in top else None
     services = dict(model.services) if model else {}
