@@ -23,6 +23,7 @@ class Permission(StrEnum):
     AUDIT_READ = "audit.read"
     RULES_READ = "rules.read"
     RULES_MANAGE = "rules.manage"
+    HUNTS_RUN = "hunts.run"
     SYSTEM_READ = "system.read"
 
 
@@ -48,7 +49,12 @@ _OFFICER = frozenset(
         Permission.RULES_READ,
     }
 )
-_ANALYST = _OFFICER | {Permission.INCIDENTS_WORK, Permission.SYSTEM_READ, Permission.RULES_MANAGE}
+_ANALYST = _OFFICER | {
+    Permission.INCIDENTS_WORK,
+    Permission.SYSTEM_READ,
+    Permission.RULES_MANAGE,
+    Permission.HUNTS_RUN,
+}
 _AUDITOR = frozenset(permission for permission in Permission if permission.value.endswith(".read"))
 
 PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {

@@ -13,6 +13,7 @@ from soc_api.accounts.dependencies import CurrentUser, RequestServices
 from soc_api.api import (
     agencies,
     alerts,
+    attack,
     audit,
     coverage,
     endpoints,
@@ -45,6 +46,7 @@ for _module in (
     coverage,
     agencies,
     rules,
+    attack,
     tokens,
     users,
     audit,

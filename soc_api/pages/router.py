@@ -15,6 +15,7 @@ from soc_api.pages import (
     coverage,
     endpoint,
     endpoints,
+    hunt,
     incidents,
     live,
     overview,
@@ -43,6 +44,7 @@ for _page in (
     rules,
     rule_edit,  # before rule: /rules/new is no rule's page
     rule,
+    hunt,
     attack,
     system,
     live,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from soc_api.cli.sigma import changes, check, imports, pipelines, rules, scan, test
+from soc_api.cli.sigma import attack, changes, check, hunt, imports, pipelines, rules, scan, test
 
 
 @click.group(name="sigma", short_help="scan event files; check, test, import and change rules")
@@ -14,7 +14,9 @@ def group() -> None:
 
 for command in (
     scan.scan_command,
+    hunt.hunt_command,
     pipelines.pipelines_command,
+    attack.attack_command,
     check.check_command,
     test.test_command,
     imports.import_command,
