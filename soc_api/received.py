@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from collector.store.client import StoreError
 from rules.importing import Received, Source
 from rules.importing.sources import windows_source
 
@@ -12,10 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from collector.store.client import StoreClient
+
 #: A source that has been quiet for longer is not one that "arrives".
 DAYS: Final = 30
 #: Channels stand in the events' bodies, which cost much more to read than columns.
 CHANNEL_DAYS: Final = 2
+_KEEP_SECONDS: Final = 600.0
 _SOURCES: Final = (
     "SELECT product, category, service, count() AS events FROM events"
     " WHERE received_at >= {since:DateTime64(6, 'UTC')} GROUP BY product, category, service"
@@ -40,3 +45,25 @@ def received(query: Callable[[str, Mapping[str, object]], list[dict[str, Any]]],
             for source in windows_source(str(row["channel"])):
                 counted.setdefault(source, int(row["events"]))
     return Received(counted)
+
+
+class Arrivals:
+    """The same, remembered: what arrives changes slowly, and asking reads a month of events. Threads may share it."""
+
+    def __init__(self, store: StoreClient, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._at: datetime | None = None
+        self._answer: Received | None = None
+
+    def __call__(self) -> Received | None:
+        """None where the event store cannot say."""
+        now = self._clock()
+        with self._lock:
+            if self._at is None or not 0 <= (now - self._at).total_seconds() < _KEEP_SECONDS:
+                try:
+                    self._answer, self._at = received(self._store.query, now), now
+                except StoreError:
+                    return None
+            return self._answer

@@ -12,6 +12,7 @@ from collector.rulebook.sources import Rulebook
 from collector.state.base import utcnow
 from soc_api.accounts.passwords import Passwords
 from soc_api.accounts.throttle import Throttle
+from soc_api.received import Arrivals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,11 @@ class Services:
     def rules(self) -> LiveBook:
         """The book of all rules as it is now; by default of the settings and the state store given."""
         return self.live or live_book(self.data, self.settings, self.state)
+
+    @cached_property
+    def arrivals(self) -> Arrivals:
+        """Which log sources events have arrived with lately."""
+        return Arrivals(self.store, self.clock)
 
     @cached_property
     def metrics_readers(self) -> AddressList:

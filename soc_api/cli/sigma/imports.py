@@ -117,16 +117,7 @@ def _received(place: Place, sources: str | None) -> tuple[str, Received]:
     if sources == "all":
         return "all", Received.everything()
     if sources in (None, "received") and place.data.events.exists():
-        from soc_api.events_here import with_events
-        from soc_api.received import received
-
-        found = with_events(
-            place.data,
-            lambda client: received(client.query, utcnow()),
-            lambda engine: received(
-                lambda sql, values: msgspec.json.decode(engine.query(sql, values)), utcnow()
-            ),
-        )
+        found = received_here(place)
         if found.counted or sources:
             return "received", found
     if sources == "received":
@@ -134,6 +125,18 @@ def _received(place: Place, sources: str | None) -> tuple[str, Received]:
             f"no events have arrived in {place.data.root}: choose --sources agents or all"
         )
     return "agents", known_sources()
+
+
+def received_here(place: Place) -> Received:
+    """What events have arrived with in this data directory, whether its server runs or not."""
+    from soc_api.events_here import with_events
+    from soc_api.received import received
+
+    return with_events(
+        place.data,
+        lambda client: received(client.query, utcnow()),
+        lambda engine: received(lambda sql, values: msgspec.json.decode(engine.query(sql, values)), utcnow()),
+    )
 
 
 def _take(place: Place, imported: Imported, selection: Selection) -> None:

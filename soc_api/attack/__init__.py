@@ -1,0 +1,1 @@
+"""Coverage of MITRE ATT&CK by the rules of this installation."""
