@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -45,7 +46,7 @@ def add_command(
       vonggac sigma add rule.yml --on 0
     """
     name = "-" if str(file) == "-" else str(file)
-    text = click.get_text_stream("stdin").read() if name == "-" else _read(file)
+    text = sys.stdin.read() if name == "-" else _read(file)
     if evidence is None and name != "-" and evidence_path(file).is_file():
         evidence = evidence_path(file)
     proof = "" if evidence is None else _read(evidence)
