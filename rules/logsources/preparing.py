@@ -192,6 +192,17 @@ def prepare(steps: tuple[Step, ...], fields: Fields) -> Fields:
     return made
 
 
+def replaced(steps: tuple[Step, ...]) -> frozenset[str]:
+    """The names of fields that steps put something in place of where they are maps (``instead``)."""
+    found: set[str] = set()
+    for step in steps:
+        if isinstance(step, Group):
+            found |= replaced(step.steps)
+        elif isinstance(step, SetFrom) and step.instead:
+            found.add(step.name)
+    return frozenset(found)
+
+
 def unhex(word: str) -> str:
     """A word as auditd means it: what holds a space, a quote or anything beyond printable ASCII it writes in
     hexadecimal (``audit_log_n_untrustedstring``). Other words are given back as they are.

@@ -10,12 +10,12 @@ from rules.engine.routing import Sources, sources_of
 from rules.logsources.clock import time_in
 from rules.logsources.deciding import CACHE_LIMIT, Decider, Key, KeyedDecider, decider_of, interned
 from rules.logsources.pipelines import find_pipeline
-from rules.logsources.preparing import prepare
+from rules.logsources.preparing import prepare, replaced
 from rules.logsources.when import hold, value_at
-from rules.logsources.windows import Forms, WindowsSources, evtx_fields
+from rules.logsources.windows import Forms, WindowsSources, evtx_fields, flattened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rules.logsources.pipelines import Pipeline
 
@@ -129,46 +129,78 @@ class LogSources:
 
     def __init__(self, pipelines: Iterable[Pipeline]) -> None:
         self._pipelines = tuple((each, reader_of(each).read) for each in pipelines)
-        self._readers: dict[tuple[str, str, str], tuple[Any, ...]] = {}
+        self._looking: dict[tuple[str, str, str], _Looking] = {}
         self._merged: dict[tuple[tuple[str, str, str], tuple[Sources, ...]], Sources] = {}
 
     def read(
         self, product: str, category: str, service: str, fields: dict[str, Any]
     ) -> tuple[dict[str, Any], Sources]:
         """The fields (more than before, never others) and all log sources. Safe on any JSON object, and the same
-        when it is done again with the fields that it gave."""
+        when it is done again with the fields that it gave.
+
+        Nothing that is added can stand in for what is there: no name of it reaches into a field of the event. (Of a
+        Windows event as EVTX renders it, the field ``Event`` gives way to what is in it.)
+        """
         own = (product, category, service)
-        readers = self._readers.get(own)
-        if readers is None:
-            readers = self._find(own)
+        looking = self._looking.get(own)
+        if looking is None:
+            looking = self._look(own)
         given: tuple[Sources, ...] = ()
-        for read in readers:
-            found = read(fields)
+        made = fields
+        if looking.evtx and "Event" in fields and (flat := flattened(fields)) is not None:
+            made = _joined(
+                flat, {name: value for name, value in fields.items() if name != "Event"}, frozenset()
+            )
+        for read, instead in looking.readers:
+            found = read(made)
             if found is not None:
-                fields = found.fields
                 given += (found.sources,)
+                made = found.fields if found.fields is made else _joined(found.fields, made, instead)
         merged = self._merged.get((own, given))
         if merged is None:
             merged = _merge(own, given)
             if len(self._merged) >= CACHE_LIMIT:
                 self._merged.clear()
             self._merged[own, given] = merged
-        return fields, merged
+        return made, merged
 
-    def _find(self, own: tuple[str, str, str]) -> tuple[Any, ...]:
-        found = tuple(
-            read
+    def _look(self, own: tuple[str, str, str]) -> _Looking:
+        looking = [
+            (pipeline, read)
             for pipeline, read in self._pipelines
             if (not own[0] or not pipeline.product or pipeline.product == own[0])
             and any(
                 all(not wanted or wanted == has for wanted, has in zip(source, own, strict=True))
                 for source in pipeline.applies
             )
+        ]
+        if len(self._looking) >= CACHE_LIMIT:
+            self._looking.clear()
+        self._looking[own] = found = _Looking(
+            tuple((read, replaced(pipeline.prepare)) for pipeline, read in looking),
+            any(pipeline.form == "windows" for pipeline, _ in looking),
         )
-        if len(self._readers) >= CACHE_LIMIT:
-            self._readers.clear()
-        self._readers[own] = found
         return found
+
+
+class _Looking(NamedTuple):
+    """Who looks at events of one kind: each with the names of maps that it puts something in place of (``instead``).
+    ``evtx``: whether one of them knows EVTX's rendering."""
+
+    readers: tuple[tuple[Callable[[object], Reading | None], frozenset[str]], ...]
+    evtx: bool
+
+
+def _joined(found: dict[str, Any], given: dict[str, Any], instead: frozenset[str]) -> dict[str, Any]:
+    """What a pipeline found, under what the event had."""
+    made = {name: value for name, value in given.items() if name in found or " " not in name}
+    for name, value in found.items():
+        if name not in made:
+            if "." not in name or name.partition(".")[0] not in given:
+                made[name] = value
+        elif name in instead and isinstance(made[name], dict):
+            made[name] = value
+    return made
 
 
 def _merge(own: tuple[str, str, str], given: tuple[Sources, ...]) -> Sources:

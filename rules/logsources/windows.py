@@ -49,7 +49,10 @@ class Forms:
         self._spaceless.update(new[:_NAMES_LIMIT])
         if not any(" " in name for name in record):
             return record
-        return {name.replace(" ", ""): value for name, value in record.items()}
+        made = {name: value for name, value in record.items() if " " not in name}
+        for name, value in record.items():
+            made.setdefault(name.replace(" ", ""), value)  # a name that is there as it is stays
+        return made
 
 
 class WindowsSources:
@@ -112,6 +115,21 @@ def evtx_fields(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
     if hidden:  # keywords still search what a name of the data has covered
         fields["#header"] = hidden
     return fields, header
+
+
+def flattened(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """EVTX's rendering as a flat event, ``None`` where ``record`` is none. There is one ``Channel`` and one ``EventID``
+    then, so these are the header's."""
+    found = evtx_fields(record)
+    if found is None:
+        return None
+    fields, header = found
+    time = header.get("TimeCreated_SystemTime", header.get("TimeCreated"))
+    return {
+        **fields,
+        **{name: header[name] for name in ("Channel", "EventID") if name in header},
+        "@timestamp": time,
+    }
 
 
 def _header_element(header: dict[str, Any], tag: str, value: Any) -> None:

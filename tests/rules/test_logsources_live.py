@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rules.engine import Engine, Event
+from rules.engine.fields import View
 from rules.engine.routing import Sources, sources_of
 from rules.logsources import LogSources, Reader, WindowsReader, seconds_of, shipped
 from rules.logsources.deciding import CACHE_LIMIT, interned
@@ -63,6 +64,56 @@ def test_a_pipeline_never_gives_an_event_another_product() -> None:
     live = LogSources([pipeline])
     assert live.read("", "", "box", {})[1].product == "device"
     assert live.read("other", "", "box", {})[1].product == "other"
+
+
+CONTEXT = {"host": {"id": "h1"}, "agency": {"code": "a"}, "simulated": False, "event": {"id": "e"}}
+
+
+@pytest.mark.parametrize(
+    ("source", "hostile"),
+    [
+        (("windows", "", ""), {"Channel": "Security", "EventID": 1, "host .id": "h2", "ho st": {"id": "h2"}}),
+        (
+            ("windows", "", ""),
+            {"winlog": {"channel": "x", "event_id": 1, "event_data": {"host.id": "h2", "host": "h2"}}},
+        ),
+        (("windows", "", ""), {"winlog.channel": "x", "event.code": 1, "winlog.event_data.host.id": "h2"}),
+        (
+            ("windows", "", ""),
+            {"Event": {"System": {"Channel": "x", "EventID": 1}, "EventData": {"host.id": "h2"}}},
+        ),
+        (
+            ("windows", "", ""),
+            {"Event": {"System": {"Channel": "x", "EventID": 1, "host": {"#text": "h2", "@id": "h2"}}}},
+        ),
+        (
+            ("linux", "", "auditd"),
+            {"ID": "1.2:3", "SYSCALL": {"host.id": "h2", "host": {"id": "h2"}, "simulated": True}},
+        ),
+        (
+            ("linux", "", "auditd"),
+            {"auditd": {"message_type": "x", "data": {"host": "h2", "event.id": "h2"}}},
+        ),
+    ],
+)
+def test_what_the_collector_says_of_an_event_cannot_be_said_over_by_what_a_pipeline_adds(
+    source: tuple[str, str, str], hostile: dict[str, Any]
+) -> None:
+    fields, _ = LIVE.read(*source, {**hostile, **CONTEXT})
+    for name in ("host.id", "agency.code", "simulated", "event.id"):
+        assert View(fields)[name] == View(CONTEXT)[name]
+
+
+def test_a_windows_event_as_evtx_renders_it_becomes_flat_and_keeps_what_stood_beside_it() -> None:
+    event = {
+        "System": {"Channel": "System", "EventID": 104},
+        "UserData": {"x": {"Channel": "Security", "User": "lan"}},
+    }
+    fields, sources = LIVE.read("windows", "", "", {"Event": event, **CONTEXT})
+    assert sources.services == {"system"}
+    assert fields["User"] == "lan"
+    assert fields["host"] == {"id": "h1"}
+    assert LIVE.read("windows", "", "", fields) == (fields, sources)
 
 
 def test_equal_log_sources_are_one_object() -> None:
@@ -123,7 +174,7 @@ def test_what_is_kept_by_hostile_names_is_bounded() -> None:
     live = LogSources(shipped())
     for at in range(CACHE_LIMIT + 50):
         live.read(f"p{at}", "", "", {})
-    assert len(live._readers) <= CACHE_LIMIT
+    assert len(live._looking) <= CACHE_LIMIT
     assert len(live._merged) <= CACHE_LIMIT
 
 
