@@ -16,7 +16,7 @@ from rules.engine.conditions import And, Node
 from rules.engine.correlation_plan import CorrelationPlan, plan_of
 from rules.engine.errors import Refusal, RuleError
 from rules.engine.ruleset import Compiled, CompiledFile, CompiledFilter, LogSource
-from rules.engine.translating import condition_of
+from rules.engine.translating import compares_fields, condition_of
 from rules.positions import line_of_problem
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ class _Compilation:
             self.correlations.append(plan_of(sigma, document, key=key))
         else:
             source = _logsource(sigma.logsource)
-            self.rules.append(Compiled(key, sigma.name or "", source, condition_of(sigma)))
+            condition = condition_of(sigma)
+            compares = compares_fields(condition)
+            self.rules.append(Compiled(key, sigma.name or "", source, condition, compares))
 
     def _refuse(self, label: str, problem: Exception, prefix: str = "") -> None:
         reason = problem.reason if isinstance(problem, RuleError) else _one_line(problem)
@@ -121,7 +123,8 @@ def _logsource(source: SigmaLogSource) -> LogSource:
 def _filter(sigma: SigmaFilter, key: str) -> CompiledFilter:
     names = sigma.filter.rules
     rules = tuple(str(each.reference) for each in names) if isinstance(names, list) else None
-    return CompiledFilter(key, rules, _logsource(sigma.logsource), _filter_condition(sigma))
+    condition = _filter_condition(sigma)
+    return CompiledFilter(key, rules, _logsource(sigma.logsource), condition, compares_fields(condition))
 
 
 def _filter_condition(sigma: SigmaFilter) -> Node:

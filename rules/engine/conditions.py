@@ -83,7 +83,7 @@ KeywordValue = Union[Text, Regex]  # noqa: UP007 - as above
 
 
 class Field(_Data, tag="F"):
-    """``name`` has one of ``values``."""
+    """``name`` has one of ``values``, of which there is at least one. A :class:`Reference` stands alone."""
 
     name: str
     values: tuple[Value, ...]

@@ -8,10 +8,10 @@ from rules.engine.correlation import Correlations
 from rules.engine.errors import Refusal, RuleError
 from rules.engine.events import Event, Finding
 from rules.engine.fields import View
+from rules.engine.guard import Guard
 from rules.engine.index import Budget
 from rules.engine.loading import Loader
-from rules.engine.matcher import Counts, Offer
-from rules.engine.patterns import Guard
+from rules.engine.matcher import Counts, Matcher, Offer
 from rules.engine.routing import Router, Sources, sources_of
 from rules.engine.statistics import RuleStatistics, Tally, Throttle
 
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
     from sigma.processing.pipeline import ProcessingPipeline
 
-    from rules.engine.ruleset import Compiled, RuleSet
+    from rules.engine.ruleset import Compiled
 
 #: Rules that were added since the engine was made are matched apart; when they are more, all are laid out anew.
 _ADDED_LIMIT: Final = 128
+_KINDS_LIMIT: Final = 4096
 
 
 class Change(NamedTuple):
@@ -108,7 +109,7 @@ class Engine:
     def route(self, event: Event) -> tuple[str, ...]:
         """The ids of the rules that are offered ``event`` (correlations are not: their rules are)."""
         sources = sources_of(event.product, event.category, event.service)
-        offers = (offer for matcher in self._matchers(sources) for offer in matcher.offers)
+        offers = (offer for matcher in self._kind(sources) for offer in matcher.offers)
         return tuple(dict.fromkeys(offer.key for offer in offers if offer.key in self._effective))
 
     def process(self, event: Event, sources: Sources | None = None) -> list[Finding]:
@@ -122,17 +123,15 @@ class Engine:
         matched = self.match(fields if isinstance(fields, dict) else dict(fields), sources)
         return self.correlate(event, matched) if matched else []
 
-    def match(self, fields: dict[str, Any], sources: Sources) -> tuple[Offer, ...]:
+    def match(self, fields: dict[str, Any], sources: Sources, raw: bytes = b"") -> tuple[Offer, ...]:
         """The rules that hold for an event with these ``fields``, without correlations and without being counted as
         matches: half of :meth:`process`, which any worker may do for itself."""
-        found: tuple[Offer, ...] = ()
-        for router in self._routers:
-            matcher = router.matcher(sources)
-            if matcher is not None:
-                found += matcher.match(fields)
-        if self._budget.exceeded:
-            self._forget_values()
-        return found
+        matchers = self._kinds.get(sources)
+        if matchers is None:
+            matchers = self._kind(sources)
+        if len(matchers) == 1:
+            return matchers[0].match(fields, raw)
+        return tuple(offer for matcher in matchers for offer in matcher.match(fields, raw))
 
     def correlate(self, event: Event, matched: Iterable[Offer]) -> list[Finding]:
         """The findings of an event whose rules were matched: the other half, which one worker has to do for all
@@ -190,12 +189,11 @@ class Engine:
 
     def statistics(self) -> dict[str, RuleStatistics]:
         """By rule id, of all that run."""
-        found = self._tally.read(
+        return self._tally.read(
             (matcher for router in self._routers for matcher in router.matchers()),
             {key: counts for key, counts in self._counts.items() if key in self._effective},
             self._throttle.held_back,
         )
-        return found
 
     # -- state -------------------------------------------------------------------------------------------------
 
@@ -210,15 +208,21 @@ class Engine:
 
     # -- inside ------------------------------------------------------------------------------------------------
 
-    def _matchers(self, sources: Sources) -> list[Any]:
+    def _kind(self, sources: Sources) -> tuple[Matcher, ...]:
+        """The matchers of events with these log sources."""
         found = (router.matcher(sources) for router in self._routers)
-        return [matcher for matcher in found if matcher is not None]
+        matchers = tuple(matcher for matcher in found if matcher is not None)
+        if len(self._kinds) >= _KINDS_LIMIT:  # log sources come from outside: never let them fill memory
+            self._kinds.clear()
+        self._kinds[sources] = matchers
+        return matchers
 
     def _lay_out(self) -> None:
         """One router for all rules, another for those added since, which are few."""
         self._base = self._router(self._effective)
         self._added = {}
         self._routers = [self._base]
+        self._kinds: dict[Sources, tuple[Matcher, ...]] = {}
 
     def _router(self, rules: Mapping[str, Compiled]) -> Router:
         pairs = ((rule, self._counts.setdefault(key, Counts())) for key, rule in rules.items())
@@ -230,6 +234,7 @@ class Engine:
         new = {key: rule for key, rule in effective.items() if key in gone or key not in old}
         self._tally.keep(matcher for router in self._routers[1:] for matcher in router.matchers())
         self._base.drop(gone)
+        self._kinds.clear()
         self._tally.forget(gone)
         for key in gone:
             del self._counts[key]
@@ -241,9 +246,3 @@ class Engine:
             self._routers = [self._base, self._router(self._added)]
         else:
             self._routers = [self._base]
-
-    def _forget_values(self) -> None:
-        for router in self._routers:
-            for matcher in router.matchers():
-                matcher.forget_values()
-        self._budget.used_bytes = 0

@@ -1,14 +1,14 @@
 """One field's predicates, worked out once for each value that occurs.
 
 A *predicate* is a leaf of some rule's condition: "this field has one of these values". For each value the set of
-predicates that hold is looked up by a hash table and RE2 sets, and given a number, the value's *class*: values that no
+predicates that hold is looked up by hash tables and automata, and given a number, the value's *class*: values that no
 rule can tell apart have the same class. What a rule says of an event depends on its values' classes alone.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 from rules.engine.conditions import (
     Compare,
@@ -21,35 +21,41 @@ from rules.engine.conditions import (
     TimePart,
     Value,
 )
-from rules.engine.fields import ABSENT, MISSING, FieldValues, field_values, lookup, scalars, text_of
-from rules.engine.patterns import Guard, PatternSet
-from rules.engine.values import network_test, number_test, regex_test, time_test
+from rules.engine.expressions import Expressions
+from rules.engine.fields import ABSENT, MISSING, FieldValues, field_values, lookup
+from rules.engine.literals import Literals
+from rules.engine.values import network_test, number_test, time_test
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from rules.engine.guard import Guard
+    from collections.abc import Callable, Iterable, Mapping
 
+#: Numbers of predicates.
 Predicates = frozenset[int]
-#: Expressions that repeat without end are tried one by one: in a set their automata multiply.
-_REPEATS: Final = re.compile(r"[*+]|\{[0-9]*,")
 #: Longer values are worked out each time.
-_LONGEST_CACHED: Final = 32_768
-_OVERHEAD_BYTES: Final = 160
-#: ``1``, ``1.0`` and ``True`` are one key to a dictionary, but not one text to a rule.
-_ALIKE: Final = ((0, False), (1, True))
+LONGEST_CACHED: Final = 32_768
+OVERHEAD_BYTES: Final = 160
 _LARGEST_INT: Final = 10**15
-_MOST_CONTAINERS: Final = 16
 
 
 class Budget:
-    """What all caches of an engine may hold together, in bytes as estimated when a value is taken in."""
+    """What all caches of an engine may hold together, in bytes as estimated when a value is taken in. When they hold
+    more, all are emptied."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.used_bytes = 0
+        self._indexes: WeakSet[ValueIndex] = WeakSet()
 
-    @property
-    def exceeded(self) -> bool:
-        return self.used_bytes > self.limit_bytes
+    def register(self, index: ValueIndex) -> None:
+        self._indexes.add(index)
+
+    def spend(self, count: int) -> None:
+        self.used_bytes += count
+        if self.used_bytes > self.limit_bytes:
+            self.used_bytes = 0
+            for index in self._indexes:
+                index.clear()
 
 
 class Classes:
@@ -79,94 +85,91 @@ def _twin(value: float) -> float | None:
         return None
 
 
-class _Tables:
-    """The predicates of one field (or of all values, for keywords), laid out by how their values are found."""
+class Tables:
+    """The predicates of one field (or of all values, for keywords), laid out by how their values are found.
+
+    What values are looked for in is built when the first value comes: many fields of many rules never have one.
+    """
 
     def __init__(self, predicates: Iterable[tuple[int, tuple[Value, ...]]], guard: Guard) -> None:
-        exact: dict[str, dict[int, None]] = {}
-        low: dict[Text | Regex, dict[int, None]] = {}
-        raw: dict[Text | Regex, dict[int, None]] = {}
-        self.null: set[int] = set()
-        self.present: set[int] = set()
-        self.absent: set[int] = set()
-        self.texts: list[tuple[Callable[[str], bool], int]] = []
-        self.numbers: list[tuple[Callable[[float], bool], int]] = []
-        for predicate, values in predicates:
+        self._waiting = list(predicates)
+        self._guard = guard
+        self._null: list[int] = []
+        self._present: list[int] = []
+        self._absent: list[int] = []
+        for predicate, values in self._waiting:
             for value in values:
-                match value:
-                    case Text(parts, False) if len(parts) < 2 and all(
-                        isinstance(part, str) for part in parts
-                    ):
-                        exact.setdefault("".join(map(str, parts)), {})[predicate] = None
-                    case Text():
-                        (raw if value.cased else low).setdefault(value, {})[predicate] = None
-                    case Regex() if _REPEATS.search(value.source):
-                        self.texts.append((regex_test(value), predicate))
-                    case Regex():
-                        raw.setdefault(value, {})[predicate] = None
-                    case Null():
-                        self.null.add(predicate)
-                    case Exists(wanted):
-                        (self.present if wanted else self.absent).add(predicate)
-                    case Compare():
-                        self.numbers.append((number_test(value), predicate))
-                    case Network():
-                        self.texts.append((network_test(value), predicate))
-                    case TimePart():
-                        self.texts.append((time_test(value), predicate))
-                    case Reference():
-                        raise TypeError("a reference to another field has no class")
-        self.exact = {text: tuple(found) for text, found in exact.items()}
-        self.low = _set_of(low, guard)
-        self.raw = _set_of(raw, guard)
-
-    def quiet(self, text: str) -> bool:
-        """Whether no pattern occurs in ``text``, for sure."""
-        return (self.low is None or self.low.quiet(text.lower())) and (
-            self.raw is None or self.raw.quiet(text)
-        )
+                kind = type(value)
+                if kind is Null:
+                    self._null.append(predicate)
+                elif kind is Exists:
+                    (self._present if value.wanted else self._absent).append(predicate)  # type: ignore[union-attr]
+        self._ready = False
 
     def of(self, values: FieldValues) -> Predicates:
-        found: set[int] = set(self.present if values.present else self.absent)
+        """The predicates that hold for a field with these values."""
+        found: set[int] = set(self._present if values.present else self._absent)
         if values.null:
-            found |= self.null
+            found.update(self._null)
+        if values.texts:
+            if not self._ready:
+                self._build()
+            self._of_texts(values, found)
+        return frozenset(found)
+
+    def _of_texts(self, values: FieldValues, found: set[int]) -> None:
         for text, low in zip(values.texts, values.lows, strict=True):
-            exact = self.exact.get(low)
-            if exact is not None:
-                found.update(exact)
-            if self.low is not None:
-                self.low.collect(low, found)
-            if self.raw is not None:
-                self.raw.collect(text, found)
-            for test, predicate in self.texts:
+            if self._low is not None:
+                self._low.collect(low, found)
+            if self._cased is not None:
+                self._cased.collect(text, found)
+            if self._regexes is not None:
+                self._regexes.collect(text, found)
+            for test, predicate in self._tests:
                 if predicate not in found and test(text):
                     found.add(predicate)
         for number in values.numbers:
-            for compare, predicate in self.numbers:
+            for compare, predicate in self._numbers:
                 if compare(number):
                     found.add(predicate)
-        return frozenset(found)
+
+    def _build(self) -> None:
+        low: dict[Text, list[int]] = {}
+        cased: dict[Text, list[int]] = {}
+        regexes: dict[Regex, list[int]] = {}
+        self._tests: list[tuple[Callable[[str], bool], int]] = []
+        self._numbers: list[tuple[Callable[[float], bool], int]] = []
+        for predicate, values in self._waiting:
+            for value in values:
+                match value:
+                    case Text():
+                        (cased if value.cased else low).setdefault(value, []).append(predicate)
+                    case Regex():
+                        regexes.setdefault(value, []).append(predicate)
+                    case Compare():
+                        self._numbers.append((number_test(value), predicate))
+                    case Network():
+                        self._tests.append((network_test(value), predicate))
+                    case TimePart():
+                        self._tests.append((time_test(value), predicate))
+                    case Reference():
+                        raise TypeError("a reference to another field has no class")
+        self._low = Literals(low) if low else None
+        self._cased = Literals(cased) if cased else None
+        self._regexes = Expressions(regexes, self._guard) if regexes else None
+        self._ready = True
 
 
-def _set_of(patterns: Mapping[Text | Regex, Iterable[int]], guard: Guard) -> PatternSet | None:
-    if not patterns:
-        return None
-    return PatternSet({pattern: tuple(found) for pattern, found in patterns.items()}, guard)
-
-
-class _Index:
+class ValueIndex:
     """A cache from a scalar value to its class. ``get`` is the cache's own lookup: the hot path calls it alone."""
 
-    def __init__(self, tables: _Tables, budget: Budget) -> None:
+    def __init__(self, tables: Tables, budget: Budget) -> None:
         self._tables = tables
         self._budget = budget
+        budget.register(self)
         self._classes = Classes()
         self._always: dict[Any, int] = {}
-        for number, boolean in _ALIKE:
-            as_number, as_boolean = self._work_out(number), self._work_out(boolean)
-            if as_number == as_boolean:
-                self._always[number] = as_number
-        self.cache: dict[Any, int] = dict(self._always)
+        self.cache: dict[Any, int] = {}
 
     @property
     def sets(self) -> list[Predicates]:
@@ -174,6 +177,7 @@ class _Index:
         return self._classes.sets
 
     def clear(self) -> None:
+        """Forget all values but those that are always known."""
         self.cache.clear()
         self.cache.update(self._always)
 
@@ -181,22 +185,26 @@ class _Index:
         """The class of a value that is not in the cache (any JSON value that is present), which takes it in."""
         found = self._work_out(value)
         kind = type(value)
+        # 1, 1.0 and True are one key to a dictionary, but not one text to a rule.
         if kind is str:
-            if len(value) <= _LONGEST_CACHED:
+            if len(value) <= LONGEST_CACHED:
                 self.cache[value] = found
-                self._budget.used_bytes += len(value) + _OVERHEAD_BYTES
-        elif (kind is int and abs(value) > 1) or kind is float:
+                self._budget.spend(len(value) + OVERHEAD_BYTES)
+        elif kind is bool or value in (0, 1):
+            if self._work_out(bool(value)) == self._work_out(int(value)):
+                self.cache[value] = found
+        elif kind is int or kind is float:
             twin = _twin(value)
             if twin is None or self._work_out(twin) == found:
                 self.cache[value] = found
-                self._budget.used_bytes += _OVERHEAD_BYTES
+                self._budget.spend(OVERHEAD_BYTES)
         return found
 
     def _work_out(self, value: Any) -> int:
         return self._classes.number(self._tables.of(field_values(value)))
 
 
-class FieldIndex(_Index):
+class FieldIndex(ValueIndex):
     """The predicates of the field ``name``."""
 
     def __init__(
@@ -206,7 +214,7 @@ class FieldIndex(_Index):
         budget: Budget,
         guard: Guard,
     ) -> None:
-        super().__init__(_Tables(predicates, guard), budget)
+        super().__init__(Tables(predicates, guard), budget)
         self.name = name
         # A field that is not there has its class without looking, unless `exists` tells it from null, or the name
         # may lead into nested objects.
@@ -218,6 +226,11 @@ class FieldIndex(_Index):
             self._always[None] = self._null
             self.clear()
 
+    @property
+    def absent(self) -> Predicates:
+        """What holds of the field where it is not there."""
+        return self.sets[self._absent]
+
     def read(self, fields: Mapping[str, Any]) -> int:
         """The class of the event's value, however it is to be found."""
         value = lookup(fields, self.name)
@@ -226,65 +239,3 @@ class FieldIndex(_Index):
         if value is MISSING:
             return self._absent
         return self._null if value is None else self._work_out(value)
-
-
-class KeywordIndex(_Index):
-    """The predicates of keywords, over all scalar values of an event."""
-
-    def __init__(
-        self, predicates: Iterable[tuple[int, tuple[Value, ...]]], budget: Budget, guard: Guard
-    ) -> None:
-        listed = list(predicates)
-        super().__init__(_Tables(listed, guard), budget)
-        #: The class of a value in which no keyword occurs.
-        self.nothing = self._classes.number(frozenset())
-        self._always[None] = self.nothing  # null has no text
-        self.clear()
-        #: Names under which objects and lists came: a set of all values cannot hold those.
-        self._containers: list[str] = []
-        #: Whether a keyword that is in a value is also in a longer text around it.
-        self._whole = not any(isinstance(value, Regex) for _, values in listed for value in values)
-
-    def read(self, fields: Mapping[str, Any]) -> frozenset[int]:
-        """The classes of all scalar values, the empty class left out."""
-        get = self.cache.get
-        values: Collection[Any] = fields.values()
-        try:
-            if self._containers:
-                flat = {**fields}
-                inner: list[Any] = []
-                for name in self._containers:
-                    value = flat.pop(name, None)
-                    inner.extend(value if value.__class__ is list else scalars(value))
-                values = [*flat.values(), *inner]
-            found = set(map(get, values))
-        except TypeError:  # an object or a list where there was none before
-            self._learn(fields)
-            values = list(scalars(fields))
-            found = set(map(get, values))
-        if None in found:
-            found.discard(None)
-            found.update(self._take_in([value for value in values if get(value) is None]))
-        found.discard(self.nothing)
-        return frozenset(found)  # type: ignore[arg-type]  # None is out
-
-    def _take_in(self, values: list[Any]) -> Iterable[int]:
-        """New values, looked at all together first: most hold no keyword."""
-        if self._whole and self._tables.quiet("\0".join([text_of(value) or "" for value in values])):
-            kept = [value for value in values if value.__class__ is str and len(value) <= _LONGEST_CACHED]
-            self.cache.update(dict.fromkeys(kept, self.nothing))
-            self._budget.used_bytes += sum(map(len, kept)) + _OVERHEAD_BYTES * len(kept)
-            if len(kept) < len(values):
-                return [self.class_of(value) for value in values if value.__class__ is not str] or [
-                    self.nothing
-                ]
-            return [self.nothing]
-        return [self.class_of(value) for value in values]
-
-    def _learn(self, fields: Mapping[str, Any]) -> None:
-        if len(self._containers) < _MOST_CONTAINERS:
-            self._containers.extend(
-                name
-                for name, value in fields.items()
-                if isinstance(value, (dict, list, tuple)) and name not in self._containers
-            )

@@ -10,38 +10,30 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter_ns
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from rules.engine.conditions import (
-    And,
-    Compare,
-    Exists,
-    Field,
-    Keywords,
-    Node,
-    Not,
-    Null,
-    Or,
-    Reference,
-    Regex,
-    Text,
-    Value,
-    renamed,
-)
+from rules.engine.conditions import renamed
 from rules.engine.fields import View
-from rules.engine.index import Budget, FieldIndex, KeywordIndex
-from rules.engine.patterns import Guard
+from rules.engine.index import Budget, FieldIndex
+from rules.engine.keywords import KeywordIndex
 from rules.engine.plain import Test, plain_test
-from rules.engine.ruleset import Compiled
+from rules.engine.predicates import Holds, Predicates, witness_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rules.engine.guard import Guard
+    from rules.engine.ruleset import Compiled
 
 log = logging.getLogger("vonggac.rules")
 
 _GET: Final = cast("Callable[[dict[Any, int], Any], int | None]", dict.get)
-Holds = Callable[[frozenset[int]], bool]
 #: Signatures kept; when there are more, all are worked out anew as they come.
 SIGNATURES_LIMIT: Final = 50_000
+#: Rules that ask for more fields than this look at which ones an event has first; so many combinations are kept.
+_WIDE: Final = 24
+_SHAPES_LIMIT: Final = 2_048
 #: Of so many new signatures one is checked against the plain evaluator, with so many of the rules, in turn.
 _CHECK_EVERY: Final = 32
 _CHECK_RULES: Final = 16
@@ -63,11 +55,12 @@ class Counts:
 class Offer:
     """A rule as it stands to events of one kind. ``renames``: the event's field name for the rule's."""
 
-    __slots__ = ("_plain", "condition", "counts", "key", "renames")
+    __slots__ = ("_plain", "compares", "condition", "counts", "key", "renames")
 
     def __init__(self, rule: Compiled, renames: Mapping[str, str], counts: Counts) -> None:
         self.key = rule.key
         self.renames = dict(renames)
+        self.compares = rule.compares
         self.condition = renamed(rule.condition, self.renames)
         self.counts = counts
         self._plain: Test | None = None
@@ -95,6 +88,18 @@ class Verdict:
         self.hits = 0
 
 
+class _Plan:
+    """Which fields are looked up for events of one shape. ``absent``: what holds of the fields that are not there."""
+
+    __slots__ = ("absent", "caches", "fields", "names")
+
+    def __init__(self, fields: Sequence[FieldIndex], absent: frozenset[int]) -> None:
+        self.fields = tuple(fields)
+        self.names = tuple(index.name for index in fields)
+        self.caches = tuple(index.cache for index in fields)
+        self.absent = absent
+
+
 class Matcher:
     """The rules of one kind of events. Not thread-safe."""
 
@@ -102,13 +107,17 @@ class Matcher:
         self.offers = tuple(offers)
         self._guard = guard
         self._budget = budget
-        predicates = _Predicates()
-        self._conditions: list[Holds | None] = []
+        self._predicates = predicates = Predicates()
+        #: By place: made when the rule is first a candidate; ``None`` where only the plain evaluator can tell.
+        self._conditions: dict[int, Holds | None] = {}
         self._triggers: dict[int, list[int]] = {}
         self._always: list[int] = []
         for place, offer in enumerate(self.offers):
-            self._conditions.append(predicates.condition(offer.condition))
-            witness = _witness(offer.condition)
+            if offer.compares:
+                self._conditions[place] = None
+            else:
+                predicates.take(offer.condition)
+            witness = witness_of(offer.condition)
             if witness is None:
                 self._always.append(place)
             for leaf in witness or ():
@@ -116,10 +125,12 @@ class Matcher:
         indexes = [FieldIndex(name, found, budget, guard) for name, found in predicates.by_field().items()]
         self._fields = [index for index in indexes if index.direct]
         self._indirect = [index for index in indexes if not index.direct]
-        self._names = [index.name for index in self._fields]
-        self._caches = [index.cache for index in self._fields]
         keywords = predicates.keywords()
         self._keywords = KeywordIndex(keywords, budget, guard) if keywords else None
+        self._whole = _Plan(self._fields, frozenset())
+        self._plans: dict[tuple[str, ...], _Plan] = {}
+        self._by_shape: dict[tuple[str, ...], _Plan] = {}
+        self._wide = len(self._fields) > _WIDE
         self._verdicts: dict[tuple[Any, ...], Verdict] = {}
         self._gone: set[str] = set()
         self._next_check = 0
@@ -127,24 +138,24 @@ class Matcher:
         self._events_before = 0
         self._candidates_before: dict[str, int] = {}
 
-    def match(self, fields: dict[str, Any]) -> tuple[Offer, ...]:
-        """The offers whose rules hold for the event with these ``fields``, in the order of the rules."""
+    def match(self, fields: dict[str, Any], raw: bytes = b"") -> tuple[Offer, ...]:
+        """The offers whose rules hold for the event with these ``fields``, in the order of the rules.
+
+        ``raw``: the JSON text that the fields came from, where it is at hand: keywords are looked for in it first.
+        """
+        plan = self._plan(tuple(fields)) if self._wide else self._whole
         try:
-            signature = tuple(map(_GET, self._caches, map(fields.get, self._names)))
+            signature = (plan, *map(_GET, plan.caches, map(fields.get, plan.names)))
         except TypeError:  # a list or an object, which no dictionary takes as a key
-            signature = tuple([index.read(fields) for index in self._fields])
+            signature = (plan, *[index.read(fields) for index in plan.fields])
         else:
             if not all(signature):
-                signature = tuple(
-                    [
-                        number or index.read(fields)
-                        for number, index in zip(signature, self._fields, strict=True)
-                    ]
-                )
+                known = zip(signature[1:], plan.fields, strict=True)
+                signature = (plan, *[number or index.read(fields) for number, index in known])
         if self._indirect:
             signature += tuple([index.read(fields) for index in self._indirect])
         if self._keywords is not None:
-            signature += (self._keywords.read(fields),)
+            signature += (self._keywords.read(fields, raw),)
         verdict = self._verdicts.get(signature)
         if verdict is None:
             verdict = self._work_out(signature, fields)
@@ -158,13 +169,6 @@ class Matcher:
         if any(offer.key in keys for offer in self.offers):
             self._gone |= keys
             self._forget_verdicts()
-
-    def forget_values(self) -> None:
-        """Empty the caches of values, to keep memory bounded."""
-        for index in (*self._fields, *self._indirect):
-            index.clear()
-        if self._keywords is not None:
-            self._keywords.clear()
 
     def keys(self) -> set[str]:
         """The rules that are offered events here."""
@@ -206,7 +210,7 @@ class Matcher:
             if offer.key in self._gone:
                 continue
             candidates.append(offer)
-            holds = self._conditions[place]
+            holds = self._condition(place, offer)
             if holds is None:
                 open_.append(offer)
                 continue
@@ -223,9 +227,36 @@ class Matcher:
             self._check(verdict, fields)
         return verdict
 
+    def _condition(self, place: int, offer: Offer) -> Holds | None:
+        try:
+            return self._conditions[place]
+        except KeyError:
+            found = self._conditions[place] = self._predicates.condition(offer.condition)
+            return found
+
+    def _plan(self, shape: tuple[str, ...]) -> _Plan:
+        """The plan for events with these fields: many rules' many fields are not looked up where they cannot be."""
+        found = self._by_shape.get(shape)
+        if found is None:
+            names = set(shape)
+            here = [index for index in self._fields if index.name in names]
+            key = tuple(index.name for index in here)
+            if len(self._by_shape) >= _SHAPES_LIMIT or len(self._plans) >= _SHAPES_LIMIT:
+                self._by_shape.clear()
+                self._plans.clear()
+                self._forget_verdicts()
+            found = self._plans.get(key)
+            if found is None:
+                away = [index.absent for index in self._fields if index.name not in names]
+                found = self._plans[key] = _Plan(here, frozenset().union(*away))
+            self._by_shape[shape] = found
+        return found
+
     def _true(self, signature: tuple[Any, ...]) -> frozenset[int]:
-        indexes = [*self._fields, *self._indirect]
-        sets = [index.sets[number] for index, number in zip(indexes, signature, strict=False)]
+        plan: _Plan = signature[0]
+        indexes = [*plan.fields, *self._indirect]
+        sets = [index.sets[number] for index, number in zip(indexes, signature[1:], strict=False)]
+        sets.append(plan.absent)
         if self._keywords is not None:
             sets.extend(self._keywords.sets[number] for number in signature[-1])
         return frozenset().union(*sets)
@@ -256,103 +287,3 @@ class Matcher:
         self._events_before = self.offered()
         self._candidates_before = self.candidates()
         self._verdicts.clear()
-
-
-class _Predicates:
-    """Numbers for the leaves of conditions; equal leaves of different rules are one predicate."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[Node, int] = {}
-
-    def number(self, leaf: Node) -> int:
-        return self._numbers.setdefault(leaf, len(self._numbers))
-
-    def by_field(self) -> dict[str, list[tuple[int, tuple[Value, ...]]]]:
-        found: dict[str, list[tuple[int, tuple[Value, ...]]]] = {}
-        for leaf, number in self._numbers.items():
-            if isinstance(leaf, Field):
-                found.setdefault(leaf.name, []).append((number, leaf.values))
-        return found
-
-    def keywords(self) -> list[tuple[int, tuple[Value, ...]]]:
-        return [(number, leaf.values) for leaf, number in self._numbers.items() if isinstance(leaf, Keywords)]
-
-    def condition(self, node: Node) -> Holds | None:
-        """The condition over the predicates that hold, or ``None`` where it compares two fields of the event."""
-        if _refers(node):
-            # Its other leaves may still be asked for, as what makes the rule a candidate.
-            return None
-        return self._holds(node)
-
-    def _holds(self, node: Node) -> Holds:
-        match node:
-            case And(nodes):
-                leaves, others = self._split(nodes)
-                if not others:
-                    return leaves.issubset
-                if not leaves:
-                    return lambda true: all(each(true) for each in others)
-                return lambda true: leaves <= true and all(each(true) for each in others)
-            case Or(nodes):
-                leaves, others = self._split(nodes)
-                if not others:
-                    return lambda true: not leaves.isdisjoint(true)
-                return lambda true: not leaves.isdisjoint(true) or any(each(true) for each in others)
-            case Not(inner):
-                holds = self._holds(inner)
-                return lambda true: not holds(true)
-        number = self.number(node)
-        return lambda true: number in true
-
-    def _split(self, nodes: Sequence[Node]) -> tuple[frozenset[int], list[Holds]]:
-        leaves = [self.number(node) for node in nodes if isinstance(node, (Field, Keywords))]
-        others = [self._holds(node) for node in nodes if not isinstance(node, (Field, Keywords))]
-        return frozenset(leaves), others
-
-
-def _refers(node: Node) -> bool:
-    match node:
-        case And(nodes) | Or(nodes):
-            return any(_refers(each) for each in nodes)
-        case Not(inner):
-            return _refers(inner)
-        case Field(_, values):
-            return any(isinstance(value, Reference) for value in values)
-    return False
-
-
-def _witness(node: Node) -> tuple[Node, ...] | None:
-    """Leaves of which at least one holds wherever the condition does; ``None`` where there are no such leaves."""
-    match node:
-        case And(nodes):
-            found = [witness for witness in map(_witness, nodes) if witness is not None]
-            return min(found, key=lambda leaves: max(map(_commonness, leaves)), default=None)
-        case Or(nodes):
-            every = [_witness(each) for each in nodes]
-            if any(witness is None for witness in every):
-                return None
-            return tuple(leaf for witness in every for leaf in witness or ())
-        case Not():
-            return None
-        case Field() if _refers(node):
-            return None
-    return (node,)
-
-
-def _commonness(leaf: Node) -> float:
-    """A guess at how often a leaf holds: long text is rare, an absent field is not."""
-    assert isinstance(leaf, (Field, Keywords))  # noqa: S101 - by _witness
-    return max(map(_value_commonness, leaf.values))
-
-
-def _value_commonness(value: Value) -> float:
-    match value:
-        case Null() | Exists():
-            return 10.0
-        case Text(parts):
-            return 1 / (1 + max((len(part) for part in parts if isinstance(part, str)), default=0))
-        case Compare():
-            return 2.0
-        case Regex():
-            return 0.2
-    return 1.0

@@ -3,21 +3,21 @@ log source names is among the event's."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rules.engine.matcher import Matcher, Offer
+from rules.engine.ruleset import LogSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rules.engine.guard import Guard
     from rules.engine.index import Budget
     from rules.engine.matcher import Counts
-    from rules.engine.patterns import Guard
     from rules.engine.ruleset import Compiled
 
 #: Field renames, hashable: (rule's name, event's name) pairs.
 Renames = tuple[tuple[str, str], ...]
-_CACHE_LIMIT: Final = 4096
 
 
 class Sources(NamedTuple):
@@ -45,10 +45,9 @@ class Router:
         self._rules = list(rules)
         self._budget = budget
         self._guard = guard
-        self._by_product: dict[str, list[int]] = {}
+        self._by_source: dict[LogSource, list[int]] = {}
         for place, (rule, _) in enumerate(self._rules):
-            self._by_product.setdefault(rule.logsource.product, []).append(place)
-        self._by_sources: dict[Sources, Matcher | None] = {}
+            self._by_source.setdefault(rule.logsource, []).append(place)
         self._by_offers: dict[tuple[tuple[int, Renames], ...], Matcher] = {}
         self._gone: set[str] = set()
 
@@ -57,24 +56,6 @@ class Router:
 
     def matcher(self, sources: Sources) -> Matcher | None:
         """The matcher of events with these log sources, or ``None`` where no rule is offered them."""
-        try:
-            return self._by_sources[sources]
-        except KeyError:
-            if len(self._by_sources) >= _CACHE_LIMIT:
-                self._by_sources.clear()
-            found = self._by_sources[sources] = self._find(sources)
-            return found
-
-    def matchers(self) -> Iterable[Matcher]:
-        return self._by_offers.values()
-
-    def drop(self, keys: set[str]) -> None:
-        """Offer these rules no more."""
-        self._gone |= keys
-        for matcher in self._by_offers.values():
-            matcher.drop(keys)
-
-    def _find(self, sources: Sources) -> Matcher | None:
         offers = tuple(self._offers(sources))
         if not offers:
             return None
@@ -88,18 +69,20 @@ class Router:
             found.drop(self._gone)
         return found
 
+    def matchers(self) -> Iterable[Matcher]:
+        return self._by_offers.values()
+
+    def drop(self, keys: set[str]) -> None:
+        """Offer these rules no more."""
+        self._gone |= keys
+        for matcher in self._by_offers.values():
+            matcher.drop(keys)
+
     def _offers(self, sources: Sources) -> list[tuple[int, Renames]]:
         offers: list[tuple[int, Renames]] = []
         for product in {sources.product, ""}:
-            for place in self._by_product.get(product, ()):
-                wanted = self._rules[place][0].logsource
-                if wanted.service and wanted.service not in sources.services:
-                    continue
-                if wanted.category:
-                    ways = [
-                        renames for category, renames in sources.categories if category == wanted.category
-                    ]
-                else:
-                    ways = [()]
-                offers.extend((place, renames) for renames in ways)
+            for service in {*sources.services, ""}:
+                for category, renames in (("", ()), *(each for each in sources.categories if each[0])):
+                    places = self._by_source.get(LogSource(product, category, service), ())
+                    offers.extend((place, renames) for place in places)
         return sorted(offers)

@@ -9,8 +9,8 @@ from uuid import UUID
 import msgspec
 
 from rules.engine.conditions import And, Node
-from rules.engine.correlation_plan import CorrelationPlan
-from rules.engine.errors import Refusal
+from rules.engine.correlation_plan import CorrelationPlan  # noqa: TC001 - msgspec reads the types of fields
+from rules.engine.errors import Refusal  # noqa: TC001 - as above
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,12 +32,14 @@ class LogSource(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Compiled(msgspec.Struct, frozen=True, array_like=True):
-    """A rule. ``key``: its id, or its name or file where it has none. ``path``: its file, ``""`` for inline YAML."""
+    """A rule. ``key``: its id, or its name or file where it has none. ``compares``: its condition compares two fields
+    of an event. ``path``: its file, ``""`` for inline YAML."""
 
     key: str
     name: str
     logsource: LogSource
     condition: Node
+    compares: bool = False
     path: str = ""
 
 
@@ -48,6 +50,7 @@ class CompiledFilter(msgspec.Struct, frozen=True, array_like=True):
     rules: tuple[str, ...] | None
     logsource: LogSource
     condition: Node
+    compares: bool = False
     path: str = ""
 
     def fits(self, rule: Compiled) -> bool:
@@ -69,7 +72,7 @@ class CompiledFile(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(slots=True)
 class RuleSet:
-    """Rules by key, in the order in which they came. ``rules`` are as written; :meth:`effective` has filters applied."""
+    """Rules by key, in the order in which they came. ``rules`` are as written; :meth:`effective` has filters in."""
 
     rules: dict[str, Compiled] = field(default_factory=dict)
     correlations: dict[str, CorrelationPlan] = field(default_factory=dict)
@@ -138,10 +141,12 @@ class RuleSet:
         return RuleSet(dict(self.rules), dict(self.correlations), dict(self.filters), list(self.refused))
 
     def _filtered(self, rule: Compiled) -> Compiled:
-        conditions = [each.condition for each in self.filters.values() if each.fits(rule)]
-        if not conditions:
+        fitting = [each for each in self.filters.values() if each.fits(rule)]
+        if not fitting:
             return rule
-        return msgspec.structs.replace(rule, condition=And((rule.condition, *conditions)))
+        compares = rule.compares or any(each.compares for each in fitting)
+        condition = And((rule.condition, *(each.condition for each in fitting)))
+        return msgspec.structs.replace(rule, condition=condition, compares=compares)
 
 
 def _same_id(written: str, key: str) -> bool:

@@ -8,27 +8,34 @@ is linear in the value's length for every construct (RE2, no backtracking), so a
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import re2
 
-from rules.engine.conditions import Compare, Network, Reference, Regex, TimePart
-from rules.engine.strings import TextTest
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rules.engine.conditions import Compare, Network, Reference, Regex, TimePart
+    from rules.engine.strings import TextTest
 
 
 class _Pattern(Protocol):
     def search(self, text: str) -> Any: ...
 
 
-def regex_test(value: Regex) -> TextTest:
-    """Search with RE2."""
+def regex_options() -> re2.Options:
+    """How all expressions are compiled: nothing captured, nothing written to standard error."""
     options = re2.Options()
     options.never_capture = True
     options.log_errors = False
-    pattern: _Pattern = re2.compile(value.with_flags, options)
+    return options
+
+
+def regex_test(value: Regex) -> TextTest:
+    """Search with RE2."""
+    pattern: _Pattern = re2.compile(value.with_flags, regex_options())
 
     def search(text: str) -> bool:
         try:

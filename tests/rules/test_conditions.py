@@ -79,7 +79,7 @@ def test_log_sources_from_outside_do_not_fill_memory() -> None:
     engine = Engine([rule("s: {a: x}\ncondition: s")])
     for number in range(10_000):
         engine.process(Event("1", 0.0, f"p{number}", "test", "", {"a": "x"}))
-    assert len(engine._base._by_sources) <= 4096
+    assert len(engine._kinds) <= 4096
     assert len(list(engine._base.matchers())) == 1
 
 

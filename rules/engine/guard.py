@@ -1,0 +1,15 @@
+"""Counts that would show that the fast matcher misses something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Guard:
+    """``canary_failures``: values for which a prefilter of regular expressions did not answer (all were tried then);
+    ``shadow_checks``: rules evaluated plainly beside the matcher; ``shadow_misses``: where the two differed."""
+
+    canary_failures: int = 0
+    shadow_checks: int = 0
+    shadow_misses: int = 0

@@ -1,0 +1,154 @@
+"""Keywords: predicates over all scalar values of an event, which few events ever meet.
+
+So an event is first sieved: the rarest text of each keyword is looked for in the event as a whole (in its JSON text
+where that is at hand), all at once by an Aho-Corasick automaton. Only where one is found are the values looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from ahocorasick_rs import MATCHKIND_LEFTMOST_FIRST, AhoCorasick, BytesAhoCorasick
+
+from rules.engine.conditions import Text, Value
+from rules.engine.fields import scalars, text_of
+from rules.engine.index import Budget, Tables, ValueIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from rules.engine.guard import Guard
+
+_NONE: Final[frozenset[int]] = frozenset()
+_MOST_CONTAINERS: Final = 16
+#: Shorter texts are in too many events to tell anything.
+_SHORTEST: Final = 3
+#: Runs of characters that JSON writes as they are, and whose only other case is their ASCII one.
+_AS_WRITTEN: Final = re.compile(r"[ !#-.0-9:-@\[\]-~]+")
+#: JSON text in which a character of a keyword may be written otherwise: escaped, or one whose lower case is ASCII
+#: (the Kelvin sign, the dotted capital I).
+_ESCAPED: Final = (rb"\u00", rb"\u0130", rb"\u212a")
+_UNUSUAL: Final = ("\u0130".encode(), "\u212a".encode())
+#: A sieve that lets through more than one event of so many is given up, after so many events.
+_USEFUL_SHARE: Final = 4
+_TRIAL: Final = 2_000
+
+
+class Sieve:
+    """Texts of which one is in every event that any of the keywords is in."""
+
+    def __init__(self, texts: Iterable[str], written: Iterable[str]) -> None:
+        self._in_text = AhoCorasick(sorted(set(texts)), matchkind=MATCHKIND_LEFTMOST_FIRST)
+        patterns = sorted({each.encode() for each in written} | set(_ESCAPED))
+        self._in_json = BytesAhoCorasick(patterns, matchkind=MATCHKIND_LEFTMOST_FIRST)
+        self._asked = 0
+        self._passed = 0
+
+    @classmethod
+    def of(cls, predicates: Iterable[tuple[int, tuple[Value, ...]]]) -> Sieve | None:
+        """``None`` where a keyword has no text that could be looked for."""
+        texts: list[str] = []
+        written: list[str] = []
+        for _, values in predicates:
+            for value in values:
+                parts = (
+                    [each.lower() for each in value.parts if isinstance(each, str)]
+                    if isinstance(value, Text)
+                    else []
+                )
+                runs = [run for part in parts for run in _AS_WRITTEN.findall(part)]
+                text, run = max(parts, key=len, default=""), max(runs, key=len, default="")
+                if len(text) < _SHORTEST or len(run) < _SHORTEST:
+                    return None
+                texts.append(text)
+                written.append(run)
+        return cls(texts, written)
+
+    @property
+    def useful(self) -> bool:
+        """Whether it holds back enough to be worth asking."""
+        return self._asked < _TRIAL or self._passed * _USEFUL_SHARE < self._asked
+
+    def passes_json(self, raw: bytes) -> bool:
+        """Whether one of the texts may be in an event written as ``raw``."""
+        self._asked += 1
+        if self._in_json.find_matches_as_indexes(raw.lower()) or (
+            not raw.isascii() and any(each in raw for each in _UNUSUAL)
+        ):
+            self._passed += 1
+            return True
+        return False
+
+    def passes(self, fields: Mapping[str, Any]) -> bool:
+        """Whether one of the texts is in a value of the event."""
+        self._asked += 1
+        texts: list[str] = []
+        for value in fields.values():
+            if value.__class__ is str:
+                texts.append(value)
+            else:
+                texts.extend(text_of(each) or "" for each in scalars(value))
+        try:
+            found = bool(self._in_text.find_matches_as_indexes("\0".join(texts).lower()))
+        except UnicodeEncodeError:  # a lone surrogate
+            found = True
+        self._passed += found
+        return found
+
+
+class KeywordIndex(ValueIndex):
+    """The predicates of keywords, over all scalar values of an event."""
+
+    def __init__(
+        self, predicates: Iterable[tuple[int, tuple[Value, ...]]], budget: Budget, guard: Guard
+    ) -> None:
+        listed = list(predicates)
+        super().__init__(Tables(listed, guard), budget)
+        #: The class of a value in which no keyword occurs.
+        self.nothing = self._classes.number(frozenset())
+        self._always[None] = self.nothing  # null has no text
+        self.clear()
+        self._sieve = Sieve.of(listed)
+        #: Names under which objects and lists came: a set of all values cannot hold those.
+        self._containers: list[str] = []
+
+    def read(self, fields: dict[str, Any], raw: bytes = b"") -> frozenset[int]:
+        """The classes of all scalar values, the empty class left out. ``raw``: the fields' JSON text, if at hand."""
+        if self._sieve is not None:
+            passes = self._sieve.passes_json(raw) if raw else self._sieve.passes(fields)
+            if not passes:
+                return _NONE
+            if not self._sieve.useful:
+                self._sieve = None
+        return self._look_up(fields)
+
+    def _look_up(self, fields: dict[str, Any]) -> frozenset[int]:
+        get = self.cache.get
+        values: Collection[Any] = fields.values()
+        try:
+            if self._containers:
+                flat = {**fields}
+                inner: list[Any] = []
+                for name in self._containers:
+                    value = flat.pop(name, None)
+                    inner.extend(value if value.__class__ is list else scalars(value))
+                values = [*flat.values(), *inner]
+            found = set(map(get, values))
+        except TypeError:  # an object or a list where there was none before
+            self._learn(fields)
+            values = list(scalars(fields))
+            found = set(map(get, values))
+        if None in found:
+            found.discard(None)
+            found.update([self.class_of(value) for value in values if get(value) is None])
+        found.discard(self.nothing)
+        return frozenset(found)  # type: ignore[arg-type]  # None is out
+
+    def _learn(self, fields: Mapping[str, Any]) -> None:
+        if len(self._containers) < _MOST_CONTAINERS:
+            self._containers.extend(
+                name
+                for name, value in fields.items()
+                if isinstance(value, (dict, list, tuple)) and name not in self._containers
+            )

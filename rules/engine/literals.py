@@ -1,0 +1,106 @@
+"""Which of many texts with wildcards a value is: by hash tables for whole values, beginnings and ends, and by one
+Aho-Corasick automaton for what is anywhere inside. Exact, without states that are made while it runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ahocorasick_rs import AhoCorasick, Implementation
+
+from rules.engine.conditions import ANY_RUN, Text
+from rules.engine.strings import TextTest, text_test
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+#: Shorter texts are in most values, over and over: they are looked for one by one.
+_SHORTEST: Final = 2
+#: So few are looked for faster one by one.
+_FEW: Final = 3
+
+Found = tuple[int, ...]
+
+
+class Literals:
+    """Texts, all cased or all in lower case, each standing for some predicates."""
+
+    def __init__(self, patterns: Mapping[Text, Iterable[int]]) -> None:
+        self._exact: dict[str, Found] = {}
+        #: By length: a text and what it stands for.
+        self._starts: dict[int, dict[str, Found]] = {}
+        self._ends: dict[int, dict[str, Found]] = {}
+        inside: dict[str, list[tuple[TextTest | None, Found]]] = {}
+        self._tests: list[tuple[TextTest, Found]] = []
+        for pattern, predicates in patterns.items():
+            found = tuple(predicates)
+            match pattern.parts:
+                case ():
+                    self._exact[""] = found
+                case (str(text),):
+                    self._exact[text] = found
+                case (str(text), last) if last == ANY_RUN:
+                    self._starts.setdefault(len(text), {})[text] = found
+                case (first, str(text)) if first == ANY_RUN:
+                    self._ends.setdefault(len(text), {})[text] = found
+                case (first, str(text), last) if first == last == ANY_RUN:
+                    inside.setdefault(text, []).append((None, found))
+                case parts:
+                    longest = max((part for part in parts if isinstance(part, str)), key=len, default="")
+                    inside.setdefault(longest, []).append((text_test([pattern]), found))
+        self._singly: list[tuple[str, list[tuple[TextTest | None, Found]]]] = []
+        self._standing: list[list[tuple[TextTest | None, Found]]] = []
+        self._automaton = self._build(inside)
+
+    def collect(self, text: str, found: set[int]) -> None:
+        """Add the predicates of the patterns that ``text`` is to ``found``."""
+        exact = self._exact.get(text)
+        if exact is not None:
+            found.update(exact)
+        for length, starts in self._starts.items():
+            predicates = starts.get(text[:length])
+            if predicates is not None:
+                found.update(predicates)
+        for length, ends in self._ends.items():
+            predicates = ends.get(text[-length:])
+            if predicates is not None:
+                found.update(predicates)
+        for part, standing in self._singly:
+            if part in text:
+                _add(standing, text, found)
+        if self._automaton is not None:
+            for place in self._inside(self._automaton, text):
+                _add(self._standing[place], text, found)
+
+    def _inside(self, automaton: AhoCorasick, text: str) -> Iterable[int]:
+        try:
+            return {hit[0] for hit in automaton.find_matches_as_indexes(text, overlapping=True)}
+        except UnicodeEncodeError:  # a lone surrogate, which the automaton has no form for
+            return [place for place, part in enumerate(self._parts) if part in text]
+
+    def _build(self, inside: dict[str, list[tuple[TextTest | None, Found]]]) -> AhoCorasick | None:
+        self._parts: list[str] = []
+        few = len(inside) <= _FEW
+        for part, standing in inside.items():
+            if few or len(part) < _SHORTEST or not _encodable(part):
+                self._singly.append((part, standing))
+            else:
+                self._parts.append(part)
+                self._standing.append(standing)
+        if not self._parts:
+            return None
+        return AhoCorasick(self._parts, implementation=Implementation.ContiguousNFA, store_patterns=False)
+
+
+def _add(standing: Iterable[tuple[TextTest | None, Found]], text: str, found: set[int]) -> None:
+    for test, predicates in standing:
+        if test is None or test(text):
+            found.update(predicates)
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
