@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from collector.store.client import StoreError
 from rules.importing import Received, Source
-from rules.importing.sources import windows_source
+from rules.importing.sources import Sampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,33 +19,56 @@ if TYPE_CHECKING:
 
 #: A source that has been quiet for longer is not one that "arrives".
 DAYS: Final = 30
-#: Channels stand in the events' bodies, which cost much more to read than columns.
-CHANNEL_DAYS: Final = 2
+#: Of how many sources events are looked at; a log source comes from outside.
+_SAMPLED_SOURCES: Final = 100
+#: Of Windows one event a channel and event id, of this time.
+_WINDOWS_DAYS: Final = 2
 _KEEP_SECONDS: Final = 600.0
 _SOURCES: Final = (
     "SELECT product, category, service, count() AS events FROM events"
     " WHERE received_at >= {since:DateTime64(6, 'UTC')} GROUP BY product, category, service"
 )
-_CHANNELS: Final = (
-    "SELECT JSONExtractString(body, 'Channel') AS channel, count() AS events FROM events"
-    " WHERE received_at >= {since:DateTime64(6, 'UTC')} AND product = 'windows' GROUP BY channel"
+_BODIES: Final = (
+    "SELECT body FROM events WHERE received_at >= {since:DateTime64(6, 'UTC')} AND product = {product:String}"
+    " AND category = {category:String} AND service = {service:String}"
+    " ORDER BY received_at DESC LIMIT 200"
+)
+_WINDOWS: Final = (
+    "SELECT any(body) AS body FROM events WHERE received_at >= {since:DateTime64(6, 'UTC')} AND product = 'windows'"
+    " GROUP BY JSONExtractString(body, 'Channel'), JSONExtractRaw(body, 'EventID') LIMIT 5000"
 )
 
 
 def received(query: Callable[[str, Mapping[str, object]], list[dict[str, Any]]], now: datetime) -> Received:
-    """What arrived within the last :data:`DAYS` days, with how many events of each.
+    """What arrived within the last :data:`DAYS` days, with how many events of each, and what pipelines find in a
+    sample of it.
 
     ``query``: of a store's client or engine. Raises what that raises.
     """
+    since = {"since": now - timedelta(days=DAYS)}
     counted: dict[Source, int] = {}
-    for row in query(_SOURCES, {"since": now - timedelta(days=DAYS)}):
+    rows = sorted(query(_SOURCES, since), key=lambda row: -int(row["events"]))
+    for row in rows:
         source = Source.of(row)
         counted[source] = counted.get(source, 0) + int(row["events"])
+    sampler = Sampler()
+    found: set[Source] = set()
+    for row in rows[:_SAMPLED_SOURCES]:
+        named = {name: row[name] for name in Source._fields}
+        for event in query(_BODIES, {**since, **named}):
+            found |= sampler.sources_of(Source(**named), _fields(event))
     if any(source.product == "windows" for source in counted):
-        for row in query(_CHANNELS, {"since": now - timedelta(days=CHANNEL_DAYS)}):
-            for source in windows_source(str(row["channel"])):
-                counted.setdefault(source, int(row["events"]))
-    return Received(counted)
+        for row in query(_WINDOWS, {"since": now - timedelta(days=_WINDOWS_DAYS)}):
+            found |= sampler.sources_of(Source("windows"), _fields(row))
+    return Received({**dict.fromkeys(found, 0), **counted})
+
+
+def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        fields = json.loads(row.get("body", "{}"))
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 class Arrivals:

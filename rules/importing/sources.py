@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rules.catalogue import load_catalogue
-from rules.logsources import shipped
+from rules.logsources import LogSources, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,7 +42,7 @@ class Source(NamedTuple):
 class Received:
     """What arrives. ``counted``: events a source, where they were counted (0: known, not counted).
 
-    A source stands for the categories too that pipelines find among its events (``rules/pipelines``).
+    A service stands for the categories too that pipelines find among its events (``rules/pipelines``).
     """
 
     counted: Mapping[Source, int]
@@ -83,30 +83,31 @@ def known_sources(folders: Iterable[Path] | None = None) -> Received:
     return Received({Source.of(info.logsource): 0 for info in catalogue.values() if info.logsource})
 
 
-def windows_source(channel: str) -> list[Source]:
-    """The services that a Windows channel is."""
-    wanted = channel.lower()
-    return [
-        Source("windows", "", service)
-        for pipeline in shipped()
-        if pipeline.product == "windows"
-        for service, alternatives in pipeline.services.items()
-        if any(
-            each.field == "Channel" and each.values is not None and wanted in each.values
-            for conditions in alternatives
-            for each in conditions
-        )
-    ]
+class Sampler:
+    """Finds out what events are by the pipelines, from events themselves."""
+
+    def __init__(self) -> None:
+        self._read = LogSources(shipped()).read
+
+    def sources_of(self, source: Source, fields: Mapping[str, Any]) -> set[Source]:
+        """Every log source that an event of ``source`` with these fields has. Never raises for what they hold."""
+        _, found = self._read(*source, dict(fields))
+        categories = {category for category, _ in found.categories} | {""}
+        return {
+            Source(found.product, category, service)
+            for category in categories
+            for service in (*found.services, "")
+            if category or service
+        }
 
 
 @cache
 def _told_by(source: Source) -> tuple[Source, ...]:
-    """The categories that pipelines find among events of this source."""
+    """The categories that pipelines find among events of this very service; others only a look at events tells."""
     return tuple(
-        Source(source.product or pipeline.product, category, source.service)
+        Source(source.product, category, source.service)
         for pipeline in shipped()
-        if pipeline.product in ("", source.product)
-        and (pipeline.form == "windows" or any(Source(*each).is_met_by(source) for each in pipeline.applies))
+        if pipeline.product == source.product
         for category, ways in pipeline.categories.items()
-        if any(way.service in ("", source.service) for way in ways)
+        if any(way.service and way.service == source.service for way in ways)
     )

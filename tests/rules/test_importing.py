@@ -29,7 +29,7 @@ from rules.importing import (
 )
 from rules.importing import release as release_module
 from rules.importing.release import safe_path
-from rules.importing.sources import windows_source
+from rules.importing.sources import Sampler
 from tests.rules.helpers import SHARED, rule, rule_id
 
 if TYPE_CHECKING:
@@ -290,7 +290,19 @@ def test_a_windows_service_stands_for_the_categories_that_its_events_tell() -> N
     assert here.misses(Source("windows", "", "security")) == "nothing of windows / security arrives"
     assert here.misses(Source("linux", "process_creation")) == "nothing of linux arrives"
     assert here.count(Source("windows", "dns_query")) == 3
-    assert windows_source("MICROSOFT-Windows-Sysmon/Operational") == [Source("windows", "", "sysmon")]
+    assert Received({Source("linux", "", "auth"): 1}).misses(Source("linux", "process_creation"))
+
+
+def test_events_themselves_tell_what_they_are() -> None:
+    sampler = Sampler()
+    event = {"Channel": "Security", "EventID": 4688, "NewProcessName": "x"}
+    found = sampler.sources_of(Source("windows"), event)
+    assert {Source("windows", "", "security"), Source("windows", "process_creation", "security")} <= found
+    assert Source("windows", "file_event") not in found
+    assert sampler.sources_of(Source("linux", "", "auth"), {}) >= {Source("linux", "", "auth")}
+    hostile: tuple[object, ...] = ([{}], 5, None)
+    for channel in hostile:
+        sampler.sources_of(Source("windows"), {"Channel": channel, "EventID": channel})
 
 
 def test_what_our_own_rules_read_is_what_agents_send() -> None:
