@@ -99,6 +99,12 @@ class Detect(Struct, frozen=True):
     rule_folders: Annotated[
         list[str], Meta(description="Further folders of Sigma rules, beside our own.")
     ] = []
+    pipelines: Annotated[
+        list[str],
+        Meta(
+            description="Further pipelines (files or folders): log sources and field names of more devices."
+        ),
+    ] = []
     snapshot_seconds: Annotated[
         Seconds,
         Meta(description="How often the memory of correlations is saved; what came since is replayed."),

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collector.detect.ports import EventStore
     from collector.detect.step import Record
     from rules.engine import Engine
+    from rules.engine.routing import Sources
+    from rules.logsources import LogSources
 
 log = logging.getLogger("vonggac.detect")
 
@@ -70,8 +72,9 @@ class Snapshot(msgspec.Struct):
 class Memory:
     """One a worker. :meth:`recall` at its start, :meth:`follow` with every committed step, :meth:`save` between."""
 
-    def __init__(self, engine: Engine, path: Path, every_seconds: float) -> None:
+    def __init__(self, engine: Engine, path: Path, every_seconds: float, log_sources: LogSources) -> None:
         self._engine = engine
+        self._log_sources = log_sources
         self._path = path
         self._every = every_seconds
         self._held: list[str] = []
@@ -115,11 +118,16 @@ class Memory:
             if offset == checkpoint:
                 at_checkpoint.append(event.id)
             if offset != floor or event.id not in held:
-                self._engine.process(event)
+                self._engine.process(event, self._sources(event))
                 count += 1
         self._held = at_checkpoint
         self._changed = True
         return count, snapshot is not None
+
+    def _sources(self, event: Event) -> Sources:
+        """As when the event came: its fields hold all that was added to them."""
+        fields = dict(event.fields)
+        return self._log_sources.read(event.product, event.category, event.service, fields)[1]
 
     def follow(self, records: Iterable[Record], checkpoint: int, received_at: float | None) -> None:
         """The step with these events was committed. ``received_at``: of its last row, None for a look at the clock."""

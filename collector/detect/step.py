@@ -16,6 +16,7 @@ from collector.devices.service import DevicesView
 from collector.documents.service import DocumentsView
 from collector.store.rows import EventRow, MetricRow
 from rules.engine import Event
+from rules.logsources import LogSources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collector.detect.context import EndpointContext
     from collector.detect.decode import Refusal
     from collector.settings import Settings
+    from rules.engine.routing import Sources
 
 #: The newest and oldest time that an event may say of itself, around when it was received.
 _AHEAD_SECONDS = 86_400.0
@@ -41,6 +43,8 @@ class Record:
     simulated: bool
     received_at: float
     log_offset: int
+    #: All that the event belongs to; ``None``: what it says itself.
+    sources: Sources | None = None
 
     def row(self, rule_ids: list[str]) -> EventRow:
         return EventRow(
@@ -87,12 +91,22 @@ class Origin:
 
 
 class Step:
-    """What a step reads and what it makes. ``events`` are in the order in which rules are to see them."""
+    """What a step reads and what it makes. ``events`` are in the order in which rules are to see them.
 
-    def __init__(self, session: Session, settings: Settings, contexts: Mapping[str, EndpointContext]) -> None:
+    ``log_sources``: what agents' events gain beside what they say of themselves (default: nothing).
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        settings: Settings,
+        contexts: Mapping[str, EndpointContext],
+        log_sources: LogSources | None = None,
+    ) -> None:
         self.session = session
         self.settings = settings
         self.contexts = contexts
+        self._log_sources = log_sources or LogSources(())
         self.documents = DocumentsView(session, contexts)
         self.devices = DevicesView(session)
         self.streams = StreamsView(session, contexts)
@@ -155,9 +169,13 @@ class Step:
         for own in ("id", "time_suspicious", "reported_time"):
             said.pop(own, None)
         body["event"] = {**said, "id": made, **suspicious}
-        self._record(context, origin, Event(made, happened, *logsource, body))
+        # Before the event is stored: history is to hold what the rules saw.
+        body, sources = self._log_sources.read(*logsource, body)
+        self._record(context, origin, Event(made, happened, *logsource, body), sources)
 
-    def _record(self, context: EndpointContext, origin: Origin, event: Event) -> None:
+    def _record(
+        self, context: EndpointContext, origin: Origin, event: Event, sources: Sources | None = None
+    ) -> None:
         self.events.append(
             Record(
                 event,
@@ -166,6 +184,7 @@ class Step:
                 context.simulated,
                 origin.received_at,
                 origin.log_offset,
+                sources,
             )
         )
 

@@ -21,6 +21,7 @@ from collector.detect.commit import WORKER, commit_step, load_checkpoint
 from collector.detect.context import load_contexts
 from collector.detect.decode import Refusal
 from collector.detect.insertion import Insertion
+from collector.detect.logsources import pipelines
 from collector.detect.memory import Memory
 from collector.detect.rows import decode_rows, take_row
 from collector.detect.step import Letter, Record, Step
@@ -30,6 +31,7 @@ from collector.detect.values import moment
 from collector.log.errors import LogDamagedError
 from collector.rulebook.statistics import Figures, write_worker_figures
 from collector.store.errors import QueryError, StoreError
+from rules.logsources import LogSources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from collector.settings import Settings
     from collector.state.database import StateStore
     from rules.engine import Event
+    from rules.engine.routing import Sources
 
 T = TypeVar("T")
 
@@ -97,7 +100,8 @@ class Worker:
         self._store = store
         self._rules = rules
         self._engine = rules.engine
-        self._memory = Memory(rules.engine, memory, settings.detect.snapshot_seconds)
+        self._log_sources = LogSources(pipelines(settings.detect.pipelines))
+        self._memory = Memory(rules.engine, memory, settings.detect.snapshot_seconds, self._log_sources)
         self._figures = Figures(settings.detect)
         self._figures_due = 0.0
         self._settings = settings
@@ -220,7 +224,7 @@ class Worker:
     def _work_on(self, taken: Sequence[tuple[LogRow, Decoded | None]]) -> None:
         with self._state.read() as session:
             contexts = load_contexts(session, (row.endpoint_id for row, _ in taken))
-            step = Step(session, self._settings, contexts)
+            step = Step(session, self._settings, contexts, self._log_sources)
             for row, decoded in taken:
                 self._take(step, contexts.get(row.endpoint_id), row, decoded)
         self._finish(step, taken[-1][0].offset, received_at=taken[-1][0].received_at)
@@ -333,12 +337,12 @@ class Worker:
         """What the rules say. A step that is done again asks them once: correlations count what they are shown."""
         event = record.event
         if event.id not in self._matched:
-            self._matched[event.id] = self._ask_rules(event)
+            self._matched[event.id] = self._ask_rules(event, record.sources)
         return self._matched[event.id]
 
-    def _ask_rules(self, event: Event) -> Outcome:
+    def _ask_rules(self, event: Event, sources: Sources | None) -> Outcome:
         try:
-            findings = tuple(self._engine.process(event))
+            findings = tuple(self._engine.process(event, sources))
             # Only what the collector says of states can say that a state has passed.
             offered = tuple(self._engine.route(event)) if event.product == "vonggac" else ()
         except Exception:

@@ -3,7 +3,7 @@ themselves what their events are and may gain further log sources."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rules.engine.fields import text_of
 from rules.engine.routing import Sources, sources_of
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rules.logsources.pipelines import Pipeline
+
+
+#: The collector's own events say all that they are; only a pipeline of that very product adds to them.
+OWN_PRODUCT: Final = "vonggac"
 
 
 class Reading(NamedTuple):
@@ -111,6 +115,8 @@ class Reader:
 
     def __init__(self, pipelines: Sequence[Pipeline]) -> None:
         self._reads = [reader_of(each).read for each in pipelines]
+        #: Whether an event's values are those of its JSON text, so that what is not in the text is in none of them.
+        self.raw_holds_values = all(each.form == "windows" and not each.prepare for each in pipelines)
 
     def read(self, record: object) -> Reading | None:
         for read in self._reads:
@@ -168,7 +174,7 @@ class LogSources:
         looking = [
             (pipeline, read)
             for pipeline, read in self._pipelines
-            if (not own[0] or not pipeline.product or pipeline.product == own[0])
+            if (not own[0] or pipeline.product == own[0] or (not pipeline.product and own[0] != OWN_PRODUCT))
             and any(
                 all(not wanted or wanted == has for wanted, has in zip(source, own, strict=True))
                 for source in pipeline.applies
