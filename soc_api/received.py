@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from collector.store.client import StoreError
@@ -29,12 +29,12 @@ _SOURCES: Final = (
     " WHERE received_at >= {since:DateTime64(6, 'UTC')} GROUP BY product, category, service"
 )
 _BODIES: Final = (
-    "SELECT body FROM events WHERE received_at >= {since:DateTime64(6, 'UTC')} AND product = {product:String}"
+    "SELECT body AS sample FROM events WHERE received_at >= {since:DateTime64(6, 'UTC')} AND product = {product:String}"
     " AND category = {category:String} AND service = {service:String}"
     " ORDER BY received_at DESC LIMIT 200"
 )
 _WINDOWS: Final = (
-    "SELECT any(body) AS body FROM events WHERE received_at >= {since:DateTime64(6, 'UTC')} AND product = 'windows'"
+    "SELECT any(body) AS sample FROM events WHERE received_at >= {since:DateTime64(6, 'UTC')} AND product = 'windows'"
     " GROUP BY JSONExtractString(body, 'Channel'), JSONExtractRaw(body, 'EventID') LIMIT 5000"
 )
 
@@ -45,7 +45,7 @@ def received(query: Callable[[str, Mapping[str, object]], list[dict[str, Any]]],
 
     ``query``: of a store's client or engine. Raises what that raises.
     """
-    since = {"since": now - timedelta(days=DAYS)}
+    since = {"since": _plain(now - timedelta(days=DAYS))}
     counted: dict[Source, int] = {}
     rows = sorted(query(_SOURCES, since), key=lambda row: -int(row["events"]))
     for row in rows:
@@ -58,14 +58,19 @@ def received(query: Callable[[str, Mapping[str, object]], list[dict[str, Any]]],
         for event in query(_BODIES, {**since, **named}):
             found |= sampler.sources_of(Source(**named), _fields(event))
     if any(source.product == "windows" for source in counted):
-        for row in query(_WINDOWS, {"since": now - timedelta(days=_WINDOWS_DAYS)}):
+        for row in query(_WINDOWS, {"since": _plain(now - timedelta(days=_WINDOWS_DAYS))}):
             found |= sampler.sources_of(Source("windows"), _fields(row))
     return Received({**dict.fromkeys(found, 0), **counted})
 
 
+def _plain(moment: datetime) -> str:
+    """As the event store reads a time in UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
 def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        fields = json.loads(row.get("body", "{}"))
+        fields = json.loads(row.get("sample", "{}"))
     except ValueError:
         return {}
     return fields if isinstance(fields, dict) else {}
