@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from rules.engine import RuleError
-from rules.engine.scan import read_events
+from rules.engine.reading import read_events
 from rules.logsources import Reader, load_pipelines, shipped
 
 if TYPE_CHECKING:
