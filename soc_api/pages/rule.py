@@ -12,7 +12,9 @@ from starlette.responses import Response
 from collector.alerts.models import AlertFilters, Page
 from collector.alerts.service import list_alerts
 from collector.errors import CollectorError
+from collector.rulebook.models import Entry
 from collector.state.tables import RuleFigures
+from rules.catalogue import OWN_RULES
 from rules.evidence import evidence_path
 from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
@@ -200,7 +202,7 @@ def build(visit: Visit, rule_id: str, *, problem: str = "", reason: str = "") ->
         mark=mark_of(visit, view.state),
         kind=t(rule_words.KINDS[entry.kind]),
         origin=t(rule_words.ORIGINS[entry.origin]),
-        path=entry.path,
+        path=_path(entry, may_manage=principal.may(Permission.RULES_MANAGE)),
         source=looks_at(visit, info),
         pending=view.pending,
         refused="" if row is None else row.refused,
@@ -243,6 +245,14 @@ def build(visit: Visit, rule_id: str, *, problem: str = "", reason: str = "") ->
         problem=problem,
         reason=reason,
     )
+
+
+def _path(entry: Entry, *, may_manage: bool) -> str:
+    """Where the shipped text lies: within our own rules; for others the whole path is for who manages them."""
+    path = Path(entry.path)
+    if not entry.path or entry.origin == "own":
+        return str(path.relative_to(OWN_RULES)) if path.is_relative_to(OWN_RULES) else path.name
+    return entry.path if may_manage else path.name
 
 
 def _detail(visit: Visit, what: str, detail: str) -> str:
