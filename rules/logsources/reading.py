@@ -32,6 +32,10 @@ class Reading(NamedTuple):
     time: object
 
 
+#: ``Reading(...)`` without the call of a function that does nothing else.
+_reading = tuple.__new__
+
+
 class WindowsReader:
     """Windows events of both forms, by the pipeline ``windows`` (or one like it)."""
 
@@ -61,7 +65,7 @@ class WindowsReader:
                 return None
             fields = prepare(self._steps, fields)
         sources = self.sources(header.get("Channel"), header.get("EventID"), fields)
-        return None if sources is None else Reading(fields, sources, time)
+        return None if sources is None else _reading(Reading, (fields, sources, time))
 
 
 class FlatReader:
@@ -115,6 +119,8 @@ class Reader:
 
     def __init__(self, pipelines: Sequence[Pipeline]) -> None:
         self._reads = [reader_of(each).read for each in pipelines]
+        if len(self._reads) == 1:  # nearly always, and this is called for every event
+            self.read = self._reads[0]  # type: ignore[method-assign]
         #: Whether an event's values are those of its JSON text, so that what is not in the text is in none of them.
         self.raw_holds_values = all(each.form == "windows" and not each.prepare for each in pipelines)
 

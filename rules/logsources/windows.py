@@ -74,7 +74,8 @@ class WindowsSources:
             return self._find(channel, number, fields)
         if number is True or number is False:  # equal to 1 and 0 as a key, but not as a text
             return self._find(channel, number, fields)
-        return found.constant or found.decide(fields)
+        constant = found.constant
+        return constant if constant is not None else found.decide(fields)
 
     def _find(self, channel: object, number: object, fields: Mapping[str, Any]) -> Sources | None:
         first, second = text_of(channel), text_of(number)
