@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import yaml
+from sigma.validators.core import validators as known_validators
 
 from collector.settings import Settings
 from rules.catalogue import OWN_RULES, load_catalogue
 from rules.logsources import Pipeline, shipped
+from rules.validators import CHECKS
 from soc_api.accounts.permissions import PERMISSIONS, Permission, Role
 
 if TYPE_CHECKING:
@@ -116,6 +119,21 @@ def pipelines() -> str:
     return table(["pipeline", "reads", "product", "gives"], rows)
 
 
+def checks() -> str:
+    """pySigma's validators: which run, how serious what they find is, and why others do not."""
+    data = yaml.safe_load(CHECKS.read_text(encoding="utf-8"))
+    rows = [
+        [f"`{name}`", severity, _first_line(known_validators[name])]
+        for name, severity in data["validators"].items()
+    ]
+    rows += [[f"`{name}`", "left out", why] for name, why in data["left_out"].items()]
+    return table(["validator", "severity", "what it finds, or why it does not run"], rows)
+
+
+def _first_line(thing: object) -> str:
+    return " ".join((thing.__doc__ or "").strip().partition("\n\n")[0].split()).rstrip(".")
+
+
 def _many(pipeline: Pipeline) -> list[tuple[list[str], str]]:
     return [(list(pipeline.services), "services"), (list(pipeline.categories), "categories")]
 
@@ -128,6 +146,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "permissions": permissions,
     "commands": commands,
     "pipelines": pipelines,
+    "checks": checks,
 }
 
 
