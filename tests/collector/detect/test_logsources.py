@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from collector.detect.logsources import pipelines
 from collector.settings import Detect, Settings
-from rules.logsources import shipped
+from rules.engine.routing import sources_of
+from rules.logsources import Reader, find_pipeline, shipped
 from tests.collector.detect.test_worker import alerts
-from tests.collector.pipeline import Pipeline
+from tests.collector.pipeline import Pipeline, document
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,6 +104,42 @@ def test_an_agent_cannot_give_itself_another_host_by_a_pipelines_steps(tmp_path:
     assert body["NewProcessName"] == "C:\\cmd.exe"
     assert "host.name" not in body
     assert body["host"]["name"] == "host-ep-1"
+
+
+def test_events_of_the_collectors_own_are_known_again_in_files_by_what_they_hold(tmp_path: Path) -> None:
+    pipeline = Pipeline(tmp_path, PROCESS)
+    for documents in (
+        [document("host", {"name": "a", "os": {"name": "debian"}})],
+        [document("host", {"name": "b", "os": {"name": "debian"}})],
+        [document("antivirus", {"product": "clamav", "state": "on"}, "clamav")],
+        [document("firewall", {"state": "off"}), document("updates", {"pending": 3})],
+        [document("storage", {"used_percent": 99.0}, "/")],
+        [document("lan", {"gateway": {"ip": "192.0.2.1", "mac": "02:00:00:00:00:01"}})],
+        [document("software", {"packages": []})],
+    ):
+        pipeline.batch(documents=documents)
+        pipeline.work()
+    pipeline.heartbeat(skew=500.0)
+    pipeline.work()
+    pipeline.clock.seconds += 4000.0
+    pipeline.worker.step_clock()
+    reader = Reader([find_pipeline("vonggac")])
+    seen = {row.category for row in pipeline.store.events}
+    assert seen >= {
+        "host",
+        "antivirus",
+        "firewall",
+        "updates",
+        "storage",
+        "lan",
+        "software",
+        "protection",
+        "silence",
+    }
+    for row in pipeline.store.events:
+        found = reader.read(json.loads(row.body))
+        assert found is not None
+        assert found.sources == sources_of("vonggac", row.category, "")
 
 
 def test_pipelines_of_the_settings_are_added_and_a_broken_one_is_logged(
