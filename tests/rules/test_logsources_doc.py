@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rules.engine import Engine, Event
 from rules.engine.processing import parse
-from rules.logsources import Reader, seconds_of, shipped
+from rules.logsources import Reader, find_pipeline, seconds_of, shipped
 from rules.logsources.pipelines import KEYS, parse_pipeline
 from rules.logsources.preparing import STEP_KEYS
 from tests.rules.helpers import rule
@@ -47,3 +47,10 @@ def test_every_key_of_the_form_and_every_step_is_described() -> None:
 def test_every_shipped_pipeline_stands_in_the_table() -> None:
     for each in shipped():
         assert f"| `{each.name}` |" in PAGE
+
+
+def test_every_category_of_the_collectors_own_events_is_known_in_files() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "events.md").read_text(encoding="utf-8")
+    (kinds,) = re.findall(r"One category for each kind of document: ([^.]*)\.", page)
+    noticed = re.findall(r"^\| `([a-z_]+)` \| `", page, re.MULTILINE)
+    assert {*re.findall(r"`([a-z_]+)`", kinds), *noticed} == set(find_pipeline("vonggac").categories)
