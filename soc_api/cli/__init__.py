@@ -66,7 +66,9 @@ def _is_final(cause: BaseException | None) -> bool:
 
 def _first_line(name: str) -> str:
     """``why`` of a module that begins with the docstring ````vonggac name``: why.``"""
-    source = (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")
+    here = Path(__file__).parent
+    path = here / name / "__init__.py" if (here / name).is_dir() else here / f"{name}.py"
+    source = path.read_text(encoding="utf-8")
     text = ast.get_docstring(ast.parse(source)) or ""
     return " ".join(text.partition("\n\n")[0].split()).partition(": ")[2].rstrip(".")
 
