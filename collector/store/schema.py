@@ -64,6 +64,10 @@ _HUNTED: Final = (
     "TargetUserName", "LogonType", "IpAddress", "Product", "Description", "Company", "IntegrityLevel", "SourceImage",
     "TargetImage", "program", "type",
 )  # fmt: skip
+#: Of these, what has few different values.
+_FEW: Final = frozenset(
+    {"EventID", "Channel", "Provider_Name", "Initiated", "LogonType", "IntegrityLevel", "program", "type"}
+)
 _HUNTED_TYPE: Final = f"Tuple({', '.join(f'{name} String' for name in _HUNTED)})"
 # Capital letters whose lower case is another one here than in Python, or an ASCII letter, or depends on the place.
 _UNEVEN: Final = (
@@ -80,7 +84,7 @@ _NO_CATEGORY: Final = (
 _HUNT: Final = (
     "ALTER TABLE events "
     + ", ".join(
-        f"ADD COLUMN IF NOT EXISTS f_{name} String"
+        f"ADD COLUMN IF NOT EXISTS f_{name} {'LowCardinality(String)' if name in _FEW else 'String'}"
         f" MATERIALIZED lowerUTF8(tupleElement(JSONExtract(body, '{_HUNTED_TYPE}'), '{name}')) CODEC(ZSTD(1))"
         for name in _HUNTED
     )

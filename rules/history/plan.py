@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from rules.engine.conditions import renamed
+from rules.engine.conditions import Node, renamed
 from rules.history.fields import Fields
 from rules.history.sql import FALSE, Parameters, all_of, any_of
 from rules.history.translating import Translator
@@ -71,20 +71,28 @@ def plan_of(
     literal: list[str] = []
     narrow: list[str] = []
     for rule, ways in rules:
+        by_renames: dict[tuple[tuple[str, str], ...], list[Node]] = {}
         for way in ways:
-            condition = renamed(rule.condition, dict(way.renames))
-            where = translator.outline(way.condition)
-            if where.maybe == FALSE:
-                continue
+            by_renames.setdefault(tuple(sorted(way.renames.items())), []).append(way.condition)
+        for renames, conditions in by_renames.items():
+            condition = renamed(rule.condition, dict(renames))
+            found = translator.exact(condition)
+            columns_only = translator.cheap(condition).maybe
             anywhere = translator.literals(condition, columns=True)
-            if (
-                where.sure == FALSE
-            ):  # SQL cannot tell whether an event comes this way, so the engine has to look anyhow
-                exact.append(Pair(FALSE, all_of([where.maybe, anywhere])))
-            else:
-                exact.append(both([where, translator.exact(condition)]))
-            cheap.append(all_of([where.maybe, translator.cheap(condition).maybe]))
-            literal.append(translator.literals(condition, columns=False))
-            narrow.append(all_of([labels_only.cheap(way.condition).maybe, any_of(["odd >= 2", anywhere])]))
+            told: list[Pair] = []
+            untold: list[str] = []
+            for where in map(translator.outline, conditions):
+                # Where SQL cannot tell whether an event comes this way, the engine has to look anyhow.
+                told += [where] if where.sure != FALSE else []
+                untold += [where.maybe] if where.sure == FALSE else []
+            if told:
+                exact.append(both([either(told), found]))
+            if any_of(untold) != FALSE:
+                exact.append(Pair(FALSE, all_of([any_of(untold), anywhere])))
+            reach = any_of([*(each.maybe for each in told), *untold])
+            cheap.append(all_of([reach, columns_only]))
+            literal.append(FALSE if reach == FALSE else translator.literals(condition, columns=False))
+            labels = any_of([labels_only.cheap(each).maybe for each in conditions])
+            narrow.append(all_of([labels, any_of(["odd >= 2", anywhere])]))
     sure, maybe = either(exact)
     return HuntPlan(sure, maybe, any_of(cheap), any_of(literal), any_of(narrow), dict(bind.values))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Text that may be a number with a fraction or an exponent, which the engine and the store write differently.
-_NUMBER_LIKE: Final = re.compile(r"[0-9.e+-]+")
+_NUMBER_LIKE: Final = re.compile(r"[0-9.e+-]*")
 _WHOLE: Final = re.compile(r"[0-9]{1,15}")
 _FRACTION: Final = r"^-?[0-9]+(\.[0-9]+|[0-9]{14})?(e[+-]?[0-9]+)?$"
 #: MultiSearchAny takes no more needles.
@@ -241,6 +241,6 @@ def _reference(source: Source, other: Source, value: Reference) -> Pair:
     sure = all_of(
         [holds, f"{source.low} != ''", f"{other.low} != ''", none_of(other.many), none_of(other.none)]
     )
-    # Two numbers, or two empty texts: the engine looks.
-    digits = f"match({source.low}, '^[0-9.e+-]*$')"
-    return Pair(all_of([sure, none_of(digits)]), any_of([holds, other.many, digits]))
+    # Where one is a number, or both are empty, the engine looks.
+    number = any_of([f"match({each.low}, '^[0-9.e+-]*$')" for each in (source, other)])
+    return Pair(all_of([sure, none_of(number)]), any_of([holds, other.many, number]))

@@ -35,6 +35,16 @@ class Slice(NamedTuple):
     until: datetime
 
 
+class Count(NamedTuple):
+    """A day's ``hits`` that SQL is sure of, its ``doubtful`` events, and the ``newest`` hits: when they were received
+    (microseconds) and their ids."""
+
+    day: str
+    hits: int
+    doubtful: int
+    newest: list[tuple[int, str]]
+
+
 class TooMuchError(Exception):
     """The store gave up in the middle: the slice is too wide for one query."""
 
@@ -46,6 +56,7 @@ class Queries:
     def __init__(self, store: Asks, plan: HuntPlan, question: Question) -> None:
         self._store = store
         self._plan = plan
+        self._limit = question.limit
         scope = question.scope.agency_ids
         self._reach = all_of(
             [
@@ -57,15 +68,30 @@ class Queries:
         )
         self._values: dict[str, object] = {**plan.values, "agencies": sorted(scope or ())}
 
-    def counts(self, part: Slice) -> list[tuple[str, int, int]]:
-        """By day: the day, its hits, and how many of the rest only the engine can tell."""
-        sure = "count()" if self._plan.exact else f"countIf({self._plan.sure})"
+    def counts(self, part: Slice) -> list[Count]:
+        """By day of receipt."""
+        newest = "[]"
+        sure = "count()"
+        when = ""
+        if not self._plan.exact:
+            sure, when = f"countIf({self._plan.sure})", f", {self._plan.sure}"
+        if self._limit:
+            kind = "groupArraySortedIf" if when else "groupArraySorted"
+            newest = f"{kind}({self._limit})((-toUnixTimestamp64Micro(received_at), event_id){when})"
         rows = self._ask(
-            f"SELECT {_DAY} AS day, count() AS events, {sure} AS hits FROM events"  # noqa: S608 - values are bound
-            f" WHERE {self._reach} AND {self._plan.straight} GROUP BY day",
+            f"SELECT {_DAY} AS day, count() AS events, {sure} AS hits, {newest} AS newest"  # noqa: S608 - values are bound
+            f" FROM events WHERE {self._reach} AND {self._plan.straight} GROUP BY day",
             part,
         )
-        return [(row["day"], int(row["hits"]), int(row["events"]) - int(row["hits"])) for row in rows]
+        return [
+            Count(
+                row["day"],
+                int(row["hits"]),
+                int(row["events"]) - int(row["hits"]),
+                [(-int(each[0]), str(each[1])) for each in row["newest"]],
+            )
+            for row in rows
+        ]
 
     def odd(self, part: Slice) -> int:
         """How many events of odd form only the engine can tell."""
@@ -75,18 +101,14 @@ class Queries:
         )
         return int(rows[0]["events"]) if rows else 0
 
-    def newest(self, part: Slice, limit: int) -> list[dict[str, Any]]:
-        """The newest hits that SQL is sure of."""
-        # Which ones first, then their bodies: sorting whole bodies would take the memory that a query has.
-        ids = (
-            f"SELECT event_id FROM events WHERE {self._reach} AND {self._plan.straight} AND {self._plan.sure}"  # noqa: S608 - as above
-            " ORDER BY received_at DESC, event_id LIMIT {rows:UInt32}"
-        )
+    def bodies(self, part: Slice, wanted: list[tuple[int, str]]) -> list[dict[str, Any]]:
+        """Whole rows, by the moment they were received (which the table is sorted by) and their ids."""
         return self._ask(
-            f"SELECT {_COLUMNS} FROM events WHERE {self._reach} AND event_id IN ({ids})"  # noqa: S608 - as above
-            " ORDER BY received_at DESC, event_id",
+            f"SELECT {_COLUMNS} FROM events WHERE {self._reach}"  # noqa: S608 - as above
+            " AND toUnixTimestamp64Micro(received_at) IN {moments:Array(Int64)} AND event_id IN {ids:Array(String)}",
             part,
-            rows=limit,
+            moments=sorted({moment for moment, _ in wanted}),
+            ids=[each for _, each in wanted],
         )
 
     def doubtful(self, part: Slice, after: tuple[int, str], limit: int) -> list[dict[str, Any]]:

@@ -112,10 +112,10 @@ class Hunt:
 
     def _match(self, part: Slice) -> None:
         counts = self._queries.counts(part)
-        doubtful = sum(rest for _, _, rest in counts) + self._queries.odd(part)
-        sure = sum(hits for _, hits, _ in counts)
-        wanted = self._question.limit
-        rows = self._queries.newest(part, wanted) if sure and len(self._found) < wanted else []
+        doubtful = sum(each.doubtful for each in counts) + self._queries.odd(part)
+        newest = sorted((each for count in counts for each in count.newest), reverse=True)
+        missing = self._question.limit - len(self._found)
+        rows = self._queries.bodies(part, newest[:missing]) if newest and missing > 0 else []
         checked: list[tuple[dict[str, Any], Found]] = []
         if doubtful:
             engine = self._engine or self._subject.engine()
@@ -124,8 +124,8 @@ class Hunt:
                 fields, sources = self._read(event)
                 if any(finding.rule_id == self._subject.key for finding in engine.process(fields, sources)):
                     checked.append((row, _found(row, event.fields)))
-        for day, hits, _ in counts:
-            self._days[day] += hits
+        for count in counts:
+            self._days[count.day] += count.hits
         for row in rows:
             self._keep(_found(row, msgspec.json.decode(row["body"])))
         for row, found in checked:

@@ -1,0 +1,75 @@
+"""A real event store in this process, and hunts on it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from collector.store.engine import Engine as Store
+from collector.store.rows import EventRow, encode, events_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+START = 1_795_000_000.0
+
+
+class Stored:
+    """What hunts ask (:meth:`query`), and a way to put events in."""
+
+    def __init__(self, folder: Path) -> None:
+        self._engine = Store(folder / "events", folder / "spill")
+        self._next = 0
+
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = json.loads(self._engine.query(sql, parameters or {}))
+        return rows
+
+    def put(
+        self,
+        *events: Mapping[str, Any],
+        product: str = "windows",
+        category: str = "process_creation",
+        service: str = "",
+        every_seconds: float = 1.0,
+        simulated: bool = False,
+        agency_id: int = 1,
+    ) -> list[str]:
+        """Store events, one a batch; their ids, in order."""
+        rows = []
+        for fields in events:
+            at = START + self._next * every_seconds
+            rows.append(
+                EventRow(
+                    event_id=f"{self._next:08d}",
+                    time=at,
+                    received_at=at,
+                    log_offset=self._next + 1,
+                    endpoint_id="endpoint-1",
+                    agency_id=agency_id,
+                    product=product,
+                    category=category,
+                    service=service,
+                    simulated=simulated,
+                    rules=[],
+                    body=msgspec.json.encode(fields).decode(),
+                )
+            )
+            self._next += 1
+        for at_row in range(0, len(rows), 5_000):
+            self._engine.insert("events", encode(events_table(rows[at_row : at_row + 5_000])))
+        return [row.event_id for row in rows]
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
+    store = Stored(tmp_path_factory.mktemp("store"))
+    yield store
+    store.close()
