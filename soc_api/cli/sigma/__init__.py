@@ -1,10 +1,13 @@
-"""``vonggac sigma``: scan event files; check, test, import and change rules. One module a family of commands."""
+"""``vonggac sigma``: scan event files; check, test, import and change rules
+
+One module a family of commands.
+"""
 
 from __future__ import annotations
 
 import click
 
-from soc_api.cli.sigma import attack, changes, check, hunt, imports, pipelines, rules, scan, test
+from soc_api.cli.sigma import attack, changes, check, hunt, imports, new, pipelines, rules, scan, test
 
 
 @click.group(name="sigma", short_help="scan event files; check, test, import and change rules")
@@ -17,6 +20,7 @@ for command in (
     hunt.hunt_command,
     pipelines.pipelines_command,
     attack.attack_command,
+    new.new_command,
     check.check_command,
     test.test_command,
     imports.import_command,

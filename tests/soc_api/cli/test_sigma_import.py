@@ -160,3 +160,17 @@ def test_coverage_can_be_counted_without_a_data_directory(release: Path, tmp_pat
     ours = json.loads(run(nowhere, "attack", "--json").stdout)
     assert ours["counts"]["tested"] >= 20
     assert ours["counts"]["mapped"] == 0
+
+
+def test_a_rule_that_was_begun_is_sound_and_its_evidence_holds(tmp_path: Path) -> None:
+    path = tmp_path / "execution_example.yml"
+    runner = CliRunner()
+    made = runner.invoke(main, ["sigma", "new", str(path), "--title", "It's: {new} \n'x'"])
+    assert made.exit_code == 0, made.output
+    assert runner.invoke(main, ["sigma", "check", "--own", str(tmp_path)]).output.startswith(
+        "0 errors, 0 warnings"
+    )
+    assert runner.invoke(main, ["sigma", "test", str(path)]).exit_code == 0
+    again = runner.invoke(main, ["sigma", "new", str(path)])
+    assert (again.exit_code, again.output.count("\n")) == (1, 1)
+    assert runner.invoke(main, ["sigma", "new", str(tmp_path / "x.txt")]).exit_code == 1
