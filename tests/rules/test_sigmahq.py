@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from rules.engine import Engine
-from rules.engine.scan import Match, read_events, scan
+from rules.engine.reading import read_events
+from rules.engine.scan import Match, scan
 from rules.engine.windows import WindowsEvents
 from tests.rules.helpers import SHARED
 
