@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rules.engine import correlation_snapshot
-from rules.engine.correlation_evidence import Evidence, Record
+from rules.engine.correlation_evidence import Evidence
 from rules.engine.correlation_kinds import tracker_of
-from rules.engine.correlation_reading import Seen, Subscription, entries_of
+from rules.engine.correlation_reading import Seen, Subscription, merged
 from rules.engine.correlation_references import resolve
 from rules.engine.correlation_state import EVIDENCE_LIMIT, Tracker
 from rules.engine.events import Event, Finding
@@ -101,7 +101,7 @@ class Correlations:
         for order, one in enumerate(resolve(plans, rules, names, refused)):
             plan = one.plan
             identity = correlation_snapshot.identity_of(one)
-            tracker = (trackers or {}).get(identity) or tracker_of(plan, **limits)
+            tracker = (trackers or {}).get(identity) or tracker_of(plan, self._evidence, **limits)
             self._trackers[plan.key] = self._identities[identity] = tracker
             for key in dict.fromkeys(one.keys.values()):
                 listener = Subscription(tracker, order, one.bits(key), one.fields(key, names))
@@ -167,7 +167,7 @@ class Correlations:
 
     def snapshot(self) -> bytes:
         """The state as bytes, for :meth:`restore` in an engine with the same rules or most of them."""
-        return correlation_snapshot.write(self._identities)
+        return correlation_snapshot.write(self._identities, self._evidence)
 
     def restore(self, data: bytes) -> bool:
         """Take the state of a snapshot, in place of what there is; False, and nothing changed, if it is of another
@@ -183,49 +183,87 @@ class Correlations:
         Correlations over correlations see what inner ones completed with it.
         """
         findings: list[Finding] = []
-        time = event.time
-        if not -_INFINITY < time < _INFINITY:
+        if not -_INFINITY < event.time < _INFINITY:
             return findings
         subscribers = self._subscribers
-        waiting: dict[int, list[Part]] = {}
+        parts: list[Part] = []
         for key, renames in matched.items():
-            for each in subscribers.get(key, ()):
+            if key in subscribers:
                 seen: Fields = Seen(view, renames, _NO_GROUP) if renames else view
-                waiting.setdefault(each.order, []).append((each, seen, renames))
-        if not waiting:
+                for each in subscribers[key]:
+                    parts.append((each, seen, renames))  # noqa: PERF401 - nearly always one
+        if not parts:
             return findings
-        record: Record | None = None
-        orders = list(waiting)
-        heapq.heapify(orders)
-        while orders:
-            parts = waiting.pop(heapq.heappop(orders))
-            tracker = parts[0][0].tracker
-            key = tracker.key
-            shows = key not in self._silent
-            held = tracker.entries
-            for group, texts, mark in entries_of(parts):
-                if shows and record is None:
-                    record = self._evidence.keep(event)
-                if not tracker.add(group, time, mark, record if shows else None):
-                    continue
-                listeners = subscribers.get(key)
-                if shows or listeners:
-                    named = dict(zip(tracker.plan.group_by, texts, strict=True))
-                    if shows:
-                        findings.append(Finding(key, event, named, _evidence(tracker, group, event, record)))
-                    for each in listeners or ():
-                        if each.order not in waiting:
-                            waiting[each.order] = []
-                            heapq.heappush(orders, each.order)
-                        renames = next(iter(matched.values()))
-                        waiting[each.order].append((each, Seen(view, renames, named), renames))
-            self._entries += tracker.entries - held
+        if len(parts) == 1 and parts[0][0].tracker.key not in subscribers:
+            self._enter(parts, event, None, findings)
+        else:
+            self._enter_in_order(parts, event, view, matched, findings)
         if self._entries > self._state_limit:
             self._evict()
         self._taken += 1
         if not self._taken % _SWEEP_EVENTS:
-            self._sweep(time)
+            self._sweep(event.time)
         return findings
+
+    def _enter_in_order(
+        self,
+        parts: list[Part],
+        event: Event,
+        view: Fields,
+        matched: Mapping[str, Mapping[str, str]],
+        findings: list[Finding],
+    ) -> None:
+        """Several correlations, or one that others listen to: inner ones first."""
+        waiting: dict[int, list[Part]] = {}
+        for part in parts:
+            waiting.setdefault(part[0].order, []).append(part)
+        orders = list(waiting)
+        heapq.heapify(orders)
+        renames = next(iter(matched.values()))
+        record: int | None = None
+        while orders:
+            parts = waiting.pop(heapq.heappop(orders))
+            completed: list[Mapping[str, str]] = []
+            record = self._enter(parts, event, record, findings, completed)
+            for each in self._subscribers.get(parts[0][0].tracker.key, ()) if completed else ():
+                if each.order not in waiting:
+                    waiting[each.order] = []
+                    heapq.heappush(orders, each.order)
+                waiting[each.order].extend((each, Seen(view, renames, group), renames) for group in completed)
+
+    def _enter(
+        self,
+        parts: list[Part],
+        event: Event,
+        record: int | None,
+        findings: list[Finding],
+        completed: list[Mapping[str, str]] | None = None,
+    ) -> int | None:
+        """One event in one correlation; the groups that it completes go to ``completed``.
+
+        ``record`` is the number of the event as kept to show, once any correlation has kept it.
+        """
+        tracker = parts[0][0].tracker
+        entries: Iterable[tuple[GroupKey, Any, Part]] | None = merged(parts) if len(parts) > 1 else None
+        if entries is None:
+            listener, seen, _ = part = parts[0]
+            mark = listener.bits if listener.mark is None else listener.mark(seen)
+            if mark.__class__ is tuple and not mark:
+                return record
+            entries = [(key, mark, part) for key in listener.keys(seen)]
+        shows = tracker.key not in self._silent
+        held = tracker.entries
+        for key, mark, (listener, seen, _) in entries:
+            if shows and record is None:
+                record = self._evidence.keep(event)
+            if tracker.add(key, event.time, mark, record if shows else None):
+                group = listener.group(key, seen)
+                if shows:
+                    findings.append(Finding(tracker.key, event, group, tracker.recall(key, event, record)))
+                if completed is not None:
+                    completed.append(group)
+        self._entries += tracker.entries - held
+        return record
 
     def _evict(self) -> None:
         """Make room, a little more than needed, so that this is rare."""
@@ -253,16 +291,3 @@ class Correlations:
             tracker.expire(now)
             self._entries += tracker.entries - held
         self._swept = (self._swept + _SWEEP_CORRELATIONS) % len(trackers)
-
-
-def _evidence(tracker: Tracker, group: GroupKey, event: Event, record: Record | None) -> tuple[Event, ...]:
-    """At most so many events of the window, oldest first, the completing one among them."""
-    kept = [each for each in tracker.recall(group) if each is not record]
-    events = [each.event() for each in kept[-(EVIDENCE_LIMIT - 1) :]]
-    events.append(event)
-    events.sort(key=_time)
-    return tuple(events)
-
-
-def _time(event: Event) -> float:
-    return event.time

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, Any, Final
 
+from rules.engine.correlation_evidence import Evidence, Shown
 from rules.engine.correlation_state import EVIDENCE_LIMIT, Counted, Group, GroupKey, Tracker
 from rules.engine.measures import (
     OPERATORS,
@@ -24,27 +26,29 @@ from rules.engine.measures import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rules.engine.correlation_evidence import Record
     from rules.engine.correlation_plan import CorrelationPlan
+    from rules.engine.events import Event
     from rules.engine.measures import Number
 
 _NEVER: Final = -math.inf
+#: Marks of more rules than a number holds are not kept with the events to show, nor the events.
+_MARK_LIMIT: Final = 1 << 62
 #: An addition is off by at most so much of its result.
 _ROUNDING: Final = 2.0**-52
 
 
-def tracker_of(plan: CorrelationPlan, **limits: Any) -> Tracker:
+def tracker_of(plan: CorrelationPlan, evidence: Evidence, **limits: Any) -> Tracker:
     """The correlation's state, empty."""
     if plan.kind == "temporal_ordered" and plan.tree is None and not plan.wants_all:
-        return Longest(plan, **limits)
-    return _KINDS[plan.kind](plan, **limits)
+        return Longest(plan, evidence, **limits)
+    return _KINDS[plan.kind](plan, evidence, **limits)
 
 
 class Distinct(Tracker):
     """``value_count``: a mark is one value, or a tuple of several. Known: how often each is in the window."""
 
-    def __init__(self, plan: CorrelationPlan, **limits: Any) -> None:
-        super().__init__(plan, **limits)
+    def __init__(self, plan: CorrelationPlan, evidence: Evidence, **limits: Any) -> None:
+        super().__init__(plan, evidence, **limits)
         self.trailing = plan.operator not in RISING
         self._compare, self._limit = OPERATORS[plan.operator], plan.limit
 
@@ -89,8 +93,8 @@ class Summed(Tracker):
     open the window is added up anew.
     """
 
-    def __init__(self, plan: CorrelationPlan, **limits: Any) -> None:
-        super().__init__(plan, **limits)
+    def __init__(self, plan: CorrelationPlan, evidence: Evidence, **limits: Any) -> None:
+        super().__init__(plan, evidence, **limits)
         self._mean = plan.kind == "value_avg"
         self.trailing = self._mean or plan.operator not in RISING
         self._compare, self._limit = OPERATORS[plan.operator], plan.limit
@@ -133,8 +137,8 @@ class Ranked(Tracker):
 
     trailing = True
 
-    def __init__(self, plan: CorrelationPlan, **limits: Any) -> None:
-        super().__init__(plan, **limits)
+    def __init__(self, plan: CorrelationPlan, evidence: Evidence, **limits: Any) -> None:
+        super().__init__(plan, evidence, **limits)
         self._percentile = plan.percentile if plan.kind == "value_percentile" else None
         self._compare, self._limit = OPERATORS[plan.operator], plan.limit
 
@@ -157,8 +161,8 @@ class Ranked(Tracker):
 class _ByRule(Tracker):
     """Types about which rules matched: a mark is their places in the list, as bits."""
 
-    def __init__(self, plan: CorrelationPlan, **limits: Any) -> None:
-        super().__init__(plan, **limits)
+    def __init__(self, plan: CorrelationPlan, evidence: Evidence, **limits: Any) -> None:
+        super().__init__(plan, evidence, **limits)
         self._bits: dict[int, tuple[int, ...]] = {}
 
     def places(self, mask: int) -> tuple[int, ...]:
@@ -169,43 +173,53 @@ class _ByRule(Tracker):
             found = self._bits[mask] = bits_of(mask)
         return found
 
-    def remember(self, group: Group, record: Record, mark: Any) -> None:
-        """As for all types; but the last event of each rule stays, however many of the others come."""
+    def no_marks(self) -> Any:
+        return bytearray() if len(self.plan.rules) <= 8 else []
+
+    def remember(self, group: Group, record: int, mark: int) -> None:
+        """As for all types, a mark behind each number; but the last event of each rule stays, however many of the
+        others come."""
         evidence = group.evidence
-        evidence.append((record, mark))
-        if len(evidence) > 2 * EVIDENCE_LIMIT:
-            group.evidence = _representative(evidence)
+        if mark < _MARK_LIMIT:
+            evidence.append(record)
+            evidence.append(mark)
+        if len(evidence) > 4 * EVIDENCE_LIMIT:
+            kept = _representative(list(zip(evidence[::2], evidence[1::2], strict=True)))
+            group.evidence = array("q", [number for pair in kept for number in pair])
 
-    def recall(self, key: GroupKey) -> Sequence[Record]:
-        first, last = self.window
-        evidence = [
-            each
-            for each in self.groups[key].evidence
-            if first <= each[0].time <= last and each[0].packed is not None
-        ]
-        return [record for record, _ in _representative(evidence)]
+    def recall(self, key: GroupKey, event: Event, record: int | None) -> Shown:
+        evidence = self.groups[key].evidence
+        numbers = evidence[::2]
+        if len(numbers) > EVIDENCE_LIMIT:
+            first, last = self.window
+            pairs = zip(numbers, evidence[1::2], strict=True)
+            shown = _representative([pair for pair in pairs if first <= self.evidence.time(pair[0]) <= last])
+            numbers = array("q", [number for number, _ in shown])
+        return Shown(self.evidence, numbers, event, record, self.window, EVIDENCE_LIMIT)
 
 
-def _representative(evidence: list[tuple[Record, int]]) -> list[tuple[Record, int]]:
+def _representative(evidence: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """At most as many as a finding shows: the last of each rule, and the last at all."""
     if len(evidence) <= EVIDENCE_LIMIT:
         return evidence
-    seen = 0
-    chosen: list[int] = []
-    for at in range(len(evidence) - 1, -1, -1):
-        mask = evidence[at][1]
-        if mask & ~seen and len(chosen) < EVIDENCE_LIMIT:
-            seen |= mask
-            chosen.append(at)
-    rest = [at for at in range(len(evidence) - 1, -1, -1) if at not in set(chosen)]
-    return [evidence[at] for at in sorted(chosen + rest[: EVIDENCE_LIMIT - len(chosen)])]
+    recent = evidence[-EVIDENCE_LIMIT:]
+    shown = 0
+    for _, mask in recent:
+        shown |= mask
+    earlier: list[tuple[int, int]] = []
+    for each in reversed(evidence[:-EVIDENCE_LIMIT]):
+        if each[1] & ~shown and len(earlier) < EVIDENCE_LIMIT // 2:
+            shown |= each[1]
+            earlier.append(each)
+    earlier.reverse()
+    return earlier + recent[len(earlier) :]
 
 
 class Together(_ByRule):
     """``temporal``: known is when each rule matched last."""
 
-    def __init__(self, plan: CorrelationPlan, **limits: Any) -> None:
-        super().__init__(plan, **limits)
+    def __init__(self, plan: CorrelationPlan, evidence: Evidence, **limits: Any) -> None:
+        super().__init__(plan, evidence, **limits)
         self._rules = len(plan.rules)
         self._all = plan.tree is None and plan.wants_all
         self._known: dict[int, bool] = {}
@@ -262,8 +276,8 @@ class Ordered(_ByRule):
     """``temporal_ordered``: known is a chain for each way in which the condition can hold, and when each of the
     rules that must not match matched last."""
 
-    def __init__(self, plan: CorrelationPlan, **limits: Any) -> None:
-        super().__init__(plan, **limits)
+    def __init__(self, plan: CorrelationPlan, evidence: Evidence, **limits: Any) -> None:
+        super().__init__(plan, evidence, **limits)
         if plan.tree is None:
             self._ways = [Alternative(tuple(range(len(plan.rules))), ())]
         else:
@@ -318,8 +332,8 @@ class Longest(_ByRule):
     Known is, for each length and each rule that such a chain can end with, how late it can begin.
     """
 
-    def __init__(self, plan: CorrelationPlan, **limits: Any) -> None:
-        super().__init__(plan, **limits)
+    def __init__(self, plan: CorrelationPlan, evidence: Evidence, **limits: Any) -> None:
+        super().__init__(plan, evidence, **limits)
         self._rules = len(plan.rules)
         self._compare, self._limit = OPERATORS[plan.operator], plan.limit
         self.trailing = plan.operator not in RISING

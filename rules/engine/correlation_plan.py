@@ -7,7 +7,7 @@ settled here, or refused with its reason.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from sigma.correlations import (
@@ -21,13 +21,8 @@ from sigma.correlations import (
     SigmaRuleReference,
 )
 
-from rules.engine.errors import Refusal, RuleError
+from rules.engine.errors import RuleError
 from rules.engine.measures import alternatives_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from rules.engine.loading import Loaded
 
 #: Types whose condition is about numbers of one field.
 NUMERIC: Final = frozenset({"value_sum", "value_avg", "value_median", "value_percentile"})
@@ -182,15 +177,3 @@ def _leaves(tree: Tree | None) -> list[str]:
     if tree is None or isinstance(tree, str):
         return [] if tree is None else [tree]
     return [leaf for each in tree[1:] for leaf in _leaves(each)]
-
-
-def plans_of(loaded: Iterable[Loaded], refused: list[Refusal]) -> list[CorrelationPlan]:
-    """The plans of parsed correlation rules; what cannot be run is refused with its reason."""
-    plans: list[CorrelationPlan] = []
-    for each in loaded:
-        assert isinstance(each.sigma, SigmaCorrelationRule)  # noqa: S101 - loading sorted them
-        try:
-            plans.append(plan_of(each.sigma, each.document, key=each.key, path=each.path))
-        except RuleError as problem:
-            refused.append(Refusal(each.key, problem.reason, each.path))
-    return plans

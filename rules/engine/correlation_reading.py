@@ -19,9 +19,6 @@ _NUMBERS_LIMIT: Final = 1_000
 _TEXT_LIMIT: Final = 200
 _EXACT_LIMIT: Final = 1 << 62
 
-#: The group-by values as they are, in order.
-Texts = tuple[str, ...]
-
 
 class Values(Protocol):
     @property
@@ -31,8 +28,10 @@ class Values(Protocol):
 
 
 class Fields(Protocol):
-    """An event's fields by name; an absent one has no texts and no numbers."""
+    """An event's fields by name, an absent one without texts and numbers; and as they are, for a shorter way."""
 
+    @property
+    def fields(self) -> Mapping[str, Any]: ...
     def __getitem__(self, name: str, /) -> Values: ...
 
 
@@ -44,9 +43,10 @@ class _Named(NamedTuple):
 class Seen:
     """Fields as a rule saw them: under other names, or of a correlation that an inner one completed."""
 
-    __slots__ = ("_fields", "_group", "_renames")
+    __slots__ = ("_fields", "_group", "_renames", "fields")
 
     def __init__(self, fields: Fields, renames: Mapping[str, str], group: Mapping[str, str]) -> None:
+        self.fields: Mapping[str, Any] = {}  # no shorter way
         self._fields = fields
         self._renames = renames
         self._group = group
@@ -59,19 +59,37 @@ class Seen:
 
 
 class Subscription:
-    """What one correlation takes from the matches of one rule. ``bits``: the rule's places in the list."""
+    """What one correlation takes from the matches of one rule. ``bits``: the rule's places in the list.
 
-    __slots__ = ("bits", "groups", "mark", "order", "tracker", "values")
+    ``keys`` gives the groups that an event is in; ``mark`` its mark there, ``()`` where it has no part, and is None
+    where the bits are the mark.
+    """
+
+    __slots__ = ("_names", "bits", "keys", "mark", "order", "tracker", "values")
 
     def __init__(self, tracker: Tracker, order: int, bits: int, fields: Mapping[str, str]) -> None:
         plan = tracker.plan
         self.tracker = tracker
         self.order = order
-        self.bits = bits
-        self.groups = _groups_reader([fields.get(name, name) for name in plan.group_by])
+        self.bits = 1 if plan.kind == "event_count" else bits
+        #: Group-by names, and what this rule's events call them.
+        self._names = [(name, fields.get(name, name)) for name in plan.group_by]
+        self.keys = _keys_reader([name for _, name in self._names])
         #: The fields of the condition, as this rule's events call them.
         self.values = tuple(fields.get(name, name) for name in plan.fields)
         self.mark = _mark_reader(plan, self.values)
+
+    def group(self, key: GroupKey, fields: Fields) -> dict[str, str]:
+        """The group's values by name; ``fields``: of an event that is in it."""
+        parts = key if isinstance(key, tuple) else (key,)
+        return {
+            name: part if isinstance(part, str) else _long(part, fields[field])
+            for (name, field), part in zip(self._names, parts, strict=True)
+        }
+
+
+def _long(digest: bytes, values: Values) -> str:
+    return next((text for text in values.texts if short(text) == digest), "")
 
 
 def short(text: str) -> str | bytes:
@@ -88,59 +106,82 @@ def short(text: str) -> str | bytes:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).digest()
 
 
-def key_of(texts: Texts) -> GroupKey:
-    if len(texts) == 1:
-        return short(texts[0])
-    return tuple([short(text) for text in texts])
+def _plain_reader(name: str) -> Callable[[Mapping[str, Any]], Any]:
+    """Gives what is under a name, at the top or one step down, as :func:`rules.engine.fields.lookup` would, or None
+    where it takes more to tell. Most fields are one short text, and most events have many."""
+    head, _, rest = name.partition(".")
+
+    def flat(fields: Mapping[str, Any]) -> Any:
+        return fields.get(name)
+
+    def nested(fields: Mapping[str, Any]) -> Any:
+        value = fields.get(name)
+        if value is None and name not in fields:
+            child = fields.get(head)
+            if type(child) is dict:
+                return child.get(rest)
+        return value
+
+    return nested if rest else flat
 
 
-def _groups_reader(names: list[str]) -> Callable[[Fields], Iterable[Texts]]:
-    def read(fields: Fields) -> Iterable[Texts]:
+def _keys_reader(names: list[str]) -> Callable[[Fields], Iterable[GroupKey]]:
+    def of_one(fields: Fields) -> Iterable[GroupKey]:
+        text = read(fields.fields)
+        if type(text) is str and len(text) <= _TEXT_LIMIT and text.isascii():
+            return (text,)
+        return dict.fromkeys(short(text) for text in fields[name].texts[:COMBINATIONS_LIMIT])
+
+    def of_two(fields: Fields) -> Iterable[GroupKey]:
+        text, other = read(fields.fields), read_second(fields.fields)
+        if (
+            type(text) is str
+            and type(other) is str
+            and len(text) + len(other) <= _TEXT_LIMIT
+            and text.isascii()
+            and other.isascii()
+        ):
+            return ((text, other),)
+        return of_any(fields)
+
+    def of_any(fields: Fields) -> Iterable[GroupKey]:
         each = [fields[name].texts for name in names]
-        for texts in each:
-            if len(texts) != 1:
-                return dict.fromkeys(itertools.islice(itertools.product(*each), COMBINATIONS_LIMIT))
-        return (tuple([texts[0] for texts in each]),)
+        combined = itertools.islice(itertools.product(*each), COMBINATIONS_LIMIT)
+        return dict.fromkeys(tuple([short(text) for text in texts]) for texts in combined)
 
-    def read_one(fields: Fields) -> Iterable[Texts]:
-        texts = fields[name].texts
-        if len(texts) == 1:
-            return (texts,)
-        return dict.fromkeys((text,) for text in texts[:COMBINATIONS_LIMIT])
-
-    if len(names) == 1:
-        name = names[0]
-        return read_one
-    return read
+    name, second = (*names, "", "")[:2]
+    read, read_second = _plain_reader(name), _plain_reader(second)
+    return {1: of_one, 2: of_two}.get(len(names), of_any)
 
 
 def _mark_reader(plan: CorrelationPlan, names: tuple[str, ...]) -> Callable[[Fields], Any] | None:
-    """Gives an event's mark, ``()`` where it has no part. None: the bits are the mark."""
-    if plan.kind in TEMPORAL or plan.kind == "event_count":
-        return None
-    name = names[0]
-
     def numbers(fields: Fields) -> Any:
+        value = read(fields.fields)
+        if type(value) is int and -_EXACT_LIMIT < value < _EXACT_LIMIT:
+            return value
         found = fields[name].numbers
         kept = [_number(each) for each in found[:_NUMBERS_LIMIT] if -_INFINITY < each < _INFINITY]
         return kept[0] if len(kept) == 1 else tuple(kept)
 
     def one(fields: Fields) -> Any:
-        texts = fields[name].texts
-        if len(texts) == 1:
-            return short(texts[0])
-        found = tuple(dict.fromkeys(short(text) for text in texts[:COMBINATIONS_LIMIT]))
+        text = read(fields.fields)
+        if type(text) is str and len(text) <= _TEXT_LIMIT and text.isascii():
+            return text
+        found = tuple(dict.fromkeys(short(text) for text in fields[name].texts[:COMBINATIONS_LIMIT]))
         return found[0] if len(found) == 1 else found
 
     def several(fields: Fields) -> Any:
         each = [fields[name].texts for name in names]
         combined = itertools.islice(itertools.product(*each), COMBINATIONS_LIMIT)
         # Lengths before texts: no two combinations look alike.
-        found = tuple(
-            dict.fromkeys(short("".join(f"{len(text)}:{text}" for text in texts)) for texts in combined)
-        )
+        joined = ("".join(f"{len(text)}:{text}" for text in texts) for texts in combined)
+        found = tuple(dict.fromkeys(short(text) for text in joined))
         return found[0] if len(found) == 1 else found
 
+    if plan.kind in TEMPORAL or plan.kind == "event_count":
+        return None
+    name = names[0]
+    read = _plain_reader(name)
     if plan.kind in NUMERIC:
         return numbers
     return one if len(names) == 1 else several
@@ -157,24 +198,18 @@ def _number(value: float) -> float:
 Part = tuple[Subscription, Fields, Mapping[str, str]]
 
 
-def entries_of(parts: list[Part]) -> list[tuple[GroupKey, Texts, Any]]:
+def merged(parts: list[Part]) -> Iterable[tuple[GroupKey, Any, Part]]:
     """The groups that an event enters in one correlation, each once however many of its rules matched."""
-    subscription, fields, _ = parts[0]
-    kind = subscription.tracker.plan.kind
-    if len(parts) == 1:
-        mark = subscription.bits if subscription.mark is None else subscription.mark(fields)
-        if mark == () and type(mark) is tuple:
-            return []
-        return [(key_of(texts), texts, mark) for texts in subscription.groups(fields)]
-    found: dict[GroupKey, tuple[Texts, list[Any]]] = {}
+    kind = parts[0][0].tracker.plan.kind
+    found: dict[GroupKey, tuple[list[Any], Part]] = {}
     counted: set[tuple[GroupKey, str]] = set()
-    for subscription, fields, renames in parts:
+    for part in parts:
+        subscription, fields, renames = part
         mark = subscription.bits if subscription.mark is None else subscription.mark(fields)
-        if mark == () and type(mark) is tuple:
+        if type(mark) is tuple and not mark:
             continue
-        for texts in subscription.groups(fields):
-            key = key_of(texts)
-            marks = found.setdefault(key, (texts, []))[1]
+        for key in subscription.keys(fields):
+            marks = found.setdefault(key, ([], part))[0]
             if kind in NUMERIC:
                 name = subscription.values[0]
                 place = key, renames.get(name, name)
@@ -182,7 +217,7 @@ def entries_of(parts: list[Part]) -> list[tuple[GroupKey, Texts, Any]]:
                     continue
                 counted.add(place)
             marks.append(mark)
-    return [(key, texts, _merged(kind, marks)) for key, (texts, marks) in found.items()]
+    return [(key, _merged(kind, marks), part) for key, (marks, part) in found.items()]
 
 
 def _merged(kind: str, marks: list[Any]) -> Any:

@@ -11,22 +11,24 @@ without ``not``): any timespan that ends with one of the group's events and hold
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from rules.engine.correlation_evidence import Shown
 from rules.engine.measures import OPERATORS, RISING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from rules.engine.correlation_evidence import Record
+    from rules.engine.correlation_evidence import Evidence
     from rules.engine.correlation_plan import CorrelationPlan
+    from rules.engine.events import Event
 
 #: A finding carries at most this many events.
 EVIDENCE_LIMIT: Final = 20
 #: However many events a condition asks for, a group keeps no more.
 ENTRIES_LIMIT: Final = 1_000_000
+_TURNED_LIMIT: Final = 256
 
 #: One group-by value, or several; long or broken text by its digest.
 GroupKey = str | bytes | tuple[str | bytes, ...]
@@ -36,17 +38,20 @@ class Group:
     """``times`` and ``marks``: the entries in order of time, those before ``start`` no longer there.
 
     ``low``: where the window that ends with the newest entry begins; ``acc``: what is known of that window.
+    ``evidence``: numbers of events to show. Arrays, since the garbage collector need not look into them.
     """
 
-    __slots__ = ("acc", "evidence", "low", "marks", "start", "times")
+    __slots__ = ("acc", "evidence", "low", "marks", "start", "times", "touched")
 
-    def __init__(self, acc: Any) -> None:
+    def __init__(self, acc: Any, marks: Any) -> None:
         self.acc = acc
-        self.times: list[float] = []
-        self.marks: list[Any] = []
-        self.evidence: list[Any] = []
+        self.times = array("d")
+        self.marks = marks
+        self.evidence = array("q")
         self.start = 0
         self.low = 0
+        #: Since the group was last considered for eviction.
+        self.touched = False
 
 
 class Tracker:
@@ -58,14 +63,22 @@ class Tracker:
     least = 1
 
     def __init__(
-        self, plan: CorrelationPlan, *, lateness_seconds: float | None = None, group_limit: int = 2_000
+        self,
+        plan: CorrelationPlan,
+        evidence: Evidence,
+        *,
+        lateness_seconds: float | None = None,
+        group_limit: int = 2_000,
     ) -> None:
         self.plan = plan
         self.key = plan.key
         self.seconds = plan.seconds
         self.keep = float("inf") if lateness_seconds is None else plan.seconds + lateness_seconds
         self.limit = max(group_limit, min(_needed(plan) + 1, ENTRIES_LIMIT))
-        self.groups: OrderedDict[GroupKey, Group] = OrderedDict()
+        self.evidence = evidence
+        self.groups: dict[GroupKey, Group] = {}
+        #: The groups in the order in which they are considered for eviction.
+        self.queue: deque[GroupKey] = deque()
         #: The window of the last completion, both ends inside.
         self.window = (0.0, 0.0)
         self.occurrences = self.findings = self.evicted = self.late = self.entries = 0
@@ -91,16 +104,21 @@ class Tracker:
         """Whether the condition holds for the entries from ``first`` up to ``end``, of which ``acc`` knows."""
         raise NotImplementedError
 
+    def no_marks(self) -> Any:
+        """An empty sequence of marks."""
+        return []
+
     # The same for all.
 
-    def add(self, key: GroupKey, time: float, mark: Any, record: Record | None) -> bool:
-        """Enter an event; whether it completes the correlation."""
+    def add(self, key: GroupKey, time: float, mark: Any, record: int | None) -> bool:
+        """Enter an event, ``record`` the number of it as kept to show; whether it completes the correlation."""
         group = self.groups.get(key)
         if group is None:
-            group = self.groups[key] = Group(self.fresh())
+            group = self.groups[key] = Group(self.fresh(), self.no_marks())
+            self.queue.append(key)
             times = group.times
         else:
-            self.groups.move_to_end(key)
+            group.touched = True
             times = group.times
             if time < times[-1]:
                 return self._add_late(group, time, mark, record)
@@ -129,7 +147,7 @@ class Tracker:
             return True
         return False
 
-    def _add_late(self, group: Group, time: float, mark: Any, record: Record | None) -> bool:
+    def _add_late(self, group: Group, time: float, mark: Any, record: int | None) -> bool:
         times = group.times
         newest = times[-1]
         if time < newest - self.keep:
@@ -213,27 +231,40 @@ class Tracker:
         group.start = start
 
     def evict(self) -> int:
-        """Forget the group that was untouched longest, because of a limit; how many entries it had."""
-        gone = self._forget_first()
-        self.evicted += gone
-        return gone
+        """Forget a group because of a limit; how many entries it had.
+
+        The oldest of those not touched since they were last considered: nearly the one untouched longest, at no
+        cost to every event.
+        """
+        while True:
+            key = self.queue.popleft()
+            group = self.groups[key]
+            if not group.touched:
+                gone = self._forget(key, group)
+                self.evicted += gone
+                return gone
+            group.touched = False
+            self.queue.append(key)
 
     def expire(self, now: float) -> None:
-        """Forget the groups, longest untouched first, that events of now are too late for."""
+        """Forget groups that events of now are too late for, as far as they are next to be considered."""
         turned = 0
-        while self.groups:
-            key, group = next(iter(self.groups.items()))
+        while self.queue and turned < _TURNED_LIMIT:
+            key = self.queue.popleft()
+            group = self.groups[key]
             newest = group.times[-1]
             if newest < now - self.keep:
-                self._forget_first()
-            elif newest > now + self.keep and turned < 16:  # a clock that runs ahead must not shield the rest
-                self.groups.move_to_end(key)
+                self._forget(key, group)
+            elif group.touched or newest > now + self.keep:  # or a clock that runs ahead
+                group.touched = False
+                self.queue.append(key)
                 turned += 1
             else:
+                self.queue.appendleft(key)
                 return
 
-    def _forget_first(self) -> int:
-        _, group = self.groups.popitem(last=False)
+    def _forget(self, key: GroupKey, group: Group) -> int:
+        del self.groups[key]
         gone = len(group.times) - group.start
         self.entries -= gone
         return gone
@@ -246,29 +277,27 @@ class Tracker:
         for at in range(group.low, len(times)):
             self.push(group.acc, times[at], group.marks[at])
 
-    def replace(self, groups: Mapping[GroupKey, Group]) -> None:
-        """Go on with other groups, longest untouched first, of which only the entries are known."""
-        self.groups = OrderedDict(groups)
-        for group in self.groups.values():
+    def replace(self, groups: dict[GroupKey, Group]) -> None:
+        """Go on with other groups, of which only the entries are known."""
+        self.groups = groups
+        self.queue = deque(groups)
+        self.entries = sum(len(group.times) for group in groups.values())
+        for group in groups.values():
             self.rebuild(group)
-        self.entries = sum(len(group.times) for group in self.groups.values())
-        for group in self.groups.values():
             if len(group.times) > self.limit:
                 self._prune(group)
 
-    def remember(self, group: Group, record: Record, _mark: Any, /) -> None:
+    def remember(self, group: Group, record: int, _mark: Any, /) -> None:
         """Keep an event to show."""
         evidence = group.evidence
         evidence.append(record)
         if len(evidence) > 2 * EVIDENCE_LIMIT:
             del evidence[:-EVIDENCE_LIMIT]
 
-    def recall(self, key: GroupKey) -> Sequence[Record]:
-        """Events of the window of the last completion, those that arrived last, in order of arrival."""
-        first, last = self.window
-        evidence = self.groups[key].evidence
-        found = [each for each in evidence if first <= each.time <= last and each.packed is not None]
-        return found[-EVIDENCE_LIMIT:]
+    def recall(self, key: GroupKey, event: Event, record: int | None) -> Shown:
+        """Events of the window of the last completion, which ``event`` brought, it among them, oldest first."""
+        numbers = self.groups[key].evidence[:]
+        return Shown(self.evidence, numbers, event, record, self.window, EVIDENCE_LIMIT)
 
 
 def _needed(plan: CorrelationPlan) -> int:
@@ -276,16 +305,19 @@ def _needed(plan: CorrelationPlan) -> int:
 
 
 class Counted(Tracker):
-    """``event_count``: entries are worth one each."""
+    """``event_count``: entries are worth one each, which its mark, 1, says too."""
 
-    def __init__(self, plan: CorrelationPlan, **limits: Any) -> None:
-        super().__init__(plan, **limits)
+    def __init__(self, plan: CorrelationPlan, evidence: Evidence, **limits: Any) -> None:
+        super().__init__(plan, evidence, **limits)
         self.trailing = plan.operator not in RISING
         self._compare, self._limit = OPERATORS[plan.operator], plan.limit
         self.least = 0 if self.trailing else _needed(plan)
 
     def fresh(self) -> None:
         return None
+
+    def no_marks(self) -> bytearray:
+        return bytearray()
 
     def push(self, _acc: None, _time: float, _mark: int) -> None:
         pass

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +38,4 @@ class Finding:
     rule_id: str
     event: Event
     group: dict[str, str] = field(default_factory=dict)
-    events: tuple[Event, ...] = ()
+    events: Sequence[Event] = ()
