@@ -35,6 +35,15 @@ def test_an_agents_sshd_message_meets_the_rules_for_sshd_and_keeps_what_it_said(
     assert fields == {"Process": "sshd", "Message": "x", "User": "lan", "program": "sshd"}
 
 
+def test_an_agents_process_event_in_ecs_is_routed_by_category_and_type() -> None:
+    started = {"event": {"category": ["process"], "type": ["start"]}, "process": {"executable": "/bin/sh"}}
+    for product in ("linux", "macos", "windows"):
+        _, sources = LIVE.read(product, "", "", dict(started))
+        ((category, renames),) = sources.categories
+        assert category == "process_creation"
+        assert dict(renames)["Image"] == "process.executable"
+
+
 def test_an_event_that_no_pipeline_knows_keeps_its_own_log_source_and_its_fields() -> None:
     given = {"Image": "/bin/sh"}
     fields, sources = LIVE.read("linux", "process_creation", "", given)
