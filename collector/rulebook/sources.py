@@ -13,7 +13,8 @@ from sqlalchemy import func, select
 from collector.rulebook.files import Head, RuleFiles, document_text, head_of
 from collector.rulebook.models import Book, Entry, Setting
 from collector.state.tables import RuleChange, RuleRevision, RuleSetting
-from rules.catalogue import OWN_RULES, YAML_LOADER, Catalogue, RuleInfo, with_internal
+from rules.catalogue import OWN_RULES, YAML_LOADER, Catalogue
+from rules.importing import Imported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +28,8 @@ class Rulebook:
     """The rules of one installation. ``folders`` are those of ``[detect] rule_folders``, ``imported`` the place of
     releases that were brought in; ``cache`` a file of this process's own.
 
-    Cheap to ask again: files are read when they have changed. Of two rules with one id the first counts, in the
-    order own, folders, imported; a local revision lies over it.
+    Cheap to ask again: files are only looked at anew after a change that concerns many rules (an import, a reload).
+    Of two rules with one id the first counts, in the order own, folders, imported; a local revision lies over it.
     """
 
     def __init__(
@@ -40,18 +41,33 @@ class Rulebook:
     ) -> None:
         self._own = own
         self._folders = [Path(folder) for folder in folders]
-        self._imported = imported
+        self._releases = None if imported is None else Imported(imported)
         self._files = RuleFiles(cache)
         self._missing: set[Path] = set()
+        self._shipped: dict[str, Entry] = {}
+        self._scanned: tuple[int, str] | None = None
 
     def mark(self, session: Session) -> tuple[int, str]:
         """What changes whenever the book may have: the change number, and which release is imported."""
-        return session.scalar(select(func.max(RuleChange.id))) or 0, self._release()[0]
+        return session.scalar(select(func.max(RuleChange.id))) or 0, self._revision()
 
     def read(self, session: Session) -> Book:
         """The book as it is in this transaction."""
-        change, _ = self.mark(session)
-        release, imported = self._release()
+        change, release = self.mark(session)
+        many = session.scalar(select(func.max(RuleChange.id)).where(RuleChange.rule_id == "")) or 0
+        if self._scanned != (many, release):
+            self._shipped = self._scan()
+            self._scanned = (many, release)
+        settings = {row.rule_id: setting_of(row) for row in session.scalars(select(RuleSetting))}
+        found = dict(self._shipped)
+        for rule_id, setting in settings.items():
+            if rule_id in found:
+                found[rule_id] = replace(found[rule_id], setting=setting)
+        found.update(_local(session, settings, self._shipped))
+        return Book(_knowing_internal(found), change, release)
+
+    def _scan(self) -> dict[str, Entry]:
+        imported = None if self._releases is None else self._releases.folder()
         shipped: dict[str, Entry] = {}
         paths: list[str] = []
         sources = [("own", self._own), *(("folder", each) for each in self._present())]
@@ -63,10 +79,7 @@ class Rulebook:
                 for head in heads:
                     shipped.setdefault(head.info.id, _shipped(head, origin, str(path), mark))
         self._files.save(paths)
-        settings = {row.rule_id: setting_of(row) for row in session.scalars(select(RuleSetting))}
-        found = {key: replace(entry, setting=settings.get(key, Setting())) for key, entry in shipped.items()}
-        found.update(_local(session, settings, shipped))
-        return Book(_knowing_internal(found), change, release)
+        return _knowing_internal(shipped)
 
     def text(self, session: Session, entry: Entry) -> str:
         """The text of an entry as it was written; ``""`` where its file is gone."""
@@ -97,13 +110,9 @@ class Rulebook:
                 )
         return [folder for folder in self._folders if folder not in self._missing]
 
-    def _release(self) -> tuple[str, Path | None]:
-        if self._imported is None or not self._imported.is_dir():
-            return "", None
-        from rules.importing import Imported
-
-        imported = Imported(self._imported)
-        return imported.revision(), imported.folder()
+    def _revision(self) -> str:
+        """Which release is in use; asked with every look, so no more than one stat."""
+        return "" if self._releases is None else self._releases.revision()
 
 
 def parse_document(text: str, path: str = "") -> Head | None:
@@ -167,14 +176,16 @@ def _local(session: Session, settings: dict[str, Setting], shipped: dict[str, En
 
 
 def _knowing_internal(entries: dict[str, Entry]) -> dict[str, Entry]:
-    infos: list[RuleInfo] = [entry.info for entry in entries.values()]
+    """The same, each knowing whether it only serves correlations; few change, so few are made anew."""
     generated = {
         each
         for entry in entries.values()
         if entry.generates and entry.active
         for each in entry.info.references
     }
-    return {
-        entry.id: replace(entry, info=info)
-        for entry, info in zip(entries.values(), with_internal(infos, generated), strict=True)
-    }
+    silent = {each for entry in entries.values() for each in entry.info.references} - generated
+    for entry in list(entries.values()):
+        internal = entry.id in silent or entry.info.name in silent
+        if entry.info.internal != internal:
+            entries[entry.id] = replace(entry, info=replace(entry.info, internal=internal))
+    return entries

@@ -225,6 +225,14 @@ class RuleDesk:
             self._audit(session, "rule.throttle", rule_id, by, findings_an_hour=limit)
         self.live.look_again()
 
+    def reload(self) -> None:
+        """Worker and web look at the files of all folders again."""
+        with self._state.write() as session:
+            by = self._author("")
+            rulebook.note(session, "", "reload", by.name, by.now)
+            audit.record(session, by.now, by.name, "rule.reload", address=self._who.address)
+        self.live.look_again()
+
     def applied(self, rule_id: str) -> RuleChange | None:
         """The last change of this rule: ``applied_at`` says whether the worker has taken note of it."""
         with self._state.read() as session:

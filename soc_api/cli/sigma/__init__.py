@@ -32,5 +32,6 @@ for command in (
     changes.disable_command,
     changes.revert_command,
     changes.throttle_command,
+    changes.reload_command,
 ):
     group.add_command(command)

@@ -134,6 +134,19 @@ def throttle_command(
         tell(place, rules, rule_id, f"{rule_id}: {what}", as_json, findings_an_hour=limit)
 
 
+@click.command("reload", epilog="Example: vonggac sigma reload")
+@as_json
+@with_place
+def reload_command(place: Place, as_json: bool) -> None:
+    """Take what has changed in the folders of [detect] rule_folders, without a restart.
+
+    A broken file is refused and said by `vonggac sigma list --state refused`; what ran before runs on.
+    """
+    with desk(place) as rules:
+        rules.reload()
+        tell(place, rules, "", "the folders of rules are looked at again", as_json)
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")

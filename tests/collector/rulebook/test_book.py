@@ -74,6 +74,9 @@ def test_a_file_is_read_once_until_it_changes_over_restarts_too(
         assert list(again.read(session)) == [RULE_ID, FAILED_ID, BURST_ID]
     assert read == []
     (shelf.folder / "bad.yml").write_text(RULE.replace("Bad process", "Worse process"))
+    assert shelf.book()[RULE_ID].info.title["en"] == "Bad process"
+    with shelf.state.write() as session:
+        service.note(session, "", "reload", "lan", NOW)
     assert shelf.book()[RULE_ID].info.title["en"] == "Worse process"
     assert read == ["bad.yml"]
 

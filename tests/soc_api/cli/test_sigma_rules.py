@@ -133,3 +133,7 @@ def test_a_folder_that_is_no_data_directory_names_the_next_step(tmp_path: Path) 
     result = CliRunner().invoke(main, ["sigma", "list", "--data", str(tmp_path / "none")])
     assert result.exit_code == 1
     assert "is not a data directory" in result.stderr
+
+
+def test_changed_folders_are_looked_at_again_when_asked_to(vonggac: Vonggac) -> None:
+    assert "no worker runs now" in vonggac("reload").stdout
