@@ -21,7 +21,7 @@ from rules.engine.loading import rule_files
 from rules.positions import Positions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _KEEPS_ONLY: Final = (
@@ -59,20 +59,30 @@ class Checked:
     sigma: Any = None
 
 
-def lint(folders: Iterable[Path], *, own: bool, config: Path | None = None) -> list[Issue]:
+def lint(
+    folders: Iterable[Path],
+    *,
+    own: bool,
+    config: Path | None = None,
+    progress: Callable[[str], None] = lambda _step: None,
+) -> list[Issue]:
     """Check all rules under ``folders``. ``own``: also by the house rules that ours keep and SigmaHQ's need not.
-    ``config``: another choice of validators than ``checks.yml``. Raise :class:`RuleError` where that is of no use."""
+    ``config``: another choice of validators than ``checks.yml``; raise :class:`RuleError` where that is of no use.
+    ``progress`` is told what is being done."""
     from rules.house_rules import own_issues
     from rules.validators import validator_issues
 
     folders = list(folders)
     texts = _texts(folders)
+    progress(f"{len(texts):,} files: does the engine take them")
     issues = list(_refused(folders, texts))
     broken = {(issue.path, issue.rule) for issue in issues}
+    progress(f"{len(texts):,} files: reading them with pySigma")
     checked = [each for path, positions in texts.items() for each in _documents(path, positions)]
     for each in checked:
         if (each.path, each.key) not in broken:
             each.sigma = _parsed(each.document)
+    progress(f"{len(checked):,} rules: validators")
     issues.extend(validator_issues(checked, config))
     for each in checked:
         issues.extend(_general(each))

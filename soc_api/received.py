@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from collector.store.client import StoreError
 from rules.importing import Received, Source
-from rules.importing.sources import Sampler
+from rules.importing.sources import OWN_PRODUCT, Sampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,27 +21,28 @@ if TYPE_CHECKING:
 DAYS: Final = 30
 #: Of how many sources events are looked at; a log source comes from outside.
 _SAMPLED_SOURCES: Final = 100
-#: Of Windows one event a channel and event id, of this time.
-_WINDOWS_DAYS: Final = 2
+#: Events are looked at of this time only: bodies cost far more to read than columns.
+_SAMPLED_DAYS: Final = 2
 _KEEP_SECONDS: Final = 600.0
 _SOURCES: Final = (
     "SELECT product, category, service, count() AS events FROM events"
-    " WHERE received_at >= {since:DateTime64(6, 'UTC')} GROUP BY product, category, service"
+    " WHERE received_at >= {since:DateTime64(6, 'UTC')} AND NOT simulated GROUP BY product, category, service"
 )
 _BODIES: Final = (
-    "SELECT body AS sample FROM events WHERE received_at >= {since:DateTime64(6, 'UTC')} AND product = {product:String}"
+    "SELECT body AS sample FROM events WHERE received_at >= {since:DateTime64(6, 'UTC')} AND NOT simulated"
+    " AND product = {product:String}"
     " AND category = {category:String} AND service = {service:String}"
     " ORDER BY received_at DESC LIMIT 200"
 )
 _WINDOWS: Final = (
-    "SELECT any(body) AS sample FROM events WHERE received_at >= {since:DateTime64(6, 'UTC')} AND product = 'windows'"
-    " GROUP BY JSONExtractString(body, 'Channel'), JSONExtractRaw(body, 'EventID') LIMIT 5000"
+    "SELECT any(body) AS sample FROM events WHERE received_at >= {since:DateTime64(6, 'UTC')} AND NOT simulated"
+    " AND product = 'windows' GROUP BY JSONExtractString(body, 'Channel'), JSONExtractRaw(body, 'EventID') LIMIT 5000"
 )
 
 
 def received(query: Callable[[str, Mapping[str, object]], list[dict[str, Any]]], now: datetime) -> Received:
     """What arrived within the last :data:`DAYS` days, with how many events of each, and what pipelines find in a
-    sample of it.
+    sample of it. What simulated machines send does not count.
 
     ``query``: of a store's client or engine. Raises what that raises.
     """
@@ -53,12 +54,14 @@ def received(query: Callable[[str, Mapping[str, object]], list[dict[str, Any]]],
         counted[source] = counted.get(source, 0) + int(row["events"])
     sampler = Sampler()
     found: set[Source] = set()
-    for row in rows[:_SAMPLED_SOURCES]:
+    lately = {"since": _plain(now - timedelta(days=_SAMPLED_DAYS))}
+    open_ = [row for row in rows if row["product"] != OWN_PRODUCT]  # our own events say all that they are
+    for row in open_[:_SAMPLED_SOURCES]:
         named = {name: row[name] for name in Source._fields}
-        for event in query(_BODIES, {**since, **named}):
+        for event in query(_BODIES, {**lately, **named}):
             found |= sampler.sources_of(Source(**named), _fields(event))
     if any(source.product == "windows" for source in counted):
-        for row in query(_WINDOWS, {"since": _plain(now - timedelta(days=_WINDOWS_DAYS))}):
+        for row in query(_WINDOWS, lately):
             found |= sampler.sources_of(Source("windows"), _fields(row))
     return Received({**dict.fromkeys(found, 0), **counted})
 

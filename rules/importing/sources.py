@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-_OWN_PRODUCT: Final = "vonggac"
+OWN_PRODUCT: Final = "vonggac"
 
 
 class Source(NamedTuple):
@@ -29,7 +29,7 @@ class Source(NamedTuple):
     def is_met_by(self, have: Source) -> bool:
         """Whether a rule of this log source is for events of ``have``. Our own documents share the names of some
         categories (``firewall``) with logs that they are not, so a rule means them only by their product."""
-        if have.product == _OWN_PRODUCT and self.product != _OWN_PRODUCT:
+        if have.product == OWN_PRODUCT and self.product != OWN_PRODUCT:
             return False
         return all(not want or want == has for want, has in zip(self, have, strict=True))
 

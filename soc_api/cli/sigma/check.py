@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -36,7 +37,10 @@ def check_command(
 
     Each finding has its file, line and severity. Exit 0: no error; 1: there is one.
     """
-    issues = lint(paths or (OWN_RULES,), own=not paths if own is None else own, config=config)
+    issues = lint(
+        paths or (OWN_RULES,), own=not paths if own is None else own, config=config, progress=_progress
+    )
+    _progress("")
     errors = sum(issue.severity == "error" for issue in issues)
     if sarif:
         click.echo(json.dumps(_sarif(issues), ensure_ascii=False, indent=2))
@@ -48,6 +52,11 @@ def check_command(
         click.echo(f"{errors} errors, {len(issues) - errors} warnings", err=True)
     if errors or (strict and issues):
         raise click.exceptions.Exit(1)
+
+
+def _progress(step: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{step}{' …' if step else ''}", err=True, nl=False)
 
 
 def _sarif(issues: list[Issue]) -> dict[str, Any]:

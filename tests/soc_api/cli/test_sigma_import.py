@@ -119,15 +119,27 @@ def test_a_release_is_looked_at_taken_and_taken_back(data: DataDirectory, releas
     finally:
         state.close()
 
+    disabled = run(data, "disable", rule_id(1), "--reason", "too loud")
+    assert disabled.exit_code == 0, disabled.output
+    update = release.with_name("sigma-r2.zip")
+    with zipfile.ZipFile(release) as old, zipfile.ZipFile(update, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).decode().replace("level: high", "level: critical"))
+    updated = run(data, "import", str(update), "--yes")
+    assert "0 added, 0 removed, 2 changed, 0 unchanged" in updated.output
+    assert "level: high → critical" in updated.output
+    [kept] = [each for each in json.loads(run(data, "list", "--json").stdout) if each["id"] == rule_id(1)]
+    assert (kept["enabled"], kept["level"]) == (False, "critical")
+    assert run(data, "import", "--back").exit_code == 0
+    assert run(data, "enable", rule_id(1)).exit_code == 0
+
     counted = json.loads(run(data, "attack", "--json", "--scope", "received").stdout)
     assert counted["received_known"] is True
     [cell] = [each for each in counted["techniques"] if each["id"] == "T1595"]
     assert (cell["state"], set(cell["mapped"])) == ("mapped", {rule_id(1), rule_id(2)})
 
-    back = run(data, "import", "--back")
-    assert "no imported rules" in back.output
-    assert selected_files(data.imported_rules) == []
-    assert json.loads(run(data, "import", "--back", "--json").stdout)["release"].startswith("sigma-r1-")
+    forth = json.loads(run(data, "import", "--back", "--json").stdout)
+    assert (forth["release"][:9], forth["previous"][:9]) == ("sigma-r2-", "sigma-r1-")
 
 
 def test_what_is_asked_wrongly_is_said_in_one_line(
