@@ -116,7 +116,8 @@ def _has(name: str, value: str, product: str | None) -> Node:
 def _condition(condition: Condition) -> Node:
     if condition.values is not None:
         texts = [Text((each,)) if each else Text(()) for each in sorted(condition.values)]
-        return Field(condition.field, tuple(texts))
+        field = Field(condition.field, tuple(texts))
+        return Not(field) if condition.negated else field
     absent = Field(condition.field, (Null(),))
     return Not(absent) if condition.present else absent
 
