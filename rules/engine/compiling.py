@@ -15,6 +15,7 @@ from rules.engine import modifiers as _modifiers  # noqa: F401 - registers what 
 from rules.engine.conditions import And, Node
 from rules.engine.correlation_plan import CorrelationPlan, plan_of
 from rules.engine.errors import Refusal, RuleError
+from rules.engine.predicates import witness_of
 from rules.engine.ruleset import Compiled, CompiledFile, CompiledFilter, LogSource
 from rules.engine.translating import compares_fields, condition_of
 from rules.positions import line_of_problem
@@ -96,19 +97,54 @@ class _Compilation:
 
     def _compile(self, sigma: SigmaObject, key: str, document: dict[str, Any]) -> None:
         if isinstance(sigma, SigmaFilter):
-            self.filters.append(_filter(sigma, key))
+            self.filters.append(self._filter(sigma, key))
             return
         if self._pipelines:
             from rules.engine import processing
 
-            sigma = processing.apply(self._pipelines, sigma)
+            if isinstance(sigma, SigmaRule):
+                sigma = processing.apply(self._pipelines, sigma)
+            else:
+                sigma = processing.apply(self._pipelines, sigma)
         if isinstance(sigma, SigmaCorrelationRule):
             self.correlations.append(plan_of(sigma, document, key=key))
         else:
             source = _logsource(sigma.logsource)
             condition = condition_of(sigma)
             compares = compares_fields(condition)
-            self.rules.append(Compiled(key, sigma.name or "", source, condition, compares))
+            witness = witness_of(condition)
+            self.rules.append(Compiled(key, sigma.name or "", source, condition, compares, witness))
+
+    def _filter(self, sigma: SigmaFilter, key: str) -> CompiledFilter:
+        names = sigma.filter.rules
+        rules = tuple(str(each.reference) for each in names) if isinstance(names, list) else None
+        condition = self._filter_condition(sigma)
+        return CompiledFilter(key, rules, _logsource(sigma.logsource), condition, compares_fields(condition))
+
+    def _filter_condition(self, sigma: SigmaFilter) -> Node:
+        """The filter's own condition. pySigma knows it only joined to a rule's: so it is joined to one of our making,
+        whose one leaf comes first."""
+        rule = SigmaRule.from_dict(
+            {
+                "title": "filtered",
+                "logsource": sigma.logsource.to_dict(),
+                "detection": {"vonggac": {"vonggac": "filtered"}, "condition": "vonggac"},
+            }
+        )
+        named, sigma.filter.rules = sigma.filter.rules, "any"
+        try:
+            sigma.apply_on_rule(rule)
+        finally:
+            sigma.filter.rules = named
+        if self._pipelines:
+            from rules.engine import processing
+
+            processing.apply(self._pipelines, rule, detection_only=True)
+        joined = condition_of(rule)
+        if not isinstance(joined, And):
+            raise RuleError("the processing pipelines leave nothing of the filter")
+        rest = joined.nodes[1:]
+        return rest[0] if len(rest) == 1 else And(rest)
 
     def _refuse(self, label: str, problem: Exception, prefix: str = "") -> None:
         reason = problem.reason if isinstance(problem, RuleError) else _one_line(problem)
@@ -118,32 +154,6 @@ class _Compilation:
 
 def _logsource(source: SigmaLogSource) -> LogSource:
     return LogSource(source.product or "", source.category or "", source.service or "")
-
-
-def _filter(sigma: SigmaFilter, key: str) -> CompiledFilter:
-    names = sigma.filter.rules
-    rules = tuple(str(each.reference) for each in names) if isinstance(names, list) else None
-    condition = _filter_condition(sigma)
-    return CompiledFilter(key, rules, _logsource(sigma.logsource), condition, compares_fields(condition))
-
-
-def _filter_condition(sigma: SigmaFilter) -> Node:
-    """The filter's own condition, which pySigma knows only joined to a rule's: so it is joined to one of our making."""
-    rule = SigmaRule.from_dict(
-        {
-            "title": "filtered",
-            "logsource": sigma.logsource.to_dict(),
-            "detection": {"vonggac": {"vonggac": "filtered"}, "condition": "vonggac"},
-        }
-    )
-    named, sigma.filter.rules = sigma.filter.rules, "any"
-    try:
-        joined = condition_of(sigma.apply_on_rule(rule))  # type: ignore[arg-type]  # a rule in, a rule out
-    finally:
-        sigma.filter.rules = named
-    assert isinstance(joined, And)  # noqa: S101 - pySigma joins with `and`
-    rest = joined.nodes[1:]
-    return rest[0] if len(rest) == 1 else And(rest)
 
 
 def _one_line(problem: BaseException) -> str:

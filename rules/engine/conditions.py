@@ -16,11 +16,7 @@ ANY_ONE = 0
 ANY_RUN = 1
 
 
-class _Data(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
-    pass
-
-
-class Text(_Data, tag="t"):
+class Text(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="t"):
     """Text with wildcards. ``parts``: text in turn with :data:`ANY_ONE` and :data:`ANY_RUN`; lower case unless
     ``cased``. No parts: the empty text."""
 
@@ -28,7 +24,7 @@ class Text(_Data, tag="t"):
     cased: bool = False
 
 
-class Regex(_Data, tag="r"):
+class Regex(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="r"):
     """An RE2 expression, searched. ``flags``: letters of ``ims``."""
 
     source: str
@@ -40,37 +36,37 @@ class Regex(_Data, tag="r"):
         return f"(?{self.flags}){self.source}" if self.flags else self.source
 
 
-class Compare(_Data, tag="c"):
+class Compare(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="c"):
     """A number compared: ``op`` is ``lt``, ``lte``, ``gt`` or ``gte``."""
 
     op: str
     number: int | float
 
 
-class Network(_Data, tag="n"):
+class Network(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="n"):
     """An address inside ``cidr`` (IPv4 or IPv6)."""
 
     cidr: str
 
 
-class Null(_Data, tag="0"):
+class Null(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="0"):
     """The field is absent or JSON null."""
 
 
-class Exists(_Data, tag="x"):
+class Exists(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="x"):
     """The field is present (null too), or is not."""
 
     wanted: bool
 
 
-class TimePart(_Data, tag="p"):
+class TimePart(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="p"):
     """A time whose ``part`` (``minute`` … ``year``), in UTC, is ``number``."""
 
     part: str
     number: int
 
 
-class Reference(_Data, tag="f"):
+class Reference(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="f"):
     """The value of the event's other ``field``: equal, or a beginning, an end, or (both) a part of this one."""
 
     field: str
@@ -82,28 +78,28 @@ Value = Union[Text, Regex, Compare, Network, Null, Exists, TimePart, Reference] 
 KeywordValue = Union[Text, Regex]  # noqa: UP007 - as above
 
 
-class Field(_Data, tag="F"):
+class Field(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="F"):
     """``name`` has one of ``values``, of which there is at least one. A :class:`Reference` stands alone."""
 
     name: str
     values: tuple[Value, ...]
 
 
-class Keywords(_Data, tag="K"):
+class Keywords(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="K"):
     """One of ``values`` occurs in a scalar value of the event, at any depth; key names are not searched."""
 
     values: tuple[KeywordValue, ...]
 
 
-class And(_Data, tag="&"):
+class And(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="&"):
     nodes: tuple[Node, ...]
 
 
-class Or(_Data, tag="|"):
+class Or(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="|"):
     nodes: tuple[Node, ...]
 
 
-class Not(_Data, tag="!"):
+class Not(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="!"):
     node: Node
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from rules.engine.correlation import Correlations
 from rules.engine.errors import Refusal, RuleError
@@ -16,7 +16,7 @@ from rules.engine.routing import Router, Sources, sources_of
 from rules.engine.statistics import RuleStatistics, Tally, Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from sigma.processing.pipeline import ProcessingPipeline
@@ -34,6 +34,15 @@ class Change(NamedTuple):
     added: tuple[str, ...]
     replaced: tuple[str, ...]
     removed: tuple[str, ...]
+
+
+class Matched(Protocol):
+    """A rule that holds for an event; ``renames``: the event's field name for the rule's."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def renames(self) -> Mapping[str, str]: ...
 
 
 class Engine:
@@ -109,7 +118,7 @@ class Engine:
     def route(self, event: Event) -> tuple[str, ...]:
         """The ids of the rules that are offered ``event`` (correlations are not: their rules are)."""
         sources = sources_of(event.product, event.category, event.service)
-        offers = (offer for matcher in self._kind(sources) for offer in matcher.offers)
+        offers = (offer for matcher in self._matchers(sources) for offer in matcher.offers)
         return tuple(dict.fromkeys(offer.key for offer in offers if offer.key in self._effective))
 
     def process(self, event: Event, sources: Sources | None = None) -> list[Finding]:
@@ -126,21 +135,27 @@ class Engine:
     def match(self, fields: dict[str, Any], sources: Sources, raw: bytes = b"") -> tuple[Offer, ...]:
         """The rules that hold for an event with these ``fields``, without correlations and without being counted as
         matches: half of :meth:`process`, which any worker may do for itself."""
-        matchers = self._kinds.get(sources)
-        if matchers is None:
-            matchers = self._kind(sources)
-        if len(matchers) == 1:
-            return matchers[0].match(fields, raw)
-        return tuple(offer for matcher in matchers for offer in matcher.match(fields, raw))
+        return self.match_of(sources)(fields, raw)
 
-    def correlate(self, event: Event, matched: Iterable[Offer]) -> list[Finding]:
+    def match_of(self, sources: Sources) -> Callable[[dict[str, Any], bytes], tuple[Offer, ...]]:
+        """:meth:`match` for events of these log sources, until the rules change."""
+        found = self._kinds.get(sources)
+        return self._kind(sources) if found is None else found
+
+    def correlates(self, keys: Iterable[str]) -> bool:
+        """Whether a correlation wants to see the matches of one of these rules."""
+        return self._correlations.refers_to(list(keys))
+
+    def correlate(self, event: Event, matched: Iterable[Matched]) -> list[Finding]:
         """The findings of an event whose rules were matched: the other half, which one worker has to do for all
         events, in their order."""
         once = {offer.key: offer for offer in reversed(tuple(matched))}
-        for offer in once.values():
-            offer.counts.matches += 1
-            if not event.time <= offer.counts.last_match:
-                offer.counts.last_match = event.time
+        for key in once:
+            counts = self._counts.get(key)
+            if counts is not None:  # else the rule went while the event was on its way
+                counts.matches += 1
+                if not event.time <= counts.last_match:
+                    counts.last_match = event.time
         keys = [key for key in reversed(once) if key in self._effective]
         findings = [Finding(key, event) for key in keys if self._correlations.reports(key)]
         if self._correlations.refers_to(once.keys()):
@@ -208,21 +223,27 @@ class Engine:
 
     # -- inside ------------------------------------------------------------------------------------------------
 
-    def _kind(self, sources: Sources) -> tuple[Matcher, ...]:
-        """The matchers of events with these log sources."""
-        found = (router.matcher(sources) for router in self._routers)
-        matchers = tuple(matcher for matcher in found if matcher is not None)
+    def _kind(self, sources: Sources) -> Callable[[dict[str, Any], bytes], tuple[Offer, ...]]:
+        matchers = self._matchers(sources)
+
+        def match_all(fields: dict[str, Any], raw: bytes) -> tuple[Offer, ...]:
+            return tuple(offer for matcher in matchers for offer in matcher.match(fields, raw))
+
         if len(self._kinds) >= _KINDS_LIMIT:  # log sources come from outside: never let them fill memory
             self._kinds.clear()
-        self._kinds[sources] = matchers
-        return matchers
+        found = self._kinds[sources] = matchers[0].match if len(matchers) == 1 else match_all
+        return found
+
+    def _matchers(self, sources: Sources) -> list[Matcher]:
+        found = (router.matcher(sources) for router in self._routers)
+        return [matcher for matcher in found if matcher is not None]
 
     def _lay_out(self) -> None:
         """One router for all rules, another for those added since, which are few."""
         self._base = self._router(self._effective)
         self._added = {}
         self._routers = [self._base]
-        self._kinds: dict[Sources, tuple[Matcher, ...]] = {}
+        self._kinds: dict[Sources, Callable[[dict[str, Any], bytes], tuple[Offer, ...]]] = {}
 
     def _router(self, rules: Mapping[str, Compiled]) -> Router:
         pairs = ((rule, self._counts.setdefault(key, Counts())) for key, rule in rules.items())

@@ -51,7 +51,7 @@ class Expressions:
         if self._filter is None:
             return every
         try:
-            named = self._filter.Match(text + _CANARY, potential=True)
+            named: list[int] | None = self._filter.Match(text + _CANARY, potential=True)
         except UnicodeEncodeError:  # a lone surrogate, which UTF-8 has no form for
             return every
         if not named or named[-1] != len(self._tests):

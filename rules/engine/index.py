@@ -24,11 +24,12 @@ from rules.engine.conditions import (
 from rules.engine.expressions import Expressions
 from rules.engine.fields import ABSENT, MISSING, FieldValues, field_values, lookup
 from rules.engine.literals import Literals
-from rules.engine.values import network_test, number_test, time_test
+from rules.engine.values import Networks, number_test, time_test
 
 if TYPE_CHECKING:
-    from rules.engine.guard import Guard
     from collections.abc import Callable, Iterable, Mapping
+
+    from rules.engine.guard import Guard
 
 #: Numbers of predicates.
 Predicates = frozenset[int]
@@ -75,7 +76,7 @@ class Classes:
 
 def _twin(value: float) -> float | None:
     """The number of the other kind that is one key with ``value`` to a dictionary, but another text to a rule."""
-    if isinstance(value, float):
+    if value.__class__ is float:
         return int(value) if value.is_integer() else None
     if abs(value) < _LARGEST_INT:
         return None  # the float's text is the same
@@ -125,6 +126,8 @@ class Tables:
                 self._cased.collect(text, found)
             if self._regexes is not None:
                 self._regexes.collect(text, found)
+            if self._networks is not None:
+                self._networks.collect(text, found)
             for test, predicate in self._tests:
                 if predicate not in found and test(text):
                     found.add(predicate)
@@ -137,6 +140,7 @@ class Tables:
         low: dict[Text, list[int]] = {}
         cased: dict[Text, list[int]] = {}
         regexes: dict[Regex, list[int]] = {}
+        networks: list[tuple[Network, int]] = []
         self._tests: list[tuple[Callable[[str], bool], int]] = []
         self._numbers: list[tuple[Callable[[float], bool], int]] = []
         for predicate, values in self._waiting:
@@ -149,7 +153,7 @@ class Tables:
                     case Compare():
                         self._numbers.append((number_test(value), predicate))
                     case Network():
-                        self._tests.append((network_test(value), predicate))
+                        networks.append((value, predicate))
                     case TimePart():
                         self._tests.append((time_test(value), predicate))
                     case Reference():
@@ -157,6 +161,7 @@ class Tables:
         self._low = Literals(low) if low else None
         self._cased = Literals(cased) if cased else None
         self._regexes = Expressions(regexes, self._guard) if regexes else None
+        self._networks = Networks(networks) if networks else None
         self._ready = True
 
 

@@ -26,13 +26,12 @@ _MOST_CONTAINERS: Final = 16
 _SHORTEST: Final = 3
 #: Runs of characters that JSON writes as they are, and whose only other case is their ASCII one.
 _AS_WRITTEN: Final = re.compile(r"[ !#-.0-9:-@\[\]-~]+")
+#: A number may be written otherwise than it is compared (1e3, 1000).
+_NUMBER: Final = re.compile(r"[-+.0-9e]*")
 #: JSON text in which a character of a keyword may be written otherwise: escaped, or one whose lower case is ASCII
 #: (the Kelvin sign, the dotted capital I).
 _ESCAPED: Final = (rb"\u00", rb"\u0130", rb"\u212a")
 _UNUSUAL: Final = ("\u0130".encode(), "\u212a".encode())
-#: A sieve that lets through more than one event of so many is given up, after so many events.
-_USEFUL_SHARE: Final = 4
-_TRIAL: Final = 2_000
 
 
 class Sieve:
@@ -41,9 +40,10 @@ class Sieve:
     def __init__(self, texts: Iterable[str], written: Iterable[str]) -> None:
         self._in_text = AhoCorasick(sorted(set(texts)), matchkind=MATCHKIND_LEFTMOST_FIRST)
         patterns = sorted({each.encode() for each in written} | set(_ESCAPED))
-        self._in_json = BytesAhoCorasick(patterns, matchkind=MATCHKIND_LEFTMOST_FIRST)
-        self._asked = 0
-        self._passed = 0
+        #: What is found in JSON text in lower case: nothing, and none of the keywords is in it, unless it is not ASCII.
+        self.find_json = BytesAhoCorasick(
+            patterns, matchkind=MATCHKIND_LEFTMOST_FIRST
+        ).find_matches_as_indexes
 
     @classmethod
     def of(cls, predicates: Iterable[tuple[int, tuple[Value, ...]]]) -> Sieve | None:
@@ -57,7 +57,9 @@ class Sieve:
                     if isinstance(value, Text)
                     else []
                 )
-                runs = [run for part in parts for run in _AS_WRITTEN.findall(part)]
+                runs = [
+                    run for part in parts for run in _AS_WRITTEN.findall(part) if not _NUMBER.fullmatch(run)
+                ]
                 text, run = max(parts, key=len, default=""), max(runs, key=len, default="")
                 if len(text) < _SHORTEST or len(run) < _SHORTEST:
                     return None
@@ -65,24 +67,14 @@ class Sieve:
                 written.append(run)
         return cls(texts, written)
 
-    @property
-    def useful(self) -> bool:
-        """Whether it holds back enough to be worth asking."""
-        return self._asked < _TRIAL or self._passed * _USEFUL_SHARE < self._asked
-
     def passes_json(self, raw: bytes) -> bool:
         """Whether one of the texts may be in an event written as ``raw``."""
-        self._asked += 1
-        if self._in_json.find_matches_as_indexes(raw.lower()) or (
+        return bool(self.find_json(raw.lower())) or (
             not raw.isascii() and any(each in raw for each in _UNUSUAL)
-        ):
-            self._passed += 1
-            return True
-        return False
+        )
 
     def passes(self, fields: Mapping[str, Any]) -> bool:
         """Whether one of the texts is in a value of the event."""
-        self._asked += 1
         texts: list[str] = []
         for value in fields.values():
             if value.__class__ is str:
@@ -90,11 +82,9 @@ class Sieve:
             else:
                 texts.extend(text_of(each) or "" for each in scalars(value))
         try:
-            found = bool(self._in_text.find_matches_as_indexes("\0".join(texts).lower()))
+            return bool(self._in_text.find_matches_as_indexes("\0".join(texts).lower()))
         except UnicodeEncodeError:  # a lone surrogate
-            found = True
-        self._passed += found
-        return found
+            return True
 
 
 class KeywordIndex(ValueIndex):
@@ -110,6 +100,7 @@ class KeywordIndex(ValueIndex):
         self._always[None] = self.nothing  # null has no text
         self.clear()
         self._sieve = Sieve.of(listed)
+        self.sieve_json = None if self._sieve is None else self._sieve.find_json
         #: Names under which objects and lists came: a set of all values cannot hold those.
         self._containers: list[str] = []
 
@@ -119,8 +110,6 @@ class KeywordIndex(ValueIndex):
             passes = self._sieve.passes_json(raw) if raw else self._sieve.passes(fields)
             if not passes:
                 return _NONE
-            if not self._sieve.useful:
-                self._sieve = None
         return self._look_up(fields)
 
     def _look_up(self, fields: dict[str, Any]) -> frozenset[int]:

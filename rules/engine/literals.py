@@ -1,5 +1,5 @@
-"""Which of many texts with wildcards a value is: by hash tables for whole values, beginnings and ends, and by one
-Aho-Corasick automaton for what is anywhere inside. Exact, without states that are made while it runs.
+"""Which of many texts with wildcards a value is: whole values by a hash table, all others by one Aho-Corasick automaton
+over the longest text of each. Exact, and without states that are made while it runs.
 """
 
 from __future__ import annotations
@@ -27,11 +27,7 @@ class Literals:
 
     def __init__(self, patterns: Mapping[Text, Iterable[int]]) -> None:
         self._exact: dict[str, Found] = {}
-        #: By length: a text and what it stands for.
-        self._starts: dict[int, dict[str, Found]] = {}
-        self._ends: dict[int, dict[str, Found]] = {}
         inside: dict[str, list[tuple[TextTest | None, Found]]] = {}
-        self._tests: list[tuple[TextTest, Found]] = []
         for pattern, predicates in patterns.items():
             found = tuple(predicates)
             match pattern.parts:
@@ -39,15 +35,15 @@ class Literals:
                     self._exact[""] = found
                 case (str(text),):
                     self._exact[text] = found
-                case (str(text), last) if last == ANY_RUN:
-                    self._starts.setdefault(len(text), {})[text] = found
-                case (first, str(text)) if first == ANY_RUN:
-                    self._ends.setdefault(len(text), {})[text] = found
                 case (first, str(text), last) if first == last == ANY_RUN:
                     inside.setdefault(text, []).append((None, found))
+                case (str(text), last) if last == ANY_RUN:
+                    inside.setdefault(text, []).append((_Begins(text), found))
+                case (first, str(text)) if first == ANY_RUN:
+                    inside.setdefault(text, []).append((_Ends(text), found))
                 case parts:
                     longest = max((part for part in parts if isinstance(part, str)), key=len, default="")
-                    inside.setdefault(longest, []).append((text_test([pattern]), found))
+                    inside.setdefault(longest, []).append((_Is(pattern), found))
         self._singly: list[tuple[str, list[tuple[TextTest | None, Found]]]] = []
         self._standing: list[list[tuple[TextTest | None, Found]]] = []
         self._automaton = self._build(inside)
@@ -57,14 +53,6 @@ class Literals:
         exact = self._exact.get(text)
         if exact is not None:
             found.update(exact)
-        for length, starts in self._starts.items():
-            predicates = starts.get(text[:length])
-            if predicates is not None:
-                found.update(predicates)
-        for length, ends in self._ends.items():
-            predicates = ends.get(text[-length:])
-            if predicates is not None:
-                found.update(predicates)
         for part, standing in self._singly:
             if part in text:
                 _add(standing, text, found)
@@ -90,6 +78,39 @@ class Literals:
         if not self._parts:
             return None
         return AhoCorasick(self._parts, implementation=Implementation.ContiguousNFA, store_patterns=False)
+
+
+class _Begins(str):
+    """A value begins with this text."""
+
+    __slots__ = ()
+
+    def __call__(self, value: str) -> bool:
+        return value.startswith(self)
+
+
+class _Ends(str):
+    """A value ends with this text."""
+
+    __slots__ = ()
+
+    def __call__(self, value: str) -> bool:
+        return value.endswith(self)
+
+
+class _Is:
+    """A value is this text with wildcards; most are never asked, so it is prepared when it first is."""
+
+    __slots__ = ("_pattern", "_test")
+
+    def __init__(self, pattern: Text) -> None:
+        self._pattern = pattern
+        self._test: TextTest | None = None
+
+    def __call__(self, value: str) -> bool:
+        if self._test is None:
+            self._test = text_test([self._pattern])
+        return self._test(value)
 
 
 def _add(standing: Iterable[tuple[TextTest | None, Found]], text: str, found: set[int]) -> None:

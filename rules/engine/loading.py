@@ -38,7 +38,7 @@ _MAX_CACHE_BYTES: Final = 256 << 20
 def rule_files(source: Path) -> Iterator[Path]:
     """``source`` itself, or every rule file under it, sorted; evidence left out."""
     if source.is_dir():
-        found = []
+        found: list[Path] = []
         for folder, _, names in os.walk(source, followlinks=False):
             found.extend(
                 Path(folder, name)
@@ -142,6 +142,7 @@ def _engine_digest() -> bytes:
         "conditions",
         "correlation_plan",
         "modifiers",
+        "predicates",
         "processing",
         "ruleset",
         "translating",

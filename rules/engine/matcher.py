@@ -18,7 +18,7 @@ from rules.engine.fields import View
 from rules.engine.index import Budget, FieldIndex
 from rules.engine.keywords import KeywordIndex
 from rules.engine.plain import Test, plain_test
-from rules.engine.predicates import Holds, Predicates, witness_of
+from rules.engine.predicates import Holds, Predicates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +34,7 @@ SIGNATURES_LIMIT: Final = 50_000
 #: Rules that ask for more fields than this look at which ones an event has first; so many combinations are kept.
 _WIDE: Final = 24
 _SHAPES_LIMIT: Final = 2_048
+_NO_KEYWORDS: Final = (frozenset[int](),)
 #: Of so many new signatures one is checked against the plain evaluator, with so many of the rules, in turn.
 _CHECK_EVERY: Final = 32
 _CHECK_RULES: Final = 16
@@ -55,12 +56,13 @@ class Counts:
 class Offer:
     """A rule as it stands to events of one kind. ``renames``: the event's field name for the rule's."""
 
-    __slots__ = ("_plain", "compares", "condition", "counts", "key", "renames")
+    __slots__ = ("_plain", "compares", "condition", "counts", "key", "renames", "witness")
 
     def __init__(self, rule: Compiled, renames: Mapping[str, str], counts: Counts) -> None:
         self.key = rule.key
         self.renames = dict(renames)
         self.compares = rule.compares
+        self.witness = rule.witness
         self.condition = renamed(rule.condition, self.renames)
         self.counts = counts
         self._plain: Test | None = None
@@ -115,18 +117,18 @@ class Matcher:
         for place, offer in enumerate(self.offers):
             if offer.compares:
                 self._conditions[place] = None
-            else:
-                predicates.take(offer.condition)
-            witness = witness_of(offer.condition)
-            if witness is None:
+            numbers = predicates.take(offer.condition)
+            if offer.witness is None:
                 self._always.append(place)
-            for leaf in witness or ():
-                self._triggers.setdefault(predicates.number(leaf), []).append(place)
+            for leaf in offer.witness or ():
+                self._triggers.setdefault(numbers[leaf], []).append(place)
         indexes = [FieldIndex(name, found, budget, guard) for name, found in predicates.by_field().items()]
         self._fields = [index for index in indexes if index.direct]
         self._indirect = [index for index in indexes if not index.direct]
         keywords = predicates.keywords()
         self._keywords = KeywordIndex(keywords, budget, guard) if keywords else None
+        #: Called with an event's JSON text in lower case: nothing found, and no keyword is in the event.
+        self._sieve = self._keywords.sieve_json if self._keywords is not None else None
         self._whole = _Plan(self._fields, frozenset())
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._by_shape: dict[tuple[str, ...], _Plan] = {}
@@ -145,7 +147,7 @@ class Matcher:
         """
         plan = self._plan(tuple(fields)) if self._wide else self._whole
         try:
-            signature = (plan, *map(_GET, plan.caches, map(fields.get, plan.names)))
+            signature: tuple[Any, ...] = (plan, *map(_GET, plan.caches, map(fields.get, plan.names)))
         except TypeError:  # a list or an object, which no dictionary takes as a key
             signature = (plan, *[index.read(fields) for index in plan.fields])
         else:
@@ -155,7 +157,10 @@ class Matcher:
         if self._indirect:
             signature += tuple([index.read(fields) for index in self._indirect])
         if self._keywords is not None:
-            signature += (self._keywords.read(fields, raw),)
+            if raw and self._sieve is not None and not self._sieve(raw.lower()) and raw.isascii():
+                signature += _NO_KEYWORDS
+            else:
+                signature += (self._keywords.read(fields, raw),)
         verdict = self._verdicts.get(signature)
         if verdict is None:
             verdict = self._work_out(signature, fields)

@@ -125,9 +125,7 @@ def _keyword_test(values: tuple[Text | Regex, ...]) -> Test:
     if cased:
         in_text = text_test(cased)
         tests.append(lambda view: any(in_text(text) for text in view.texts))
-    for value in values:
-        if isinstance(value, Regex):
-            tests.append(_keyword_regex(regex_test(value)))
+    tests.extend(_keyword_regex(regex_test(value)) for value in values if isinstance(value, Regex))
     return _any_of(tuple(tests))
 
 

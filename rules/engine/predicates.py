@@ -36,21 +36,16 @@ class Predicates:
     def number(self, leaf: Node) -> int:
         return self._numbers.setdefault(leaf, len(self._numbers))
 
-    def take(self, node: Node) -> None:
-        """Number the condition's leaves."""
-        match node:
-            case And(nodes) | Or(nodes):
-                for each in nodes:
-                    self.take(each)
-            case Not(inner):
-                self.take(inner)
-            case _:
-                self._numbers.setdefault(node, len(self._numbers))
+    def take(self, node: Node) -> list[int]:
+        """Number the condition's leaves; their numbers in the order of :func:`leaves_of`."""
+        numbers = self._numbers
+        return [numbers.setdefault(leaf, len(numbers)) for leaf in leaves_of(node)]
 
     def by_field(self) -> dict[str, list[tuple[int, tuple[Value, ...]]]]:
+        """What is asked of each field; leaves that compare two fields are nobody's."""
         found: dict[str, list[tuple[int, tuple[Value, ...]]]] = {}
         for leaf, number in self._numbers.items():
-            if isinstance(leaf, Field):
+            if isinstance(leaf, Field) and not _compares(leaf):
                 found.setdefault(leaf.name, []).append((number, leaf.values))
         return found
 
@@ -84,13 +79,24 @@ class Predicates:
         return frozenset(leaves), others
 
 
-def witness_of(node: Node) -> tuple[Node, ...] | None:
-    """Leaves of which at least one holds wherever the condition does; ``None`` where there are no such leaves, or
-    where they compare two fields, which no index of one field can tell."""
-    leaves = _witness(node)
-    if leaves is None or any(_compares(leaf) for leaf in leaves):
+def leaves_of(node: Node) -> list[Node]:
+    """The leaves from left to right."""
+    match node:
+        case And(nodes) | Or(nodes):
+            return [leaf for each in nodes for leaf in leaves_of(each)]
+        case Not(inner):
+            return leaves_of(inner)
+    return [node]
+
+
+def witness_of(node: Node) -> tuple[int, ...] | None:
+    """Places among :func:`leaves_of` of leaves of which at least one holds wherever the condition does; ``None`` where
+    there are no such leaves, or where they compare two fields, which no index of one field can tell."""
+    witness = _witness(node)
+    if witness is None or any(_compares(leaf) for leaf in witness):
         return None
-    return leaves
+    places = {leaf: place for place, leaf in enumerate(leaves_of(node))}
+    return tuple(places[leaf] for leaf in witness)
 
 
 def _witness(node: Node) -> tuple[Node, ...] | None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from rules.engine.conditions import And, Node
 from rules.engine.correlation_plan import CorrelationPlan  # noqa: TC001 - msgspec reads the types of fields
-from rules.engine.errors import Refusal  # noqa: TC001 - as above
+from rules.engine.errors import Refusal
+from rules.engine.predicates import witness_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+Rule = TypeVar("Rule", "Compiled", "CorrelationPlan", "CompiledFilter")
 
 
 class LogSource(msgspec.Struct, frozen=True, array_like=True):
@@ -33,13 +36,15 @@ class LogSource(msgspec.Struct, frozen=True, array_like=True):
 
 class Compiled(msgspec.Struct, frozen=True, array_like=True):
     """A rule. ``key``: its id, or its name or file where it has none. ``compares``: its condition compares two fields
-    of an event. ``path``: its file, ``""`` for inline YAML."""
+    of an event. ``witness``: see :func:`rules.engine.predicates.witness_of`. ``path``: its file, ``""`` for inline
+    YAML."""
 
     key: str
     name: str
     logsource: LogSource
     condition: Node
     compares: bool = False
+    witness: tuple[int, ...] | None = None
     path: str = ""
 
 
@@ -82,45 +87,30 @@ class RuleSet:
     def add(self, file: CompiledFile, path: str) -> None:
         """Take in a file's rules; an id that is taken is refused."""
         self.refused.extend(refusal._replace(path=path) for refusal in file.refused)
-        for kind, found in (
-            (self.rules, file.rules),
-            (self.correlations, file.correlations),
-            (self.filters, file.filters),
-        ):
-            for each in found:
-                earlier = self.get(each.key)
-                if earlier is not None:
-                    reason = f"the id is taken by {earlier.path or 'an earlier rule'}"
-                    self.refused.append(Refusal(each.key, reason, path))
-                else:
-                    kind[each.key] = msgspec.structs.replace(each, path=path)  # type: ignore[index]  # by kind
+        self._take(self.rules, file.rules, path)
+        self._take(self.correlations, file.correlations, path)
+        self._take(self.filters, file.filters, path)
 
     def get(self, key: str) -> Compiled | CorrelationPlan | CompiledFilter | None:
         return self.rules.get(key) or self.correlations.get(key) or self.filters.get(key)
 
     def drop(self, key: str) -> None:
-        for kind in (self.rules, self.correlations, self.filters):
-            kind.pop(key, None)  # type: ignore[attr-defined]  # dictionaries all
+        self.rules.pop(key, None)
+        self.correlations.pop(key, None)
+        self.filters.pop(key, None)
 
     def replace(self, new: RuleSet, drop: Iterable[str]) -> None:
         """Remove ``drop``, and put the rules of ``new`` where rules of the same id were, or at the end."""
         for key in drop:
             self.drop(key)
-        for mine, its in (
-            (self.rules, new.rules),
-            (self.correlations, new.correlations),
-            (self.filters, new.filters),
-        ):
-            for key, each in its.items():
-                if key not in mine:
-                    self.drop(key)
-                mine[key] = each  # type: ignore[index]  # by kind
+        self._put(self.rules, new.rules)
+        self._put(self.correlations, new.correlations)
+        self._put(self.filters, new.filters)
 
     def names(self) -> dict[str, str]:
         """Keys by the names of rules and correlations."""
-        return {
-            each.name: each.key for each in (*self.rules.values(), *self.correlations.values()) if each.name
-        }
+        found = {each.name: each.key for each in self.rules.values() if each.name}
+        return found | {each.name: each.key for each in self.correlations.values() if each.name}
 
     def effective(self) -> dict[str, Compiled]:
         """The rules with the conditions of the filters that fit them."""
@@ -140,13 +130,30 @@ class RuleSet:
     def copy(self) -> RuleSet:
         return RuleSet(dict(self.rules), dict(self.correlations), dict(self.filters), list(self.refused))
 
+    def _take(self, mine: dict[str, Rule], found: Iterable[Rule], path: str) -> None:
+        for each in found:
+            earlier = self.get(each.key)
+            if earlier is not None:
+                reason = f"the id is taken by {earlier.path or 'an earlier rule'}"
+                self.refused.append(Refusal(each.key, reason, path))
+            else:
+                mine[each.key] = msgspec.structs.replace(each, path=path)
+
+    def _put(self, mine: dict[str, Rule], its: Mapping[str, Rule]) -> None:
+        for key, each in its.items():
+            if key not in mine:
+                self.drop(key)
+            mine[key] = each
+
     def _filtered(self, rule: Compiled) -> Compiled:
         fitting = [each for each in self.filters.values() if each.fits(rule)]
         if not fitting:
             return rule
         compares = rule.compares or any(each.compares for each in fitting)
         condition = And((rule.condition, *(each.condition for each in fitting)))
-        return msgspec.structs.replace(rule, condition=condition, compares=compares)
+        return msgspec.structs.replace(
+            rule, condition=condition, compares=compares, witness=witness_of(condition)
+        )
 
 
 def _same_id(written: str, key: str) -> bool:

@@ -1,29 +1,30 @@
-"""Run rules over event files: the offline scanner behind ``vonggac sigma scan``."""
+"""Run rules over event files: the offline scanner behind ``vonggac sigma scan``.
+
+Which rules an event fires is worked out for each event by itself, so blocks of events are spread over processes;
+correlations are worked out in one place, for all events in their order. So the result is the same with any number.
+"""
 
 from __future__ import annotations
 
-import gzip
-import io
-import json
+import gc
 import resource
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
-
-import msgspec
-import zstandard
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rules.engine.engine import Engine
-from rules.engine.errors import RuleError
-from rules.engine.windows import WindowsEvents
+from rules.engine.events import Event
+from rules.engine.parallel import block_results
+from rules.logsources import Reader, load_pipelines, seconds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-_SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".evtx")
-#: A line longer than this is no event; it counts as unreadable.
-MAX_LINE_BYTES: Final = 64 << 20
+    from sigma.processing.pipeline import ProcessingPipeline
+
+    from rules.engine.parallel import BlockResult
 
 
 class Match(NamedTuple):
@@ -36,7 +37,8 @@ class Match(NamedTuple):
 
 @dataclass(slots=True)
 class Stats:
-    """``seconds`` leaves out compiling. ``unreadable``: lines or records that are no JSON object."""
+    """``seconds`` leaves out compiling. ``unreadable``: lines or records that are no JSON. ``by_rule``: how many
+    matches each rule that matched has. ``guard``: see :class:`rules.engine.guard.Guard`."""
 
     events: int = 0
     seconds: float = 0.0
@@ -48,6 +50,9 @@ class Stats:
     matches: int = 0
     unreadable: int = 0
     evicted: int = 0
+    jobs: int = 1
+    by_rule: dict[str, int] = field(default_factory=dict)
+    guard: dict[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -55,107 +60,69 @@ class Stats:
 
 def scan(
     rules: Iterable[Path],
-    files: Iterable[Path],
+    files: Sequence[Path],
     report: Callable[[Match], None],
     progress: Callable[[Path, int], None] = lambda _path, _events: None,
+    *,
+    jobs: int = 1,
+    pipelines: Sequence[str] = ("windows",),
+    processing: Sequence[ProcessingPipeline] = (),
+    cache: Path | None = None,
 ) -> Stats:
     """Match every event of ``files`` and report each (event, rule) pair once, in order.
 
-    Events are Windows events (:mod:`rules.engine.windows`); any other event fires nothing. Correlations run over all
-    files in the order given. ``progress`` is told the events read so far, every thousand. Raise :class:`RuleError`
-    where a file cannot be read as what its name says.
+    ``pipelines`` (names or files, :mod:`rules.logsources`) say which events there are; one that none of them knows
+    fires nothing. ``processing``: pySigma pipelines for the rules. Correlations run over all files in the order given.
+    ``progress`` is told the events read so far, block by block. ``jobs``: how many processes match. Raise
+    :class:`RuleError` where a file cannot be read as what its name says.
     """
-    stats = Stats()
+    stats = Stats(jobs=jobs)
     started = time.perf_counter()
-    engine = Engine(rules, lateness_seconds=None, state_limit=1_000_000, group_limit=100_000)
-    windows = WindowsEvents()
-    stats.compile_seconds = time.perf_counter() - started
-    started = time.perf_counter()
-    for path in files:
-        for at, record in enumerate(read_events(path)):
-            stats.events += 1
-            if stats.events % 1000 == 0:
-                progress(path, stats.events)
-            if record is None:
-                stats.unreadable += 1
-                continue
-            event = windows.read(record, f"{path.name}:{at}")
-            if event is None:
-                continue
-            fired = dict.fromkeys(finding.rule_id for finding in engine.process(*event))
-            stats.matches += len(fired)
-            for rule in fired:
-                report(Match(path.name, at, rule))
-        progress(path, stats.events)
-    stats.seconds = time.perf_counter() - started
+    engine = Engine(
+        rules,
+        lateness_seconds=None,
+        state_limit=1_000_000,
+        group_limit=100_000,
+        pipelines=processing,
+        cache=cache,
+    )
+    reader = Reader(load_pipelines(pipelines))
+    gc.collect()
+    gc.freeze()  # the rules stay: nothing has to look through them again
+    try:
+        stats.compile_seconds = time.perf_counter() - started
+        started = time.perf_counter()
+        with closing(block_results(engine, reader, files, jobs)) as results:
+            for result in results:
+                _take(engine, result, stats, report)
+                progress(result.path, stats.events)
+        stats.seconds = time.perf_counter() - started
+    finally:
+        gc.unfreeze()
     stats.events_per_second = stats.events / stats.seconds if stats.seconds else 0.0
     stats.rules_loaded = engine.rules_loaded
-    stats.rules_unsupported = [{"id": each.id, "reason": str(each.reason)} for each in engine.unsupported]
+    stats.rules_unsupported = [{"id": each.id, "reason": each.reason} for each in engine.unsupported]
     stats.evicted = engine.evicted
-    stats.peak_rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    stats.peak_rss_mb = _peak_mb(jobs)
     return stats
 
 
-def read_events(path: Path) -> Iterator[Any]:
-    """The events of a file in order; ``None`` stands for a line or record that is no JSON.
-
-    Blank lines are no events. Raise :class:`RuleError` for an unknown kind of file or one that is cut or broken.
-    """
-    name = path.name.lower()
-    try:
-        if name.endswith(".evtx"):
-            yield from _evtx(path)
-        elif name.endswith(".jsonl"):
-            with path.open("rb") as stream:
-                yield from _lines(stream)
-        elif name.endswith(".jsonl.gz"):
-            with gzip.open(path) as unpacked:
-                yield from _lines(unpacked)
-        elif name.endswith(".jsonl.zst"):
-            with (
-                path.open("rb") as packed,
-                zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as reader,
-            ):
-                yield from _lines(io.BufferedReader(reader, 1 << 20))
-        else:
-            raise RuleError(f"events are read from {', '.join(_SUFFIXES)} files", str(path))
-    except (OSError, EOFError, zstandard.ZstdError) as problem:
-        raise RuleError(f"cannot be read: {problem}", str(path)) from problem
+def _take(engine: Engine, result: BlockResult, stats: Stats, report: Callable[[Match], None]) -> None:
+    name = result.path.name
+    for place, matched, fields, time_text in result.fired:
+        event = Event(f"{name}:{result.first + place}", seconds_of(time_text), "", "", "", fields)
+        for rule in dict.fromkeys(finding.rule_id for finding in engine.correlate(event, matched)):
+            stats.matches += 1
+            stats.by_rule[rule] = stats.by_rule.get(rule, 0) + 1
+            report(Match(name, result.first + place, rule))
+    stats.events += result.events
+    stats.unreadable += result.unreadable
+    for key, count in result.guard.items():
+        stats.guard[key] = stats.guard.get(key, 0) + count
 
 
-def _lines(stream: IO[bytes] | gzip.GzipFile) -> Iterator[Any]:
-    decode = msgspec.json.Decoder().decode
-    while line := stream.readline(MAX_LINE_BYTES):
-        if line.isspace():
-            continue
-        yield _decoded(line, decode)
-
-
-def _decoded(line: bytes, decode: Callable[[bytes], Any]) -> Any:
-    try:
-        return decode(line)
-    except (msgspec.DecodeError, RecursionError):
-        pass
-    try:  # msgspec refuses lone surrogates and the like, which the standard library reads
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _evtx(path: Path) -> Iterator[Any]:
-    from evtx import PyEvtxParser
-
-    try:
-        records = PyEvtxParser(str(path)).records_json()
-    except RuntimeError as problem:
-        raise RuleError(f"no EVTX file: {problem}", str(path)) from problem
-    decode = msgspec.json.Decoder().decode
-    while True:
-        try:
-            record = next(records)
-        except StopIteration:
-            return
-        except RuntimeError:  # one broken record; the parser goes on behind it
-            yield None
-            continue
-        yield None if record is None else _decoded(str(record["data"]).encode(), decode)
+def _peak_mb(jobs: int) -> float:
+    """The most memory that this process and, one by one, each of those that matched ever held."""
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss if jobs > 1 else 0
+    return (own + jobs * children) / 1024

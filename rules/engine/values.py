@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from rules.engine.strings import TextTest
 
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: With room for an IPv6 address with a zone.
+_LONGEST_ADDRESS: Final = 128
+
+
 class _Pattern(Protocol):
     def search(self, text: str) -> Any: ...
 
@@ -34,12 +41,18 @@ def regex_options() -> re2.Options:
 
 
 def regex_test(value: Regex) -> TextTest:
-    """Search with RE2."""
+    """Search with RE2: by a set of this one expression, which does nothing but answer, and a canary that matches any
+    text; where the set's automaton outgrows its memory the canary is missing, and RE2's slower ways are taken."""
     pattern: _Pattern = re2.compile(value.with_flags, regex_options())
+    both = re2.Set.SearchSet(regex_options())
+    for source in ("", value.with_flags):
+        both.Add(source)
+    both.Compile()
 
     def search(text: str) -> bool:
         try:
-            return pattern.search(text) is not None
+            found = both.Match(text)
+            return len(found) > 1 if found and 0 in found else pattern.search(text) is not None
         except UnicodeEncodeError:  # a lone surrogate, which UTF-8 has no form for
             return pattern.search(text.encode("utf-8", "replace").decode("utf-8")) is not None
 
@@ -60,15 +73,38 @@ def number_test(value: Compare) -> Callable[[float], bool]:
 
 
 def network_test(value: Network) -> TextTest:
-    network = ip_network(value.cidr)
+    holds = Networks([(value, 0)])
 
     def test(text: str) -> bool:
-        try:
-            return ip_address(text) in network
-        except ValueError:
-            return False
+        found: set[int] = set()
+        holds.collect(text, found)
+        return bool(found)
 
     return test
+
+
+class Networks:
+    """Networks, each standing for a predicate; an address is read once for all."""
+
+    def __init__(self, values: Iterable[tuple[Network, int]]) -> None:
+        self._by_version: dict[int, list[tuple[int, int, int]]] = {4: [], 6: []}
+        for value, predicate in values:
+            network = ip_network(value.cidr)
+            place = (int(network.netmask), int(network.network_address), predicate)
+            self._by_version[network.version].append(place)
+
+    def collect(self, text: str, found: set[int]) -> None:
+        """Add the predicates of the networks that hold the address ``text`` to ``found``; other text is in none."""
+        if len(text) > _LONGEST_ADDRESS:
+            return
+        try:
+            address = ip_address(text)
+        except ValueError:
+            return
+        number = int(address)
+        for mask, base, predicate in self._by_version[address.version]:
+            if number & mask == base:
+                found.add(predicate)
 
 
 def reference_test(value: Reference) -> Callable[[str, str], bool]:

@@ -44,10 +44,14 @@ class WindowsReader:
         self._where = pipeline.where
         self._steps = pipeline.prepare
         self._extra = bool(pipeline.where or pipeline.prepare)
+        self.as_they_are = not self._extra
         #: A flat record's fields.
         self.flat = Forms().flat
+        sources = WindowsSources(pipeline)
         #: ``(channel, number, fields) -> Sources | None``
-        self.sources = WindowsSources(pipeline).sources
+        self.sources = sources.sources
+        #: ``(channel, number) -> Sources | None``: see :meth:`rules.logsources.windows.WindowsSources.settled`.
+        self.settled = sources.settled
 
     def read(self, record: object) -> Reading | None:
         """``None`` where ``record`` has no channel or no event id. Safe on any JSON; a flat record may be given back
@@ -118,7 +122,11 @@ class Reader:
     """Events of files. Of several pipelines the first that knows an event reads it."""
 
     def __init__(self, pipelines: Sequence[Pipeline]) -> None:
-        self._reads = [reader_of(each).read for each in pipelines]
+        readers = [reader_of(each) for each in pipelines]
+        self._reads = [each.read for each in readers]
+        first = readers[0] if len(readers) == 1 else None
+        #: Where Windows events are all there is, and come as they are: what tells the log sources of most at once.
+        self.settled = first.settled if isinstance(first, WindowsReader) and first.as_they_are else None
         if len(self._reads) == 1:  # nearly always, and this is called for every event
             self.read = self._reads[0]  # type: ignore[method-assign]
         #: Whether an event's values are those of its JSON text, so that what is not in the text is in none of them.

@@ -77,6 +77,14 @@ class WindowsSources:
         constant = found.constant
         return constant if constant is not None else found.decide(fields)
 
+    def settled(self, channel: object, number: object) -> Sources | None:
+        """The log sources where channel and event id alone settle them, and were asked for before; ``None`` where
+        they do not, or may be equal to others as a key only (``1``, ``True``)."""
+        if type(channel) is not str or type(number) not in (int, str) or number in (0, 1):
+            return None
+        found = self._known.get((channel, number))
+        return found.constant if found is not None else None
+
     def _find(self, channel: object, number: object, fields: Mapping[str, Any]) -> Sources | None:
         first, second = text_of(channel), text_of(number)
         if not first or not second:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +16,13 @@ from rules.engine.scan import Match, Stats, scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
+
+    from sigma.processing.pipeline import ProcessingPipeline
 
 _PATHS = click.Path(exists=True, path_type=Path)
 _FILES = click.Path(exists=True, dir_okay=False, path_type=Path)
+_TOP_RULES = 10
 
 
 @click.command(
@@ -34,17 +39,43 @@ _FILES = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--stats", "stats_file", type=click.Path(dir_okay=False, path_type=Path), help="Write figures as JSON."
 )
+@click.option("--pipeline", "pipelines", multiple=True, default=("windows",), show_default=True,
+              help="Log sources of the events: a shipped pipeline's name or a file (docs/logsources.md).")  # fmt: skip
+@click.option("--processing", multiple=True,
+              help="pySigma processing pipeline for the rules: a file or an installed one's name.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True,
+              help="Processes that match side by side; the result is the same.")  # fmt: skip
+@click.option("--cache", type=click.Path(file_okay=False, path_type=Path), default=None,
+              help="Folder for compiled rules (default: $XDG_CACHE_HOME/vonggac or ~/.cache/vonggac).")  # fmt: skip
+@click.option("--no-cache", is_flag=True, help="Compile all rules anew and keep nothing.")
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
 def scan_command(
-    rules: tuple[Path, ...], events: tuple[Path, ...], output: Path, stats_file: Path | None, quiet: bool
+    rules: tuple[Path, ...],
+    events: tuple[Path, ...],
+    output: Path,
+    stats_file: Path | None,
+    pipelines: tuple[str, ...],
+    processing: tuple[str, ...],
+    jobs: int,
+    cache: Path | None,
+    no_cache: bool,
+    quiet: bool,
 ) -> None:
-    """Run rules over files of Windows events (flat JSON or EVTX) and write every match."""
+    """Run rules over files of events (flat JSON or EVTX) and write every match."""
     encode = msgspec.json.Encoder().encode
     stream = sys.stdout.buffer if str(output) == "-" else output.open("wb")
     try:
-        stats = scan(
-            rules or (OWN_RULES,), events, lambda match: _write(stream.write, encode, match), _progress(quiet)
-        )
+        with _Progress(events, quiet) as progress:
+            stats = scan(
+                rules or (OWN_RULES,),
+                events,
+                lambda match: _write(stream.write, encode, match),
+                progress.tell,
+                jobs=jobs,
+                pipelines=pipelines,
+                processing=_processing(processing),
+                cache=None if no_cache else cache or _default_cache(),
+            )
     finally:
         stream.flush()
         if stream is not sys.stdout.buffer:
@@ -57,25 +88,57 @@ def scan_command(
         _summary(stats)
 
 
+def _processing(names: tuple[str, ...]) -> list[ProcessingPipeline]:
+    if not names:
+        return []
+    from rules.engine.processing import load_pipelines
+
+    return load_pipelines(names)
+
+
+def _default_cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return Path(base) / "vonggac" if base else Path.home() / ".cache" / "vonggac"
+
+
 def _write(write: Callable[[bytes], int], encode: Callable[[object], bytes], match: Match) -> None:
     write(encode({"file": match.file, "event": match.event, "rule": match.rule}) + b"\n")
 
 
-def _progress(quiet: bool) -> Callable[[Path, int], None]:
-    if quiet or not sys.stderr.isatty():
-        return lambda _path, _events: None
-    return lambda path, events: click.echo(f"\r\x1b[K{path.name}: {events:,} events", err=True, nl=False)
+class _Progress:
+    """A bar over the files, on a terminal only."""
+
+    def __init__(self, files: tuple[Path, ...], quiet: bool) -> None:
+        shown = not quiet and sys.stderr.isatty()
+        self._places = {path: number for number, path in enumerate(files)}
+        self._bar = click.progressbar(
+            length=len(files), label="matching", file=sys.stderr, hidden=not shown, show_pos=True
+        )
+
+    def __enter__(self) -> Self:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._bar.__exit__(*problem)  # type: ignore[arg-type]  # handed on as they came
+
+    def tell(self, path: Path, events: int) -> None:
+        self._bar.label = f"{path.name}: {events:,} events"
+        self._bar.update(self._places[path] - self._bar.pos)
 
 
 def _summary(stats: Stats) -> None:
-    if sys.stderr.isatty():
-        click.echo(err=True)
     click.echo(
         f"{stats.matches:,} matches in {stats.events:,} events, {stats.rules_loaded:,} rules; "
         f"{stats.seconds:.1f} s ({stats.events_per_second:,.0f} events/s) after {stats.compile_seconds:.1f} s of "
         f"compiling; {stats.peak_rss_mb:,.0f} MB",
         err=True,
     )
+    top = sorted(stats.by_rule.items(), key=lambda each: (-each[1], each[0]))
+    for rule, count in top[:_TOP_RULES]:
+        click.echo(f"{count:>9,}  {rule}", err=True)
+    if len(top) > _TOP_RULES:
+        click.echo(f"{'':>9}  and {len(top) - _TOP_RULES:,} more rules", err=True)
     if stats.unreadable:
         click.echo(f"{stats.unreadable:,} lines or records are no JSON and were passed over", err=True)
     for refused in stats.rules_unsupported:

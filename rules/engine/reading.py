@@ -1,0 +1,123 @@
+"""Files of events as blocks of JSON texts, one text an event."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import msgspec
+import zstandard
+
+from rules.engine.errors import RuleError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".evtx")
+#: A longer line is no event; it counts as unreadable.
+MAX_LINE_BYTES: Final = 64 << 20
+_BLOCK_BYTES: Final = 1 << 20
+_BLOCK_RECORDS: Final = 500
+
+#: Texts of events in their order; ``b""`` stands for one that cannot be read.
+Block = list[bytes]
+json_decoder: Final = msgspec.json.Decoder()
+
+
+def read_blocks(path: Path, wanted: Callable[[int], bool] = lambda _number: True) -> Iterator[Block | None]:
+    """The file's events, block by block; ``None`` instead of a block whose number is not wanted.
+
+    Blocks are cut at the same places however many are wanted. Blank lines are no events. Raise :class:`RuleError` for
+    an unknown kind of file or one that is cut or broken.
+    """
+    name = path.name.lower()
+    try:
+        if name.endswith(".evtx"):
+            yield from _evtx_blocks(path, wanted)
+        elif name.endswith(".jsonl"):
+            with path.open("rb", buffering=0) as stream:
+                yield from _line_blocks(stream, wanted)
+        elif name.endswith(".jsonl.gz"):
+            with gzip.open(path) as unpacked:
+                yield from _line_blocks(unpacked, wanted)
+        elif name.endswith(".jsonl.zst"):
+            with (
+                path.open("rb") as packed,
+                zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as reader,
+            ):
+                yield from _line_blocks(reader, wanted)
+        else:
+            raise RuleError(f"events are read from {', '.join(SUFFIXES)} files", str(path))
+    except (OSError, EOFError, zstandard.ZstdError) as problem:
+        raise RuleError(f"cannot be read: {problem}", str(path)) from problem
+
+
+def read_events(path: Path) -> Iterator[Any]:
+    """The events of a file in order; ``None`` stands for one that is no JSON. Raise as :func:`read_blocks`."""
+    for block in read_blocks(path):
+        for text in block or ():
+            yield decoded(text)
+
+
+def decoded(text: bytes) -> Any:
+    """The JSON value of an event's text, or ``None`` where it is none."""
+    try:
+        return json_decoder.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    try:  # msgspec refuses lone surrogates and the like, which the standard library reads
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _line_blocks(
+    stream: IO[bytes] | gzip.GzipFile | zstandard.ZstdDecompressionReader, wanted: Callable[[int], bool]
+) -> Iterator[Block | None]:
+    number, rest = 0, b""
+    overlong = False
+    while chunk := stream.read(_BLOCK_BYTES):
+        if b"\n" not in chunk:
+            rest = b"" if overlong else rest + chunk
+            overlong = overlong or len(rest) > MAX_LINE_BYTES
+            continue
+        if wanted(number):
+            lines = (rest + chunk).split(b"\n")
+            rest = lines.pop()
+            if overlong:
+                lines[0] = b" "
+            found = [line for line in lines if line and not line.isspace()]
+            yield [b"", *found] if overlong else found
+        else:
+            rest = chunk[chunk.rfind(b"\n") + 1 :]
+            yield None
+        number += 1
+        overlong = False
+    if overlong or rest.strip():
+        yield ([b""] if overlong else [rest]) if wanted(number) else None
+
+
+def _evtx_blocks(path: Path, wanted: Callable[[int], bool]) -> Iterator[Block | None]:
+    from evtx import PyEvtxParser
+
+    try:
+        records = PyEvtxParser(str(path)).records_json()
+    except RuntimeError as problem:
+        raise RuleError(f"no EVTX file: {problem}", str(path)) from problem
+    number = 0
+    block: Block = []
+    while True:
+        try:
+            record = next(records)
+            block.append(b"" if record is None else str(record["data"]).encode("utf-8", "surrogatepass"))
+        except StopIteration:
+            break
+        except RuntimeError:  # one broken record; the parser goes on behind it
+            block.append(b"")
+        if len(block) == _BLOCK_RECORDS:
+            yield block if wanted(number) else None
+            number, block = number + 1, []
+    if block:
+        yield block if wanted(number) else None
