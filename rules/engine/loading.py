@@ -51,7 +51,8 @@ def rule_files(source: Path) -> Iterator[Path]:
 
 
 class Loader:
-    """Reads rules. ``pipelines`` (pySigma's) are applied to each as it is parsed; ``cache``: a folder, or none."""
+    """Reads rules. ``pipelines`` (pySigma's) are applied to each as it is parsed; ``cache``: a folder, or none;
+    with pipelines none is used."""
 
     def __init__(
         self, pipelines: Sequence[ProcessingPipeline] = (), cache: Path | None = None, salt: str = ""
@@ -60,6 +61,8 @@ class Loader:
         self._kept: dict[bytes, CompiledFile] = {}
         self._used: set[bytes] = set()
         self._fresh = False
+        if pipelines:  # what they make of a rule is no matter of its text alone
+            cache = None
         self._file = None if cache is None else cache / f"rules-{_fingerprint(salt)}.msgpack"
         if self._file is not None:
             self._kept = _read_cache(self._file)

@@ -284,3 +284,30 @@ def test_no_pipeline_raises_anything_but_its_refusal(item: dict[str, Any]) -> No
         return
     engine = Engine([rule("s: {a: x}\ncondition: s")], pipelines=[pipeline])
     assert engine.rules_loaded + len(engine.unsupported) == 1
+
+
+FILTER = """
+title: Root may
+id: 00000000-0000-4000-8000-000000000901
+logsource: {category: test}
+filter:
+  rules: [00000000-0000-4000-8000-000000000001]
+  selection: {User: root}
+  condition: not selection
+"""
+
+
+def test_a_filters_fields_are_mapped_like_its_rules() -> None:
+    mapping = "transformations: [{type: field_name_mapping, mapping: {User: user.name, a: b}}]"
+    engine = Engine([rule("s: {a: x}\ncondition: s"), FILTER], pipelines=[parse(mapping)])
+    assert engine.unsupported == []
+    assert engine.process(event({"b": "x", "user": {"name": "lan"}}))
+    assert not engine.process(event({"b": "x", "user": {"name": "root"}}))
+
+
+def test_what_was_kept_of_rules_without_a_pipeline_is_not_taken_for_them_with_one(tmp_path: Path) -> None:
+    texts = [rule("s: {User: x}\ncondition: s")]
+    mapping = "transformations: [{type: field_name_mapping, mapping: {User: user.name}}]"
+    assert Engine(texts, cache=tmp_path).process(event({"User": "x"}))
+    assert not Engine(texts, cache=tmp_path, pipelines=[parse(mapping)]).process(event({"User": "x"}))
+    assert Engine(texts, cache=tmp_path).process(event({"User": "x"}))
