@@ -92,6 +92,8 @@ class Engine:
             report_all=report_all,
         )
         self._refused_correlations = refused
+        #: When each correlation was completed last, by event time.
+        self._completed: dict[str, float] = {}
 
     @property
     def unsupported(self) -> list[Refusal]:
@@ -160,7 +162,9 @@ class Engine:
         findings = [Finding(key, event) for key in keys if self._correlations.reports(key)]
         if self._correlations.refers_to(once.keys()):
             renames = {key: once[key].renames for key in keys}
-            findings.extend(self._correlations.take(event, View(event.fields), renames))
+            completed = self._correlations.take(event, View(event.fields), renames)
+            self._completed.update((each.rule_id, event.time) for each in completed)
+            findings.extend(completed)
         if self._throttle:
             findings = [each for each in findings if self._throttle.lets(each.rule_id, event.time)]
         return findings
@@ -203,12 +207,19 @@ class Engine:
         self._throttle.set(limits)
 
     def statistics(self) -> dict[str, RuleStatistics]:
-        """By rule id, of all that run."""
-        return self._tally.read(
+        """By rule id, of all that run. A correlation is offered the matches of its rules; its time is not told."""
+        found = self._tally.read(
             (matcher for router in self._routers for matcher in router.matchers()),
             {key: counts for key, counts in self._counts.items() if key in self._effective},
             self._throttle.held_back,
         )
+        for key, each in self._correlations.statistics().items():
+            held_back = self._throttle.held_back[key]
+            last = self._completed.get(key)
+            found[key] = RuleStatistics(
+                each.occurrences, each.occurrences, each.findings, held_back, 0.0, last
+            )
+        return found
 
     # -- state -------------------------------------------------------------------------------------------------
 

@@ -176,6 +176,9 @@ def test_figures_are_summed_over_restarts_and_warming_up_counts_nothing(pipeline
     pipeline.worker.step_clock()
     with pipeline.state.read() as session:
         assert session.get_one(RuleFigures, FAILED).matches == 3
+        burst = session.get_one(RuleFigures, ANY_BURST)
+        assert burst.matches == 1
+        assert burst.last_match_at is not None
     assert alerts(pipeline) == [("4", "host-ep-1", 1)]
 
 
