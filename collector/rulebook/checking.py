@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import yaml
@@ -18,7 +18,7 @@ from rules.evidence import evidence_path, failures, load_evidence
 from rules.lint import lint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from sqlalchemy.orm import Session
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _MAX_FAULTS: Final = 20
 _MAX_RELATED: Final = 200
+#: What the evidence of one rule may ask the engine to look at, all cases together.
+_MAX_EVENTS: Final = 20_000
 
 
 def check(
@@ -131,6 +133,9 @@ def _lint_faults(place: Path, path: Path, text: str) -> Iterator[TextFault]:
 
 
 def _evidence_faults(info: RuleInfo, path: Path, place: Path, evidence: str) -> tuple[list[TextFault], int]:
+    if (asked := _events_of(evidence)) > _MAX_EVENTS:
+        message = f"evidence makes {asked:,} events; at most {_MAX_EVENTS:,}"
+        return [TextFault(message, 1, part="evidence")], 0
     beside = evidence_path(path)
     beside.write_text(evidence, encoding="utf-8")
     try:
@@ -149,6 +154,21 @@ def _evidence_faults(info: RuleInfo, path: Path, place: Path, evidence: str) -> 
     if all(case.fires for case in cases):
         faults.append(TextFault("evidence has no near miss", 1, "warning", "evidence"))
     return faults, len(cases)
+
+
+def _events_of(evidence: str) -> int:
+    """How many events the evidence would make; 0 where it is not of its form, which is told elsewhere."""
+    try:
+        data = yaml.load(evidence, Loader=YAML_LOADER)
+        cases = [case for kind in ("fires", "near_misses") for case in data.get(kind) or ()]
+        return sum(_copies(event) for case in cases for event in case["events"])
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        return 0
+
+
+def _copies(event: Mapping[str, Any]) -> int:
+    each = sum(len(values) for values in (event.get("_each") or {}).values()) or 1
+    return int(event.get("_repeat", 1)) * each
 
 
 def line_of_key(text: str, key: str) -> int:

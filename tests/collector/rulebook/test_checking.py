@@ -83,6 +83,12 @@ def test_evidence_of_another_form_is_refused_and_nothing_breaks(shelf: Shelf, ev
     assert all(fault.part == "evidence" for fault in checked.errors)
 
 
+def test_evidence_that_would_keep_the_server_busy_is_refused_before_it_is_made(shelf: Shelf) -> None:
+    cases = "".join(f"  - {{why: w{n}, events: [{{Image: /x, _repeat: 9000}}]}}\n" for n in range(90))
+    (fault,) = look(shelf, RULE, "near_misses:\n" + cases).errors
+    assert "810,000 events; at most 20,000" in fault.message
+
+
 def test_a_correlation_is_checked_with_the_rules_that_it_refers_to(shelf: Shelf) -> None:
     correlation = PAIR.partition("---\n")[2]
     evidence = """fires:
