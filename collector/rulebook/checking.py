@@ -159,10 +159,10 @@ def _evidence_faults(info: RuleInfo, path: Path, place: Path, evidence: str) -> 
 def _events_of(evidence: str) -> int:
     """How many events the evidence would make; 0 where it is not of its form, which is told elsewhere."""
     try:
-        data = yaml.load(evidence, Loader=YAML_LOADER)
+        data = next(iter(yaml.load_all(evidence, Loader=YAML_LOADER)))
         cases = [case for kind in ("fires", "near_misses") for case in data.get(kind) or ()]
         return sum(_copies(event) for case in cases for event in case["events"])
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
+    except (yaml.YAMLError, AttributeError, LookupError, StopIteration, TypeError, ValueError, RecursionError):
         return 0
 
 
