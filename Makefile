@@ -87,8 +87,9 @@ sigma-cli: $(SIGMA_CLI)/.done ## sigma-cli in an environment of its own, for con
 $(SIGMA_CLI)/.done: requirements/sigma-cli.txt | $(VENV)/bin/pip
 	@echo "installing sigma-cli beside the project…"
 	@$(PYTHON) -m venv --clear $(SIGMA_CLI)
-	@$(SIGMA_CLI)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/sigma-cli.txt
-	@touch $@
+	@if $(SIGMA_CLI)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/sigma-cli.txt; \
+	then touch $@; elif [ -n "$$CI" ]; then exit 1; \
+	else rm -rf $(SIGMA_CLI); echo "sigma-cli could not be installed: the tests that need it will be skipped"; fi
 
 assets: ## build the console's style, scripts and fonts from the locked npm packages
 	@[ -x $(BIN)/python ] || $(MAKE) --no-print-directory server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from rules.engine import RuleError
 from rules.engine.scan import Match, scan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rules.catalogue import RuleInfo
 
@@ -49,16 +50,54 @@ def regression_cases(folder: Path) -> Iterator[RegressionCase]:
             raise RuleError(f"no regression case of SigmaHQ's form: {problem!r}", str(info)) from problem
 
 
-def regression_fault(case: RegressionCase, rules: Mapping[str, RuleInfo]) -> str:
-    """Why the case fails; empty where it holds."""
+def regression_faults(
+    cases: Sequence[RegressionCase],
+    rules: Mapping[str, RuleInfo],
+    progress: Callable[[Path, int], None] = lambda _path, _events: None,
+) -> list[str]:
+    """Why each case fails, in order; empty where it holds. ``progress`` is told the file and its events read so far."""
+    names = Counter(case.events.name for case in cases)
+    # Most cases are about one event's rule and a file of its own name: those run together, compiled once.
+    together = [
+        case
+        for case in cases
+        if case.rule in rules
+        and not rules[case.rule].references
+        and names[case.events.name] == 1
+        and case.events.is_file()
+    ]
+    matched: Counter[tuple[str, str]] = Counter()
+    if together:
+        paths = dict.fromkeys(Path(rules[case.rule].path) for case in together)
+        try:
+            scan(
+                list(paths),
+                [case.events for case in together],
+                lambda match: matched.update([(match.file, match.rule)]),
+                progress,
+            )
+        except RuleError:
+            together = []  # a file cannot be read: each by itself says which
+    done = {id(case) for case in together}
+    return [
+        _told(case, matched[case.events.name, case.rule]) if id(case) in done else _alone(case, rules)
+        for case in cases
+    ]
+
+
+def _alone(case: RegressionCase, rules: Mapping[str, RuleInfo]) -> str:
     rule = rules.get(case.rule)
     if rule is None:
         return "its rule is not among the rules"
     if not case.events.is_file():
         return f"{case.events.name} is missing"
     found: list[Match] = []
-    stats = scan([Path(rule.path)], [case.events], found.append)
-    matched = sum(match.rule == case.rule for match in found)
-    if matched < case.least:
-        return f"matches {matched} of {stats.events} events; {case.least} expected at least"
-    return ""
+    try:
+        scan([Path(rule.path)], [case.events], found.append)
+    except RuleError as problem:
+        return problem.reason
+    return _told(case, sum(match.rule == case.rule for match in found))
+
+
+def _told(case: RegressionCase, matched: int) -> str:
+    return "" if matched >= case.least else f"matches {matched} events; {case.least} expected at least"

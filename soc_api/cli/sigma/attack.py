@@ -11,7 +11,7 @@ import click
 from rules.attack import coverage, navigator_layer
 from rules.catalogue import OWN_RULES, load_catalogue
 from rules.evidence import is_proven
-from rules.regression import regression_cases, regression_fault
+from rules.regression import regression_cases, regression_faults
 from soc_api.attack.service import SCOPES, Coverage, coverage_here
 from soc_api.cli._place import Place, as_json, echo_json, table, with_place
 
@@ -92,11 +92,10 @@ def _of_paths(paths: tuple[Path, ...], regression: Path | None) -> Coverage:
     catalogue = load_catalogue(paths)
     tested = {info.id for info in catalogue.values() if not info.internal and is_proven(info, catalogue)}
     if regression is not None:
-        tested |= {
-            case.rule
-            for case in regression_cases(regression)
-            if case.rule in catalogue and not regression_fault(case, catalogue)
-        }
+        cases = list(regression_cases(regression))
+        faults = regression_faults(cases, catalogue)
+        failed = {case.rule for case, fault in zip(cases, faults, strict=True) if fault}
+        tested |= {case.rule for case in cases if case.rule in catalogue} - failed
     return Coverage(coverage(catalogue.values(), tested), "paths", known=True, not_received=0)
 
 

@@ -14,7 +14,7 @@ from rules import benign
 from rules.catalogue import OWN_RULES, Catalogue, RuleInfo, load_catalogue
 from rules.engine import RuleError
 from rules.evidence import evidence_path, failures, load_evidence, needed_files
-from rules.regression import regression_cases, regression_fault
+from rules.regression import regression_cases, regression_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -93,9 +93,11 @@ def _regression(paths: tuple[Path, ...], folder: Path) -> Iterator[dict[str, Any
     cases = list(regression_cases(folder))
     if not cases:
         raise click.ClickException(f"no info.yml under {folder}: name SigmaHQ's folder of regression data")
-    for number, case in enumerate(cases, 1):
-        _progress(number, len(cases), str(case.events))
-        fault = regression_fault(case, rules)
+    numbers = {case.events: number for number, case in enumerate(cases, 1)}
+    faults = regression_faults(
+        cases, rules, lambda path, _events: _progress(numbers[path], len(cases), str(path))
+    )
+    for case, fault in zip(cases, faults, strict=True):
         yield {
             "rule": case.rule,
             "path": str(case.events),

@@ -35,6 +35,8 @@ PATHS = (
     "/incidents?status=all",
     "/rules",
     "/rules?text=ssh",
+    "/attack",
+    "/attack?show=all&scope=received",
     "/system",
     "/system?losing=1",
     "/system?tab=dead",
