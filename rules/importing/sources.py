@@ -65,12 +65,6 @@ class Received:
             return f"nothing of {wanted.product} arrives"
         return f"nothing of {wanted} arrives"
 
-    def count(self, wanted: Source) -> int:
-        """How many of the counted events such a rule is offered, at most: conditions of categories are left aside."""
-        return sum(
-            count for source, count in self.counted.items() if not Received({source: count}).misses(wanted)
-        )
-
 
 class _Everything(Received):
     def misses(self, wanted: Source) -> str:  # noqa: ARG002 - the same question
