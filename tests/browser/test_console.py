@@ -35,6 +35,8 @@ PAGES = (
     "/reports",
     "/incidents",
     "/rules",
+    "/rules/6f0f5d0e-3f0c-4b0e-9d0a-5b8f6f8f2c71",
+    "/rules/new",
     "/system",
 )
 _names = itertools.count(1)
