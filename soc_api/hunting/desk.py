@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.concurrency import run_in_threadpool
 
+from collector.detect.logsources import pipelines
 from collector.state.scope import EVERYTHING
 from collector.store.errors import StoreUnavailableError
 from soc_api.accounts import audit
@@ -20,7 +21,7 @@ from soc_api.hunting.subject import Subjects
 from soc_api.hunting.when import parse_when
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from fastapi import Request
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collector.rulebook.live import LiveBook
     from collector.state.database import StateStore
     from collector.state.scope import Scope
+    from rules.logsources import Pipeline
     from soc_api.accounts.principal import Principal
     from soc_api.hunting.models import Answer
     from soc_api.hunting.queries import Asks
@@ -50,9 +52,11 @@ class HuntDesk:
         clock: Callable[[], datetime],
         who: str,
         *,
+        pipelines: Sequence[Pipeline] | None = None,
         address: str = "",
         scope: Scope = EVERYTHING,
     ) -> None:
+        self._pipelines = pipelines
         self._state = state
         self._store = store
         self._live = live
@@ -69,6 +73,7 @@ class HuntDesk:
             services.rules,
             services.clock,
             principal.username,
+            pipelines=pipelines(services.settings.detect.pipelines),
             address=principal.address,
             scope=principal.scope,
         )
@@ -110,7 +115,7 @@ class HuntDesk:
             StoreUnavailableError: another hunt runs, or the store does not answer.
         """
         with self._state.read() as session:
-            subjects = Subjects(self._live.book, self._live.rulebook, session)
+            subjects = Subjects(self._live.book, self._live.rulebook, session, self._pipelines)
             subject = subjects.by_id(rule_id) if rule_id else subjects.by_text(text)
         if not _HUNTING.acquire(timeout=_WAIT_SECONDS):
             raise StoreUnavailableError("another hunt is running; try again when it has ended")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from rules.engine import Event
-from rules.logsources import LogSources, shipped
+from rules.logsources import LogSources
 from soc_api.hunting.models import Answer, Day, Found, utc
 from soc_api.hunting.queries import Queries, Slice, TooMuchError
 from soc_api.hunting.slices import Slices
@@ -62,7 +62,7 @@ class Hunt:
         self._tell = tell
         self._stop = stop
         self._began = monotonic()
-        self._sources = LogSources(shipped())
+        self._sources = LogSources(subject.pipelines)
         self._engine: Engine | None = None
         self._days: Counter[str] = Counter()
         self._found: list[tuple[float, str, Found]] = []

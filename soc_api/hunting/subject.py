@@ -14,11 +14,11 @@ from rules.engine import Engine
 from rules.engine.loading import Loader
 from rules.history.plan import HuntPlan, plan_of
 from rules.history.ways import ways_to
-from rules.logsources import shipped
+from rules.logsources import Pipeline, shipped
 from soc_api.hunting.errors import HuntError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -38,6 +38,7 @@ class Subject:
     texts: tuple[str, ...]
     plan: HuntPlan
     correlation: bool
+    pipelines: tuple[Pipeline, ...]
 
     def engine(self) -> Engine:
         """An engine of this rule alone; correlations begin with no memory."""
@@ -45,11 +46,17 @@ class Subject:
 
 
 class Subjects:
-    """Makes subjects. ``book``: the known rules, for references and filters (``None``: there are none)."""
+    """Makes subjects. ``book``: the known rules, for references and filters (``None``: there are none). ``pipelines``:
+    those that the live worker reads events by (``None``: the shipped ones)."""
 
     def __init__(
-        self, book: Book | None = None, rulebook: Rulebook | None = None, session: Session | None = None
+        self,
+        book: Book | None = None,
+        rulebook: Rulebook | None = None,
+        session: Session | None = None,
+        pipelines: Sequence[Pipeline] | None = None,
     ) -> None:
+        self._pipelines = shipped() if pipelines is None else tuple(pipelines)
         self._book = book
         self._rulebook = rulebook
         self._session = session
@@ -84,22 +91,19 @@ class Subjects:
             raise HuntError(first.reason, getattr(first, "line", 0) or 0)
         key = wanted or _wanted(rules)
         correlation = rules.correlations.get(key)
-        if correlation is not None:
-            texts += self._referenced(rules)
-            rules = Loader().load(texts)
-        elif key not in rules.rules:
+        if correlation is None and key not in rules.rules:
             raise HuntError("there is no rule in this text")
-        texts += self._filters()
-        rules = Loader().load(texts)
+        texts += [*(self._referenced(rules) if correlation is not None else ()), *self._filters()]
+        if len(texts) > 1:
+            rules = Loader().load(texts)
         effective = rules.effective()
         asked = [effective[key]] if correlation is None else list(effective.values())
         if not asked:
             raise HuntError("none of the rules that the correlation refers to is known here")
         if correlation is not None:
             self._demand_running(texts, key)
-        pipelines = shipped()
-        plan = plan_of([(rule, ways_to(rule.logsource, pipelines)) for rule in asked], FIELD_COLUMNS)
-        return Subject(key, _title(text, key), tuple(texts), plan, correlation is not None)
+        plan = plan_of([(rule, ways_to(rule.logsource, self._pipelines)) for rule in asked], FIELD_COLUMNS)
+        return Subject(key, _title(text, key), tuple(texts), plan, correlation is not None, self._pipelines)
 
     def _demand_running(self, texts: list[str], key: str) -> None:
         for refusal in Engine(texts, report_all=True).unsupported:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from collector.detect.logsources import pipelines
 from collector.errors import CollectorError
 from collector.state.base import utcnow
 from soc_api.cli._place import Place, actor, as_json, echo_json, shown_time, table, with_place
@@ -95,7 +96,9 @@ def hunt_command(
     def ask(store: Asks) -> Answer:
         with place.state() as state:
             live = live_book(place.data, place.settings, state, "cli")
-            desk = HuntDesk(state, store, live, utcnow, actor())
+            desk = HuntDesk(
+                state, store, live, utcnow, actor(), pipelines=pipelines(place.settings.detect.pipelines)
+            )
             rule_id = "" if text else find(RuleDesk(state, live, utcnow), rule)
             question = desk.question(
                 since, until, limit=0 if preview else limit, simulated=include_simulated, seconds=seconds

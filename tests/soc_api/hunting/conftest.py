@@ -6,13 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pytest
 
 from collector.store.engine import Engine as Store
 from collector.store.rows import EventRow, encode, events_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 START = 1_795_000_000.0
@@ -21,11 +20,12 @@ START = 1_795_000_000.0
 class Stored:
     """What hunts ask (:meth:`query`), and a way to put events in."""
 
-    def __init__(self, folder: Path) -> None:
-        self._engine = Store(folder / "events", folder / "spill")
+    def __init__(self, folder: Path, events: Path | None = None) -> None:
+        self._engine: Store | None = Store(events or folder / "events", folder / "spill")
         self._next = 0
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
+        assert self._engine is not None
         rows: list[dict[str, Any]] = json.loads(self._engine.query(sql, parameters or {}))
         return rows
 
@@ -60,16 +60,13 @@ class Stored:
                 )
             )
             self._next += 1
+        assert self._engine is not None
         for at_row in range(0, len(rows), 5_000):
             self._engine.insert("events", encode(events_table(rows[at_row : at_row + 5_000])))
         return [row.event_id for row in rows]
 
     def close(self) -> None:
-        self._engine.close()
-
-
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
-    store = Stored(tmp_path_factory.mktemp("store"))
-    yield store
-    store.close()
+        """May be done twice: one process has one store open at a time."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None

@@ -55,7 +55,7 @@ detection:
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
     store = Stored(tmp_path_factory.mktemp("history"))
-    hour = {"every_seconds": 3_600.0}
+    hour: dict[str, Any] = {"every_seconds": 3_600.0}
     store.put(*({"CommandLine": f"{number} DUMP"} for number in range(60)), **hour)  # 0 to 59
     store.put({"CommandLine": "dump"}, simulated=True, **hour)  # 60
     store.put({"CommandLine": "dump"}, agency_id=9, **hour)  # 61
