@@ -111,7 +111,7 @@ class Detect(Struct, frozen=True):
     ] = 30
     statistics_seconds: Annotated[
         Seconds, Meta(description="How often the figures of each rule are written down.")
-    ] = 10
+    ] = 30
     slow_rule_microseconds: Annotated[
         Seconds,
         Meta(description="A rule that takes longer an event, on average over an hour, is called slow."),

@@ -168,11 +168,11 @@ def test_figures_are_summed_over_restarts_and_warming_up_counts_nothing(pipeline
     failures(pipeline, 2)
     pipeline.worker.step_clock()
     pipeline.memory.unlink(missing_ok=True)
-    pipeline.clock.seconds += 20
+    pipeline.clock.seconds += 40
     pipeline.restart()
     pipeline.worker.step_clock()
     failures(pipeline, 1)
-    pipeline.clock.seconds += 20
+    pipeline.clock.seconds += 40
     pipeline.worker.step_clock()
     with pipeline.state.read() as session:
         assert session.get_one(RuleFigures, FAILED).matches == 3
@@ -188,7 +188,7 @@ def test_a_noisy_rule_makes_an_event_once_and_another_when_it_is_quiet_again(tmp
     sight(pipeline, *["/tmp/evil"] * 5)
     for _ in range(3):
         pipeline.worker.step_clock()
-        pipeline.clock.seconds += 20
+        pipeline.clock.seconds += 40
     (told,) = pipeline.store.of("rule_health")
     assert told["rule"]["id"] == BAD
     assert told["rule"]["state"] == "noisy"
