@@ -74,7 +74,7 @@ class Queries:
         sure = "count()"
         when = ""
         if not self._plan.exact:
-            sure, when = f"countIf({self._plan.sure})", f", {self._plan.sure}"
+            sure, when = f"countIf(({self._plan.sure}) AS certain)", ", certain"
         if self._limit:
             kind = "groupArraySortedIf" if when else "groupArraySorted"
             newest = f"{kind}({self._limit})((-toUnixTimestamp64Micro(received_at), event_id){when})"
