@@ -111,6 +111,12 @@ class Correlations:
                 generated.update(one.keys.values())
         #: The rules and correlations that some correlation listens to.
         self.referenced: frozenset[str] = frozenset(self._subscribers)
+        #: Rules that only correlations listen to that no correlation listens to, which report therefore.
+        self._direct = {
+            key: listeners
+            for key, listeners in self._subscribers.items()
+            if not any(each.tracker.key in self._subscribers for each in listeners)
+        }
         self._silent = frozenset() if report_all else self.referenced - generated
         #: The longest time an event can matter, through correlations over correlations.
         self.longest_timespan_seconds: float = max(depths.values(), default=0.0)
@@ -185,25 +191,50 @@ class Correlations:
         findings: list[Finding] = []
         if not -_INFINITY < event.time < _INFINITY:
             return findings
-        subscribers = self._subscribers
+        if len(matched) == 1:
+            ((key, renames),) = matched.items()
+            direct = self._direct.get(key)
+            if direct is not None:
+                seen: Fields = Seen(view, renames, _NO_GROUP) if renames else view
+                self._enter_directly(direct, event, seen, findings)
+                return findings
         parts: list[Part] = []
         for key, renames in matched.items():
-            if key in subscribers:
-                seen: Fields = Seen(view, renames, _NO_GROUP) if renames else view
-                for each in subscribers[key]:
-                    parts.append((each, seen, renames))  # noqa: PERF401 - nearly always one
-        if not parts:
-            return findings
-        if len(parts) == 1 and parts[0][0].tracker.key not in subscribers:
-            self._enter(parts, event, None, findings)
-        else:
+            if key in self._subscribers:
+                seen = Seen(view, renames, _NO_GROUP) if renames else view
+                parts.extend((each, seen, renames) for each in self._subscribers[key])
+        if parts:
             self._enter_in_order(parts, event, view, matched, findings)
+            self._make_room(event.time)
+        return findings
+
+    def _enter_directly(
+        self, listeners: list[Subscription], event: Event, seen: Fields, findings: list[Finding]
+    ) -> None:
+        """The short way of nearly all events: one rule matched, and no correlation listens to those that do."""
+        record: int | None = None
+        time = event.time
+        for listener in listeners:
+            mark = listener.bits if listener.mark is None else listener.mark(seen)
+            if mark.__class__ is tuple and not mark:
+                continue
+            tracker = listener.tracker
+            held = tracker.entries
+            for key in listener.keys(seen):
+                if record is None:
+                    record = self._evidence.keep(event)
+                if tracker.add(key, time, mark, record):
+                    group = listener.group(key, seen)
+                    findings.append(Finding(tracker.key, event, group, tracker.recall(key, event, record)))
+            self._entries += tracker.entries - held
+        self._make_room(time)
+
+    def _make_room(self, time: float) -> None:
         if self._entries > self._state_limit:
             self._evict()
         self._taken += 1
         if not self._taken % _SWEEP_EVENTS:
-            self._sweep(event.time)
-        return findings
+            self._sweep(time)
 
     def _enter_in_order(
         self,
@@ -237,22 +268,24 @@ class Correlations:
         event: Event,
         record: int | None,
         findings: list[Finding],
-        completed: list[Mapping[str, str]] | None = None,
+        completed: list[Mapping[str, str]],
     ) -> int | None:
         """One event in one correlation; the groups that it completes go to ``completed``.
 
         ``record`` is the number of the event as kept to show, once any correlation has kept it.
         """
-        tracker = parts[0][0].tracker
-        entries: Iterable[tuple[GroupKey, Any, Part]] | None = merged(parts) if len(parts) > 1 else None
-        if entries is None:
-            listener, seen, _ = part = parts[0]
+        listener, seen, _ = part = parts[0]
+        tracker = listener.tracker
+        shows = tracker.key not in self._silent
+        held = tracker.entries
+        entries: Iterable[tuple[GroupKey, Any, Part]]
+        if len(parts) > 1:
+            entries = merged(parts)
+        else:
             mark = listener.bits if listener.mark is None else listener.mark(seen)
             if mark.__class__ is tuple and not mark:
                 return record
             entries = [(key, mark, part) for key in listener.keys(seen)]
-        shows = tracker.key not in self._silent
-        held = tracker.entries
         for key, mark, (listener, seen, _) in entries:
             if shows and record is None:
                 record = self._evidence.keep(event)
@@ -260,8 +293,7 @@ class Correlations:
                 group = listener.group(key, seen)
                 if shows:
                     findings.append(Finding(tracker.key, event, group, tracker.recall(key, event, record)))
-                if completed is not None:
-                    completed.append(group)
+                completed.append(group)
         self._entries += tracker.entries - held
         return record
 

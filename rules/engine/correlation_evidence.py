@@ -176,14 +176,31 @@ class Evidence:
         return True
 
 
+def representative(evidence: list[tuple[int, int]], limit: int) -> list[tuple[int, int]]:
+    """At most ``limit`` of events and the rules they matched, as bits: the last of each rule, and the last at all."""
+    if len(evidence) <= limit:
+        return evidence
+    recent = evidence[-limit:]
+    shown = 0
+    for _, mask in recent:
+        shown |= mask
+    earlier: list[tuple[int, int]] = []
+    for each in reversed(evidence[:-limit]):
+        if each[1] & ~shown and len(earlier) < limit // 2:
+            shown |= each[1]
+            earlier.append(each)
+    earlier.reverse()
+    return earlier + recent[len(earlier) :]
+
+
 class Shown(Sequence[Event]):
     """A finding's events, oldest first, put together at the first look: most findings are only counted.
 
-    ``numbers``: of events kept, in order of arrival; those of the window (``first`` to ``last``) that arrived last
-    are shown, and ``event``, which ``record`` is the number of.
+    ``numbers``: of events kept, in order of arrival; those of the window that arrived last are shown, and ``event``,
+    which ``record`` is the number of. ``marks``: which rules they matched, so that each rule is shown.
     """
 
-    __slots__ = ("_event", "_events", "_evidence", "_limit", "_numbers", "_record", "_window")
+    __slots__ = ("_event", "_events", "_evidence", "_limit", "_marks", "_numbers", "_record", "_window")
 
     def __init__(
         self,
@@ -193,8 +210,10 @@ class Shown(Sequence[Event]):
         record: int | None,
         window: tuple[float, float],
         limit: int,
+        marks: Sequence[int] | None = None,
     ) -> None:
         self._evidence = evidence
+        self._marks = marks
         self._numbers = numbers
         self._event = event
         self._record = record
@@ -206,10 +225,17 @@ class Shown(Sequence[Event]):
         if self._events is None:
             first, last = self._window
             found = [self._event]
-            for number in reversed(self._numbers):
+            numbers: Sequence[int] = [
+                number for number in self._numbers if first <= self._evidence.time(number) <= last
+            ]
+            if self._marks is not None and len(numbers) > self._limit:
+                marks = dict(zip(self._numbers, self._marks, strict=True))
+                pairs = [(number, marks[number]) for number in numbers]
+                numbers = [number for number, _ in representative(pairs, self._limit)]
+            for number in reversed(numbers):
                 if len(found) == self._limit:
                     break
-                if number != self._record and first <= self._evidence.time(number) <= last:
+                if number != self._record:
                     kept = self._evidence.event(number)
                     if kept is not None:
                         found.append(kept)

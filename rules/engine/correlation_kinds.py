@@ -7,7 +7,7 @@ from array import array
 from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, Any, Final
 
-from rules.engine.correlation_evidence import Evidence, Shown
+from rules.engine.correlation_evidence import Evidence, Shown, representative
 from rules.engine.correlation_state import EVIDENCE_LIMIT, Counted, Group, GroupKey, Tracker
 from rules.engine.measures import (
     OPERATORS,
@@ -184,35 +184,14 @@ class _ByRule(Tracker):
             evidence.append(record)
             evidence.append(mark)
         if len(evidence) > 4 * EVIDENCE_LIMIT:
-            kept = _representative(list(zip(evidence[::2], evidence[1::2], strict=True)))
+            kept = representative(list(zip(evidence[::2], evidence[1::2], strict=True)), EVIDENCE_LIMIT)
             group.evidence = array("q", [number for pair in kept for number in pair])
 
     def recall(self, key: GroupKey, event: Event, record: int | None) -> Shown:
         evidence = self.groups[key].evidence
-        numbers = evidence[::2]
-        if len(numbers) > EVIDENCE_LIMIT:
-            first, last = self.window
-            pairs = zip(numbers, evidence[1::2], strict=True)
-            shown = _representative([pair for pair in pairs if first <= self.evidence.time(pair[0]) <= last])
-            numbers = array("q", [number for number, _ in shown])
-        return Shown(self.evidence, numbers, event, record, self.window, EVIDENCE_LIMIT)
-
-
-def _representative(evidence: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """At most as many as a finding shows: the last of each rule, and the last at all."""
-    if len(evidence) <= EVIDENCE_LIMIT:
-        return evidence
-    recent = evidence[-EVIDENCE_LIMIT:]
-    shown = 0
-    for _, mask in recent:
-        shown |= mask
-    earlier: list[tuple[int, int]] = []
-    for each in reversed(evidence[:-EVIDENCE_LIMIT]):
-        if each[1] & ~shown and len(earlier) < EVIDENCE_LIMIT // 2:
-            shown |= each[1]
-            earlier.append(each)
-    earlier.reverse()
-    return earlier + recent[len(earlier) :]
+        return Shown(
+            self.evidence, evidence[::2], event, record, self.window, EVIDENCE_LIMIT, marks=evidence[1::2]
+        )
 
 
 class Together(_ByRule):

@@ -133,10 +133,11 @@ class Tracker:
         self.push(acc, time, mark)
         low = group.low
         first = time - self.seconds
-        while times[low] < first:
-            self.drop(acc, marks[low])
-            low += 1
-        group.low = low
+        if times[low] < first:
+            while times[low] < first:
+                self.drop(acc, marks[low])
+                low += 1
+            group.low = low
         end = len(times)
         if times[group.start] < time - self.keep or end - group.start > self.limit:
             self._prune(group)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from rules.engine.correlation import Correlations
     from rules.engine.errors import Refusal
 
-LIMITS = {"rules": "abc"}
-
 
 def text(
     kind: str = "event_count",
@@ -52,7 +50,7 @@ ALL = [
     text("temporal", "", name="many", rules=f"[{', '.join('abcdefghi')}]"),
     text("temporal_ordered", "", name="order", rules="[a, b]", group_by="[host, user]"),
 ]
-EVENTS = [
+EVENTS: list[tuple[float, str, dict[str, Any]]] = [
     (1.0, "a", {"user": "x", "size": 1}),
     (2.0, "a", {"user": ["x", "\ud800"], "size": [0.5, 2**70]}),
     (2.5, "b", {"user": "y" * 5000, "host": "Hà Nội"}),
