@@ -45,7 +45,7 @@ def check(
         return Checked(None, tuple(faults))
     head = head_of(document, "")
     if head is None:
-        return Checked(None, (TextFault("the rule has no id: `uuidgen` makes one", 1),))
+        return Checked(None, (TextFault("the rule has no id: `vonggac sigma new` begins one that has", 1),))
     faults = list(_form(text, head.info, rule_id))
     if any(fault.severity == "error" for fault in faults):
         return Checked(head.info, tuple(faults))
