@@ -16,11 +16,12 @@ from rules.engine.routing import Router, Sources, sources_of
 from rules.engine.statistics import RuleStatistics, Tally, Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from sigma.processing.pipeline import ProcessingPipeline
 
+    from rules.engine.keywords import Sieve
     from rules.engine.ruleset import Compiled
 
 #: Rules that were added since the engine was made are matched apart; when they are more, all are laid out anew.
@@ -34,6 +35,14 @@ class Change(NamedTuple):
     added: tuple[str, ...]
     replaced: tuple[str, ...]
     removed: tuple[str, ...]
+
+
+class Match(Protocol):
+    """:meth:`rules.engine.matcher.Matcher.match`."""
+
+    def __call__(
+        self, fields: dict[str, Any], raw: bytes = b"", *, no_keywords: bool = False
+    ) -> tuple[Offer, ...]: ...
 
 
 class Matched(Protocol):
@@ -137,10 +146,11 @@ class Engine:
     def match(self, fields: dict[str, Any], sources: Sources, raw: bytes = b"") -> tuple[Offer, ...]:
         """The rules that hold for an event with these ``fields``, without correlations and without being counted as
         matches: half of :meth:`process`, which any worker may do for itself."""
-        return self.match_of(sources)(fields, raw)
+        return self.match_of(sources)[0](fields, raw)
 
-    def match_of(self, sources: Sources) -> Callable[[dict[str, Any], bytes], tuple[Offer, ...]]:
-        """:meth:`match` for events of these log sources, until the rules change."""
+    def match_of(self, sources: Sources) -> tuple[Match, Sieve | None]:
+        """:meth:`match` for events of these log sources, and what their keywords may be sieved with; both until the
+        rules change."""
         found = self._kinds.get(sources)
         return self._kind(sources) if found is None else found
 
@@ -234,15 +244,19 @@ class Engine:
 
     # -- inside ------------------------------------------------------------------------------------------------
 
-    def _kind(self, sources: Sources) -> Callable[[dict[str, Any], bytes], tuple[Offer, ...]]:
+    def _kind(self, sources: Sources) -> tuple[Match, Sieve | None]:
         matchers = self._matchers(sources)
 
-        def match_all(fields: dict[str, Any], raw: bytes) -> tuple[Offer, ...]:
-            return tuple(offer for matcher in matchers for offer in matcher.match(fields, raw))
+        def match_all(
+            fields: dict[str, Any], raw: bytes = b"", *, no_keywords: bool = False
+        ) -> tuple[Offer, ...]:
+            found = (matcher.match(fields, raw, no_keywords=no_keywords) for matcher in matchers)
+            return tuple(offer for offers in found for offer in offers)
 
         if len(self._kinds) >= _KINDS_LIMIT:  # log sources come from outside: never let them fill memory
             self._kinds.clear()
-        found = self._kinds[sources] = matchers[0].match if len(matchers) == 1 else match_all
+        one = matchers[0] if len(matchers) == 1 else None
+        found = self._kinds[sources] = (one.match, one.sieve) if one is not None else (match_all, None)
         return found
 
     def _matchers(self, sources: Sources) -> list[Matcher]:
@@ -254,7 +268,7 @@ class Engine:
         self._base = self._router(self._effective)
         self._added = {}
         self._routers = [self._base]
-        self._kinds: dict[Sources, Callable[[dict[str, Any], bytes], tuple[Offer, ...]]] = {}
+        self._kinds: dict[Sources, tuple[Match, Sieve | None]] = {}
 
     def _router(self, rules: Mapping[str, Compiled]) -> Router:
         pairs = ((rule, self._counts.setdefault(key, Counts())) for key, rule in rules.items())

@@ -7,7 +7,7 @@ rule can tell apart have the same class. What a rule says of an event depends on
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakSet
 
 from rules.engine.conditions import (
@@ -36,20 +36,44 @@ Predicates = frozenset[int]
 #: Longer values are worked out each time.
 LONGEST_CACHED: Final = 32_768
 OVERHEAD_BYTES: Final = 160
+#: Of a set, for each member.
+MEMBER_BYTES: Final = 40
 _LARGEST_INT: Final = 10**15
 
 
+class Renewed(Protocol):
+    """What keeps numbers of classes."""
+
+    def renew(self) -> None: ...
+
+
 class Budget:
-    """What all caches of an engine may hold together, in bytes as estimated when a value is taken in. When they hold
-    more, all are emptied."""
+    """What all caches of an engine may hold together, in bytes as estimated when something is taken in. When the
+    values in them are more, all values are forgotten; when what was derived from values (classes, and what the rules
+    say of signatures) is more, all of that is: whoever sends events chooses how many there are of either."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.used_bytes = 0
+        self.derived_bytes = 0
         self._indexes: WeakSet[ValueIndex] = WeakSet()
+        self._owners: WeakSet[Renewed] = WeakSet()
 
     def register(self, index: ValueIndex) -> None:
         self._indexes.add(index)
+
+    def register_owner(self, owner: Renewed) -> None:
+        """``owner`` knows classes by their numbers, and is told when those are given anew."""
+        self._owners.add(owner)
+
+    def renew_if_full(self) -> bool:
+        """Begin anew with classes where they are too many. To be called only while no class's number is in use."""
+        if self.derived_bytes <= self.limit_bytes:
+            return False
+        self.used_bytes = self.derived_bytes = 0
+        for owner in self._owners:
+            owner.renew()
+        return True
 
     def spend(self, count: int) -> None:
         self.used_bytes += count
@@ -62,7 +86,8 @@ class Budget:
 class Classes:
     """Numbers for sets of predicates. Class 0 is never given, so that a class is always true."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self._numbers: dict[Predicates, int] = {}
         self.sets: list[Predicates] = [frozenset()]
 
@@ -71,6 +96,7 @@ class Classes:
         if found is None:
             self.sets.append(predicates)
             found = self._numbers[predicates] = len(self.sets) - 1
+            self._budget.derived_bytes += OVERHEAD_BYTES + MEMBER_BYTES * len(predicates)
         return found
 
 
@@ -172,7 +198,7 @@ class ValueIndex:
         self._tables = tables
         self._budget = budget
         budget.register(self)
-        self._classes = Classes()
+        self._classes = Classes(budget)
         self._always: dict[Any, int] = {}
         self.cache: dict[Any, int] = {}
 
@@ -185,6 +211,15 @@ class ValueIndex:
         """Forget all values but those that are always known."""
         self.cache.clear()
         self.cache.update(self._always)
+
+    def renew(self) -> None:
+        """Forget all values and classes."""
+        self._classes = Classes(self._budget)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Give what is always known its class."""
+        self.clear()
 
     def class_of(self, value: Any) -> int:
         """The class of a value that is not in the cache (any JSON value that is present), which takes it in."""
@@ -221,15 +256,18 @@ class FieldIndex(ValueIndex):
     ) -> None:
         super().__init__(Tables(predicates, guard), budget)
         self.name = name
+        self._begin()
+
+    def _begin(self) -> None:
         # A field that is not there has its class without looking, unless `exists` tells it from null, or the name
         # may lead into nested objects.
         self._absent = self._classes.number(self._tables.of(ABSENT))
         self._null = self._work_out(None)
         #: Whether the cache alone answers: a look-up of the name gives the value, or null for no value.
-        self.direct = "." not in name and self._null == self._absent
+        self.direct = "." not in self.name and self._null == self._absent
         if self.direct:
             self._always[None] = self._null
-            self.clear()
+        self.clear()
 
     @property
     def absent(self) -> Predicates:

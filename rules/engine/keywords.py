@@ -7,6 +7,7 @@ where that is at hand), all at once by an Aho-Corasick automaton. Only where one
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from ahocorasick_rs import MATCHKIND_LEFTMOST_FIRST, AhoCorasick, BytesAhoCorasick
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from rules.engine.guard import Guard
 
-_NONE: Final[frozenset[int]] = frozenset()
+NO_KEYWORDS: Final[frozenset[int]] = frozenset()
 _MOST_CONTAINERS: Final = 16
 #: Shorter texts are in too many events to tell anything.
 _SHORTEST: Final = 3
@@ -40,8 +41,7 @@ class Sieve:
     def __init__(self, texts: Iterable[str], written: Iterable[str]) -> None:
         self._in_text = AhoCorasick(sorted(set(texts)), matchkind=MATCHKIND_LEFTMOST_FIRST)
         patterns = sorted({each.encode() for each in written} | set(_ESCAPED))
-        #: What is found in JSON text in lower case: nothing, and none of the keywords is in it, unless it is not ASCII.
-        self.find_json = BytesAhoCorasick(
+        self._find_json = BytesAhoCorasick(
             patterns, matchkind=MATCHKIND_LEFTMOST_FIRST
         ).find_matches_as_indexes
 
@@ -65,13 +65,19 @@ class Sieve:
                     return None
                 texts.append(text)
                 written.append(run)
-        return cls(texts, written)
+        return _sieve(frozenset(texts), frozenset(written))
 
     def passes_json(self, raw: bytes) -> bool:
         """Whether one of the texts may be in an event written as ``raw``."""
-        return bool(self.find_json(raw.lower())) or (
-            not raw.isascii() and any(each in raw for each in _UNUSUAL)
-        )
+        return bool(self._find_json(raw.lower())) or self._unusual(raw)
+
+    def places(self, raw: bytes) -> list[int]:
+        """Where in the JSON text of many events, in lower case, one of the texts begins. Events that are not ASCII
+        alone are to be asked about one by one."""
+        return [hit[1] for hit in self._find_json(raw)]
+
+    def _unusual(self, raw: bytes) -> bool:
+        return not raw.isascii() and any(each in raw for each in _UNUSUAL)
 
     def passes(self, fields: Mapping[str, Any]) -> bool:
         """Whether one of the texts is in a value of the event."""
@@ -87,6 +93,12 @@ class Sieve:
             return True
 
 
+@lru_cache(maxsize=64)
+def _sieve(texts: frozenset[str], written: frozenset[str]) -> Sieve:
+    """One sieve for all matchers with the same keywords."""
+    return Sieve(texts, written)
+
+
 class KeywordIndex(ValueIndex):
     """The predicates of keywords, over all scalar values of an event."""
 
@@ -95,21 +107,23 @@ class KeywordIndex(ValueIndex):
     ) -> None:
         listed = list(predicates)
         super().__init__(Tables(listed, guard), budget)
+        self._begin()
+        self.sieve = Sieve.of(listed)
+        #: Names under which objects and lists came: a set of all values cannot hold those.
+        self._containers: list[str] = []
+
+    def _begin(self) -> None:
         #: The class of a value in which no keyword occurs.
         self.nothing = self._classes.number(frozenset())
         self._always[None] = self.nothing  # null has no text
         self.clear()
-        self._sieve = Sieve.of(listed)
-        self.sieve_json = None if self._sieve is None else self._sieve.find_json
-        #: Names under which objects and lists came: a set of all values cannot hold those.
-        self._containers: list[str] = []
 
     def read(self, fields: dict[str, Any], raw: bytes = b"") -> frozenset[int]:
         """The classes of all scalar values, the empty class left out. ``raw``: the fields' JSON text, if at hand."""
-        if self._sieve is not None:
-            passes = self._sieve.passes_json(raw) if raw else self._sieve.passes(fields)
+        if self.sieve is not None:
+            passes = self.sieve.passes_json(raw) if raw else self.sieve.passes(fields)
             if not passes:
-                return _NONE
+                return NO_KEYWORDS
         return self._look_up(fields)
 
     def _look_up(self, fields: dict[str, Any]) -> frozenset[int]:

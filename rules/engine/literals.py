@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _SHORTEST: Final = 2
 #: So few are looked for faster one by one.
 _FEW: Final = 3
+#: Automata of no more characters take a table for each state, which is fast, and large.
+_SMALL: Final = 4_000
 
 Found = tuple[int, ...]
 
@@ -77,7 +79,9 @@ class Literals:
                 self._standing.append(standing)
         if not self._parts:
             return None
-        return AhoCorasick(self._parts, implementation=Implementation.ContiguousNFA, store_patterns=False)
+        small = sum(map(len, self._parts)) <= _SMALL
+        kind = Implementation.DFA if small else Implementation.ContiguousNFA
+        return AhoCorasick(self._parts, implementation=kind, store_patterns=False)
 
 
 class _Begins(str):

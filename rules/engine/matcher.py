@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from rules.engine.conditions import renamed
 from rules.engine.fields import View
-from rules.engine.index import Budget, FieldIndex
-from rules.engine.keywords import KeywordIndex
+from rules.engine.index import MEMBER_BYTES, Budget, FieldIndex
+from rules.engine.keywords import NO_KEYWORDS, KeywordIndex
 from rules.engine.plain import Test, plain_test
 from rules.engine.predicates import Holds, Predicates
 
@@ -34,7 +34,7 @@ SIGNATURES_LIMIT: Final = 50_000
 #: Rules that ask for more fields than this look at which ones an event has first; so many combinations are kept.
 _WIDE: Final = 24
 _SHAPES_LIMIT: Final = 2_048
-_NO_KEYWORDS: Final = (frozenset[int](),)
+_VERDICT_BYTES: Final = 400
 #: Of so many new signatures one is checked against the plain evaluator, with so many of the rules, in turn.
 _CHECK_EVERY: Final = 32
 _CHECK_RULES: Final = 16
@@ -127,8 +127,8 @@ class Matcher:
         self._indirect = [index for index in indexes if not index.direct]
         keywords = predicates.keywords()
         self._keywords = KeywordIndex(keywords, budget, guard) if keywords else None
-        #: Called with an event's JSON text in lower case: nothing found, and no keyword is in the event.
-        self._sieve = self._keywords.sieve_json if self._keywords is not None else None
+        #: Tells for most events at once that they hold none of the keywords; ``None`` where nothing can.
+        self.sieve = self._keywords.sieve if self._keywords is not None else None
         self._whole = _Plan(self._fields, frozenset())
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._by_shape: dict[tuple[str, ...], _Plan] = {}
@@ -139,11 +139,15 @@ class Matcher:
         self._worked_out = 0
         self._events_before = 0
         self._candidates_before: dict[str, int] = {}
+        budget.register_owner(self)
 
-    def match(self, fields: dict[str, Any], raw: bytes = b"") -> tuple[Offer, ...]:
+    def match(
+        self, fields: dict[str, Any], raw: bytes = b"", *, no_keywords: bool = False
+    ) -> tuple[Offer, ...]:
         """The offers whose rules hold for the event with these ``fields``, in the order of the rules.
 
         ``raw``: the JSON text that the fields came from, where it is at hand: keywords are looked for in it first.
+        ``no_keywords``: that :attr:`sieve` holds back the event is known.
         """
         plan = self._plan(tuple(fields)) if self._wide else self._whole
         try:
@@ -157,10 +161,7 @@ class Matcher:
         if self._indirect:
             signature += tuple([index.read(fields) for index in self._indirect])
         if self._keywords is not None:
-            if raw and self._sieve is not None and not self._sieve(raw.lower()) and raw.isascii():
-                signature += _NO_KEYWORDS
-            else:
-                signature += (self._keywords.read(fields, raw),)
+            signature += (NO_KEYWORDS if no_keywords else self._keywords.read(fields, raw),)
         verdict = self._verdicts.get(signature)
         if verdict is None:
             verdict = self._work_out(signature, fields)
@@ -174,6 +175,12 @@ class Matcher:
         if any(offer.key in keys for offer in self.offers):
             self._gone |= keys
             self._forget_verdicts()
+
+    def renew(self) -> None:
+        """Forget all classes, and all that hangs on them."""
+        self._forget_verdicts()
+        for index in (*self._fields, *self._indirect, *([self._keywords] if self._keywords else ())):
+            index.renew()
 
     def keys(self) -> set[str]:
         """The rules that are offered events here."""
@@ -227,6 +234,10 @@ class Matcher:
         if len(self._verdicts) >= SIGNATURES_LIMIT:
             self._forget_verdicts()
         self._verdicts[signature] = verdict
+        members = len(signature) + len(sure) + len(open_) + len(candidates)
+        self._budget.derived_bytes += _VERDICT_BYTES + MEMBER_BYTES * members
+        if self._budget.renew_if_full():  # the signature was the last use of the numbers in it
+            self._events_before += 1  # its hit, which nobody will find
         self._worked_out += 1
         if self._worked_out % _CHECK_EVERY == 0:
             self._check(verdict, fields)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from bisect import bisect_right
+from collections import Counter
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import msgspec
@@ -17,20 +20,23 @@ from rules.engine.errors import RuleError
 from rules.engine.reading import decoded, json_decoder, read_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
-    from rules.engine.engine import Engine
+    from rules.engine.engine import Engine, Match
+    from rules.engine.keywords import Sieve
     from rules.engine.matcher import Offer
     from rules.engine.reading import Block
-    from rules.logsources import Reader, Reading
+    from rules.engine.routing import Sources
+    from rules.logsources import Reader
 
 
 #: Kinds of events and names of fields come from outside: more are not kept.
 _KINDS_LIMIT: Final = 4_096
 _NAMES_LIMIT: Final = 8_192
+_SIEVES: Final = 2
 
 
 class Matched(NamedTuple):
@@ -92,67 +98,128 @@ def _numbered(blocks: Iterable[BlockResult]) -> Iterator[BlockResult]:
         yield block
 
 
+def _never(
+    fields: dict[str, Any],  # noqa: ARG001 - the form of a Match
+    raw: bytes = b"",  # noqa: ARG001
+    *,
+    no_keywords: bool = False,  # noqa: ARG001
+) -> tuple[Offer, ...]:
+    """In place of a match where the log sources are not settled."""
+    return ()
+
+
+class _Kind(NamedTuple):
+    """Windows events of one channel and event id. ``sources``: ``None`` where they hang on more than those two."""
+
+    sources: Sources | None
+    match: Match
+    sieve: Sieve | None
+
+
 class _Matching:
-    """Matches the events of a block."""
+    """Matches the events of a block.
+
+    Flat Windows events take a short way: their kind is known by channel and event id, if all their names are known to
+    be plain (without a space, and none that begins another form). All others, and the first of each kind, take the
+    reader's way.
+    """
 
     def __init__(self, engine: Engine, reader: Reader) -> None:
         self._engine = engine
         self._reader = reader
         self._told = dict.fromkeys(asdict(engine.guard), 0)
-        # Windows events of a channel and event id that settle the log sources go to their matcher at once, if all
-        # their names are known to be plain: without a space, and none that begins another form.
-        self._matchers: dict[tuple[Any, Any], Callable[[dict[str, Any], bytes], tuple[Offer, ...]]] = {}
+        self._kinds: dict[tuple[Any, Any], _Kind] = {}
         self._plain: set[str] = set()
+        #: The sieves of most kinds, asked once for a whole block.
+        self._sieves: list[Sieve] = []
 
     def run(self, path: Path, block: Block) -> BlockResult:
-        result = BlockResult(path, events=len(block))
-        matchers, all_plain, decode = self._matchers, self._plain.issuperset, json_decoder.decode
-        for place, text in enumerate(block):
+        result = BlockResult(path, events=len(block.texts))
+        kinds, all_plain, decode = self._kinds, self._plain.issuperset, json_decoder.decode
+        sieved = self._sieved(block)
+        for place, text in enumerate(block.texts):
             try:
                 record = decode(text)
-                match = matchers[record["Channel"], record["EventID"]]
-            except (msgspec.MsgspecError, RecursionError, KeyError, TypeError):
-                self._run_slowly(result, place, text)
+            except (msgspec.MsgspecError, RecursionError):
+                record = decoded(text)
+            try:
+                number = record["EventID"]
+                kind = kinds[record["Channel"], number]
+            except (KeyError, TypeError, IndexError):
+                self._run_slowly(result, place, record, text)
                 continue
-            if not all_plain(record):
-                self._run_slowly(result, place, text)
+            # True and False are one key with 1 and 0, but not one event id.
+            if not all_plain(record) or number is True or number is False:
+                self._run_slowly(result, place, record, text)
                 continue
             if "SourceName" in record and "Provider_Name" not in record:
                 record["Provider_Name"] = record["SourceName"]
-            offers = match(record, text)
+            sources, match, sieve = kind
+            if sources is None:
+                offers = self._match_openly(record, text)
+            elif sieve in sieved and place not in sieved[sieve]:
+                offers = match(record, no_keywords=True)
+            else:
+                offers = match(record, text)
             if offers:
                 result.fired.append(self._fired(place, offers, record, record.get("@timestamp")))
         result.guard = self._news()
         return result
 
-    def _run_slowly(self, result: BlockResult, place: int, text: bytes) -> None:
-        """Any event; what is learnt of its kind may spare the next one of it this way."""
-        record = decoded(text)
+    def _sieved(self, block: Block) -> dict[Sieve | None, Collection[int]]:
+        """By sieve that the whole block went through: the places of the events that it let through."""
+        if not self._sieves or not block.even:
+            return {}
+        odd: list[int] = []
+        if not block.text.isascii():
+            odd = [place for place, text in enumerate(block.texts) if not text.isascii()]
+        lower = block.text.lower()
+        ends: list[int] = []
+        found: dict[Sieve | None, Collection[int]] = {}
+        for sieve in self._sieves:
+            suspects = set(odd)
+            if places := sieve.places(lower):
+                ends = ends or list(accumulate(len(text) + 1 for text in block.texts))
+                suspects.update(bisect_right(ends, place) for place in places)
+            found[sieve] = suspects
+        return found
+
+    def _run_slowly(self, result: BlockResult, place: int, record: Any, text: bytes) -> None:
         if record is None:
             result.unreadable += 1
             return
         found = self._reader.read(record)
         if found is None:
             return
-        self._learn(record, found)
+        windows = self._reader.windows
+        if windows is not None and found.fields is record and "Event" not in record:
+            self._learn(record, windows.settled(record.get("Channel"), record.get("EventID")))
         raw = text if self._reader.raw_holds_values else b""
         offers = self._engine.match(found.fields, found.sources, raw)
         if offers:
             result.fired.append(self._fired(place, offers, found.fields, found.time))
 
-    def _learn(self, record: dict[str, Any], found: Reading) -> None:
-        settled = self._reader.settled
-        if settled is None or "Event" in record:
+    def _match_openly(self, record: dict[str, Any], text: bytes) -> tuple[Offer, ...]:
+        """A Windows event whose log sources hang on more than channel and event id."""
+        assert self._reader.windows is not None  # noqa: S101 - else no kind is known
+        sources = self._reader.windows.sources(record["Channel"], record["EventID"], record)
+        return () if sources is None else self._engine.match(record, sources, text)
+
+    def _learn(self, record: dict[str, Any], sources: Sources | None) -> None:
+        """Let the next event of this kind take the short way."""
+        key = record.get("Channel"), record.get("EventID")
+        if type(key[0]) is not str or type(key[1]) not in (int, str):
             return
-        kind = record.get("Channel"), record.get("EventID")
-        sources = settled(*kind)
-        if sources is None or found.fields is not record:
-            return
-        if len(self._matchers) >= _KINDS_LIMIT or len(self._plain) >= _NAMES_LIMIT:
-            self._matchers.clear()
+        if len(self._kinds) >= _KINDS_LIMIT or len(self._plain) >= _NAMES_LIMIT:
+            self._kinds.clear()
             self._plain.clear()
-        self._matchers[kind] = self._engine.match_of(sources)
+        if sources is None:
+            self._kinds[key] = _Kind(None, _never, None)
+        else:
+            self._kinds[key] = _Kind(sources, *self._engine.match_of(sources))
         self._plain.update(name for name in record if " " not in name)
+        sieves = Counter(kind.sieve for kind in self._kinds.values() if kind.sieve is not None)
+        self._sieves = [sieve for sieve, _ in sieves.most_common(_SIEVES)]
 
     def _fired(self, place: int, offers: tuple[Offer, ...], fields: dict[str, Any], time: object) -> Fired:
         matched = tuple(Matched(offer.key, offer.renames) for offer in offers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 import zstandard
@@ -21,8 +21,18 @@ MAX_LINE_BYTES: Final = 64 << 20
 _BLOCK_BYTES: Final = 1 << 20
 _BLOCK_RECORDS: Final = 500
 
-#: Texts of events in their order; ``b""`` stands for one that cannot be read.
-Block = list[bytes]
+#: Stands for the text of an event that cannot be read.
+UNREADABLE: Final = b"null"
+
+
+class Block(NamedTuple):
+    """Events in their order. ``even``: ``text`` is the events' texts, a line each and nothing else."""
+
+    texts: list[bytes]
+    text: bytes = b""
+    even: bool = False
+
+
 json_decoder: Final = msgspec.json.Decoder()
 
 
@@ -57,7 +67,7 @@ def read_blocks(path: Path, wanted: Callable[[int], bool] = lambda _number: True
 def read_events(path: Path) -> Iterator[Any]:
     """The events of a file in order; ``None`` stands for one that is no JSON. Raise as :func:`read_blocks`."""
     for block in read_blocks(path):
-        for text in block or ():
+        for text in block.texts if block is not None else ():
             yield decoded(text)
 
 
@@ -84,19 +94,20 @@ def _line_blocks(
             overlong = overlong or len(rest) > MAX_LINE_BYTES
             continue
         if wanted(number):
-            lines = (rest + chunk).split(b"\n")
+            text = rest + chunk
+            lines = text.split(b"\n")
             rest = lines.pop()
             if overlong:
-                lines[0] = b" "
+                lines[0] = UNREADABLE
             found = [line for line in lines if line and not line.isspace()]
-            yield [b"", *found] if overlong else found
+            yield Block(found, text, len(found) == len(lines) and not overlong)
         else:
             rest = chunk[chunk.rfind(b"\n") + 1 :]
             yield None
         number += 1
         overlong = False
     if overlong or rest.strip():
-        yield ([b""] if overlong else [rest]) if wanted(number) else None
+        yield Block([UNREADABLE if overlong else rest]) if wanted(number) else None
 
 
 def _evtx_blocks(path: Path, wanted: Callable[[int], bool]) -> Iterator[Block | None]:
@@ -107,17 +118,17 @@ def _evtx_blocks(path: Path, wanted: Callable[[int], bool]) -> Iterator[Block | 
     except RuntimeError as problem:
         raise RuleError(f"no EVTX file: {problem}", str(path)) from problem
     number = 0
-    block: Block = []
+    texts: list[bytes] = []
     while True:
         try:
             record = next(records)
-            block.append(b"" if record is None else str(record["data"]).encode("utf-8", "surrogatepass"))
+            texts.append(UNREADABLE if record is None else str(record["data"]).encode("utf-8", "replace"))
         except StopIteration:
             break
         except RuntimeError:  # one broken record; the parser goes on behind it
-            block.append(b"")
-        if len(block) == _BLOCK_RECORDS:
-            yield block if wanted(number) else None
-            number, block = number + 1, []
-    if block:
-        yield block if wanted(number) else None
+            texts.append(UNREADABLE)
+        if len(texts) == _BLOCK_RECORDS:
+            yield Block(texts) if wanted(number) else None
+            number, texts = number + 1, []
+    if texts:
+        yield Block(texts) if wanted(number) else None

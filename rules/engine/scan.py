@@ -11,7 +11,7 @@ import resource
 import time
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rules.engine.engine import Engine
 from rules.engine.events import Event
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from sigma.processing.pipeline import ProcessingPipeline
 
     from rules.engine.parallel import BlockResult
+
+
+_GARBAGE: Final = 50_000
 
 
 class Match(NamedTuple):
@@ -89,6 +92,8 @@ def scan(
     reader = Reader(load_pipelines(pipelines))
     gc.collect()
     gc.freeze()  # the rules stay: nothing has to look through them again
+    thresholds = gc.get_threshold()
+    gc.set_threshold(_GARBAGE, *thresholds[1:])  # events are no cycles: they go by themselves
     try:
         stats.compile_seconds = time.perf_counter() - started
         started = time.perf_counter()
@@ -99,6 +104,7 @@ def scan(
         stats.seconds = time.perf_counter() - started
     finally:
         gc.unfreeze()
+        gc.set_threshold(*thresholds)
     stats.events_per_second = stats.events / stats.seconds if stats.seconds else 0.0
     stats.rules_loaded = engine.rules_loaded
     stats.rules_unsupported = [{"id": each.id, "reason": each.reason} for each in engine.unsupported]

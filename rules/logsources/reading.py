@@ -125,8 +125,8 @@ class Reader:
         readers = [reader_of(each) for each in pipelines]
         self._reads = [each.read for each in readers]
         first = readers[0] if len(readers) == 1 else None
-        #: Where Windows events are all there is, and come as they are: what tells the log sources of most at once.
-        self.settled = first.settled if isinstance(first, WindowsReader) and first.as_they_are else None
+        #: Where Windows events are all there is, and come as they are: their reader.
+        self.windows = first if isinstance(first, WindowsReader) and first.as_they_are else None
         if len(self._reads) == 1:  # nearly always, and this is called for every event
             self.read = self._reads[0]  # type: ignore[method-assign]
         #: Whether an event's values are those of its JSON text, so that what is not in the text is in none of them.

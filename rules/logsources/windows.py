@@ -79,8 +79,8 @@ class WindowsSources:
 
     def settled(self, channel: object, number: object) -> Sources | None:
         """The log sources where channel and event id alone settle them, and were asked for before; ``None`` where
-        they do not, or may be equal to others as a key only (``1``, ``True``)."""
-        if type(channel) is not str or type(number) not in (int, str) or number in (0, 1):
+        they do not."""
+        if type(channel) is not str or type(number) not in (int, str):
             return None
         found = self._known.get((channel, number))
         return found.constant if found is not None else None
