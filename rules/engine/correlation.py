@@ -191,18 +191,19 @@ class Correlations:
         findings: list[Finding] = []
         if not -_INFINITY < event.time < _INFINITY:
             return findings
-        if len(matched) == 1:
-            ((key, renames),) = matched.items()
-            direct = self._direct.get(key)
+        keys = [key for key in matched if key in self._subscribers]
+        if len(keys) == 1:
+            direct = self._direct.get(keys[0])
             if direct is not None:
+                renames = matched[keys[0]]
                 seen: Fields = Seen(view, renames, _NO_GROUP) if renames else view
                 self._enter_directly(direct, event, seen, findings)
                 return findings
         parts: list[Part] = []
-        for key, renames in matched.items():
-            if key in self._subscribers:
-                seen = Seen(view, renames, _NO_GROUP) if renames else view
-                parts.extend((each, seen, renames) for each in self._subscribers[key])
+        for key in keys:
+            renames = matched[key]
+            seen = Seen(view, renames, _NO_GROUP) if renames else view
+            parts.extend((each, seen, renames) for each in self._subscribers[key])
         if parts:
             self._enter_in_order(parts, event, view, matched, findings)
             self._make_room(event.time)
