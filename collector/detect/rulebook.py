@@ -58,8 +58,8 @@ class LiveRules:
         self._running = {entry.id: entry.fingerprint for entry in self.book.values() if entry.active}
         for refusal in self.engine.unsupported:
             log.warning("a rule cannot run", extra={"rule": refusal.id, "reason": refusal.reason})
-            if refusal.id in self._running:
-                self.refused[refusal.id] = TextFault(refusal.reason, getattr(refusal, "line", 0) or 0)
+            if refusal.id in self._running and self.book[refusal.id].kind != "filter":
+                self.refused[refusal.id] = TextFault(refusal.reason, refusal.line)
                 self._tried[refusal.id] = self._running.pop(refusal.id)
         log.info(
             "rules loaded",
@@ -84,11 +84,11 @@ class LiveRules:
             book = self._rulebook.read(session)
             pieces = self._differences(session, book)
         refused = self._take(pieces)
-        for rule_id in list(self.refused):
-            entry = book.get(rule_id)
-            if entry is None or not entry.active or self._tried.get(rule_id) != entry.fingerprint:
-                del self.refused[rule_id]
-        self.refused.update(refused)
+        self.refused = {
+            rule_id: fault
+            for rule_id, fault in {**self.refused, **self._not_running(book), **refused}.items()
+            if self._is_refused(book.get(rule_id))
+        }
         self.book, self.catalogue, self._mark = book, catalogue_of(book), mark
         self._throttle()
         self._say_applied(self.refused, now)
@@ -116,6 +116,21 @@ class LiveRules:
             "shadow_misses": guard.shadow_misses,
             "change": self.book.change,
         }
+
+    def _not_running(self, book: Book) -> dict[str, TextFault]:
+        """Correlations that a change has left without a rule that they need: they were sound and now wait for it."""
+        return {
+            refusal.id: TextFault(refusal.reason, refusal.line)
+            for refusal in self.engine.unsupported
+            if refusal.id in self._running and (entry := book.get(refusal.id)) and entry.kind == "correlation"
+        }
+
+    def _is_refused(self, entry: Entry | None) -> bool:
+        """Whether this rule should run and does not, or runs with an older text than it should."""
+        if entry is None or not entry.active:
+            return False
+        waits = any(refusal.id == entry.id for refusal in self.engine.unsupported)
+        return self._tried.get(entry.id) == entry.fingerprint or (waits and entry.id in self._running)
 
     def _differences(self, session: Session, book: Book) -> list[_Piece]:
         """What to put, rules before the correlations that may need them, and what to drop, in the other order."""
@@ -149,7 +164,7 @@ class LiveRules:
                 half = len(pieces) // 2
                 return {**self._take(pieces[:half]), **self._take(pieces[half:])}
             self._tried[pieces[0].rule_id] = pieces[0].fingerprint
-            return {pieces[0].rule_id: TextFault(error.reason, getattr(error, "line", 0) or 0)}
+            return {pieces[0].rule_id: TextFault(error.reason, error.line)}
         for piece in pieces:
             self._tried.pop(piece.rule_id, None)
             if piece.source is None:

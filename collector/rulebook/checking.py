@@ -121,14 +121,14 @@ def _engine_faults(
         if refusal.path == str(path) or (not refusal.path and refusal.id == info.id):
             if filters and "fits no loaded rule" in refusal.reason:
                 continue
-            line = getattr(refusal, "line", 0) or _guess_line(text, refusal.reason)
+            line = refusal.line or _guess_line(text, refusal.reason)
             yield TextFault(refusal.reason, line)
 
 
 def _lint_faults(place: Path, path: Path, text: str) -> Iterator[TextFault]:
     for issue in lint([place], own=False):
         if issue.path == str(path):
-            line = getattr(issue, "line", 0) or _guess_line(text, issue.message)
+            line = issue.line or _guess_line(text, issue.message)
             yield TextFault(issue.message, line, issue.severity)
 
 
@@ -141,7 +141,7 @@ def _evidence_faults(info: RuleInfo, path: Path, place: Path, evidence: str) -> 
     try:
         cases = load_evidence(info, beside)
     except RuleError as problem:
-        line = getattr(problem, "line", 0) or _line_in(problem.reason)
+        line = problem.line or _line_in(problem.reason)
         return [TextFault(problem.reason, line, part="evidence")], 0
     except (TypeError, ValueError, AttributeError) as problem:
         return [TextFault(f"evidence cannot be read: {_one_line(problem)}", 1, part="evidence")], 0
@@ -162,7 +162,15 @@ def _events_of(evidence: str) -> int:
         data = next(iter(yaml.load_all(evidence, Loader=YAML_LOADER)))
         cases = [case for kind in ("fires", "near_misses") for case in data.get(kind) or ()]
         return sum(_copies(event) for case in cases for event in case["events"])
-    except (yaml.YAMLError, AttributeError, LookupError, StopIteration, TypeError, ValueError, RecursionError):
+    except (
+        yaml.YAMLError,
+        AttributeError,
+        LookupError,
+        StopIteration,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ):
         return 0
 
 

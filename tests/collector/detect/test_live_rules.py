@@ -148,6 +148,24 @@ def test_a_rule_and_a_correlation_over_it_come_in_one_change_in_either_order(pip
     assert alerts(pipeline) == [("6", "host-ep-1", 1)]
 
 
+def test_a_correlation_that_lost_its_rules_name_is_said_and_runs_again_when_it_is_back(
+    pipeline: Pipeline,
+) -> None:
+    failed = BURST.split("---")[0]
+    write(pipeline, failed.replace("name: failed\n", "name: renamed\n"), FAILED, based_on=0)
+    pipeline.worker.look_at_rules()
+    assert set(pipeline.worker._rules.refused) == {ANY_BURST}
+    pipeline.worker.step_clock()
+    with pipeline.state.read() as session:
+        assert "failed" in session.get_one(RuleFigures, ANY_BURST).refused
+    with pipeline.state.write() as session:
+        service.revert(session, book(pipeline), FAILED, 0, BY)
+    pipeline.worker.look_at_rules()
+    assert pipeline.worker._rules.refused == {}
+    failures(pipeline, 3)
+    assert alerts(pipeline) == [("4", "host-ep-1", 1)]
+
+
 def test_a_throttled_rule_speaks_no_more_than_allowed_and_what_is_held_back_is_counted(
     pipeline: Pipeline,
 ) -> None:
