@@ -58,8 +58,13 @@ class LiveRules:
         self._running = {entry.id: entry.fingerprint for entry in self.book.values() if entry.active}
         for refusal in self.engine.unsupported:
             log.warning("a rule cannot run", extra={"rule": refusal.id, "reason": refusal.reason})
-            if refusal.id in self._running and self.book[refusal.id].kind != "filter":
-                self.refused[refusal.id] = TextFault(refusal.reason, refusal.line)
+            entry = self.book.get(refusal.id)
+            if entry is None or not entry.active or entry.kind == "filter":
+                continue
+            self.refused[refusal.id] = TextFault(refusal.reason, refusal.line)
+            if (
+                entry.kind == "rule"
+            ):  # a correlation may only wait for its rules: the engine takes it when they come
                 self._tried[refusal.id] = self._running.pop(refusal.id)
         log.info(
             "rules loaded",
