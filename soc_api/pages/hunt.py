@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Form, Request
 from sqlalchemy import select
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from collector.errors import CollectorError
@@ -123,11 +124,15 @@ async def run(
         answer = await desk.answer(
             request, question, rule_id="" if pasted else rule, text=text if pasted else ""
         )
-        result = _result(visit, answer)
+        result = await run_in_threadpool(_result, visit, answer)
     except (CollectorError, SocError) as error:
         problem, status = str(error), 422
-    page = _page(visit, rule, text, span, preview=bool(preview), result=result, problem=problem)
-    return visit.answer("hunt.html", page, status=status)
+
+    def shown() -> Response:
+        page = _page(visit, rule, text, span, preview=bool(preview), result=result, problem=problem)
+        return visit.answer("hunt.html", page, status=status)
+
+    return await run_in_threadpool(shown)
 
 
 def _page(
