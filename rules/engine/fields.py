@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 
 #: Stands for a field that is not there, which JSON null is not.
 MISSING: Final = object()
+#: Python writes no longer numbers in decimal, and reads none, as it would take too long.
+_MOST_BITS: Final = 14_000
 _DECIMAL = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 
 
@@ -38,7 +40,7 @@ def text_of(value: object) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
-        return str(value) if value.bit_length() < 4096 else hex(value)
+        return str(value) if value.bit_length() < _MOST_BITS else hex(value)
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     return None

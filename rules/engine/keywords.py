@@ -27,8 +27,8 @@ _MOST_CONTAINERS: Final = 16
 _SHORTEST: Final = 3
 #: Runs of characters that JSON writes as they are, and whose only other case is their ASCII one.
 _AS_WRITTEN: Final = re.compile(r"[ !#-.0-9:-@\[\]-~]+")
-#: A number may be written otherwise than it is compared (1e3, 1000).
-_NUMBER: Final = re.compile(r"[-+.0-9e]*")
+#: A number may be written otherwise than it is compared (1e3, 1000; 1e999, inf).
+_NUMBER: Final = re.compile(r"[-+.0-9e]*|-?inf")
 #: JSON text in which a character of a keyword may be written otherwise: escaped, or one whose lower case is ASCII
 #: (the Kelvin sign, the dotted capital I).
 _ESCAPED: Final = (rb"\u00", rb"\u0130", rb"\u212a")
@@ -52,18 +52,18 @@ class Sieve:
         written: list[str] = []
         for _, values in predicates:
             for value in values:
-                parts = (
-                    [each.lower() for each in value.parts if isinstance(each, str)]
-                    if isinstance(value, Text)
-                    else []
-                )
+                if not isinstance(value, Text):
+                    return None
+                parts = [each.lower() for each in value.parts if isinstance(each, str)]
                 runs = [
                     run for part in parts for run in _AS_WRITTEN.findall(part) if not _NUMBER.fullmatch(run)
                 ]
                 text, run = max(parts, key=len, default=""), max(runs, key=len, default="")
                 if len(text) < _SHORTEST or len(run) < _SHORTEST:
                     return None
-                texts.append(text)
+                # A cased keyword is in a value as it is; what its lower case is hangs on what stands around it there
+                # (the final sigma), but for ASCII.
+                texts.append(run if value.cased else text)
                 written.append(run)
         return _sieve(frozenset(texts), frozenset(written))
 

@@ -33,6 +33,7 @@ EVIDENCE_SUFFIX: Final = ".evidence.yml"
 _SUFFIXES: Final = (".yml", ".yaml")
 _MAX_RULE_BYTES: Final = 1 << 20
 _MAX_CACHE_BYTES: Final = 256 << 20
+_CHECKSUM_BYTES: Final = 20
 
 
 def rule_files(source: Path) -> Iterator[Path]:
@@ -91,7 +92,8 @@ class Loader:
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with open(temporary, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as stream:
-                stream.write(msgspec.msgpack.encode(kept))
+                data = msgspec.msgpack.encode(kept)
+                stream.write(_checksum(data) + data)
             temporary.replace(self._file)
             self._fresh = False
         except OSError as problem:
@@ -128,12 +130,20 @@ def _read_cache(path: Path) -> dict[bytes, CompiledFile]:
     try:
         if path.stat().st_size > _MAX_CACHE_BYTES:
             return {}
-        return msgspec.msgpack.decode(path.read_bytes(), type=dict[bytes, CompiledFile])
+        content = path.read_bytes()
+        data = content[_CHECKSUM_BYTES:]
+        if content[:_CHECKSUM_BYTES] != _checksum(data):  # a flipped bit would be another rule
+            raise msgspec.DecodeError("the file is damaged")
+        return msgspec.msgpack.decode(data, type=dict[bytes, CompiledFile])
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.MsgspecError, RecursionError) as problem:
         log.warning("compiled rules are made anew", extra={"file": str(path), "reason": str(problem)})
         return {}
+
+
+def _checksum(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_CHECKSUM_BYTES).digest()
 
 
 @cache
@@ -144,6 +154,8 @@ def _engine_digest() -> bytes:
         "compiling",
         "conditions",
         "correlation_plan",
+        "fields",
+        "measures",
         "modifiers",
         "predicates",
         "processing",

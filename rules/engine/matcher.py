@@ -34,6 +34,8 @@ SIGNATURES_LIMIT: Final = 50_000
 #: Rules that ask for more fields than this look at which ones an event has first; so many combinations are kept.
 _WIDE: Final = 24
 _SHAPES_LIMIT: Final = 2_048
+#: Characters of the names of a shape that is kept.
+_LONGEST_SHAPE: Final = 8_192
 _VERDICT_BYTES: Final = 400
 #: Of so many new signatures one is checked against the plain evaluator, with so many of the rules, in turn.
 _CHECK_EVERY: Final = 32
@@ -257,7 +259,7 @@ class Matcher:
             names = set(shape)
             here = [index for index in self._fields if index.name in names]
             key = tuple(index.name for index in here)
-            if len(self._by_shape) >= _SHAPES_LIMIT or len(self._plans) >= _SHAPES_LIMIT:
+            if len(self._plans) >= _SHAPES_LIMIT:
                 self._by_shape.clear()
                 self._plans.clear()
                 self._forget_verdicts()
@@ -265,7 +267,10 @@ class Matcher:
             if found is None:
                 away = [index.absent for index in self._fields if index.name not in names]
                 found = self._plans[key] = _Plan(here, frozenset().union(*away))
-            self._by_shape[shape] = found
+            if sum(map(len, shape)) <= _LONGEST_SHAPE:  # names come from outside
+                if len(self._by_shape) >= _SHAPES_LIMIT:
+                    self._by_shape.clear()
+                self._by_shape[shape] = found
         return found
 
     def _true(self, signature: tuple[Any, ...]) -> frozenset[int]:
@@ -284,20 +289,30 @@ class Matcher:
         view = View(fields)
         first, self._next_check = self._next_check, (self._next_check + _CHECK_RULES) % len(self.offers)
         some = [offer for offer in self.offers[first : first + _CHECK_RULES] if offer.key not in self._gone]
+        differ: list[Offer] = []
         for offer in some:
             if offer in verdict.open:
                 continue
             self._guard.shadow_checks += 1
             if offer.plain(view) is not (offer in verdict.sure):
-                self._guard.shadow_misses += 1
-                log.error(
-                    "the fast matcher and the plain evaluator differ on a rule; the plain one is followed from now on",
-                    extra={"rule": offer.key},
-                )
-                verdict.sure = tuple(each for each in verdict.sure if each is not offer)
-                verdict.open = (*verdict.open, offer)
-                self._conditions[self.offers.index(offer)] = None
-                self._always.append(self.offers.index(offer))
+                differ.append(offer)
+        if differ:
+            self._mistrust(differ)
+            verdict.sure = tuple(each for each in verdict.sure if each not in differ)
+            verdict.open = (*verdict.open, *differ)
+
+    def _mistrust(self, offers: Sequence[Offer]) -> None:
+        """Go by the plain evaluator for these from now on."""
+        self._guard.shadow_misses += len(offers)
+        for offer in offers:
+            log.error(
+                "the fast matcher and the plain evaluator differ on a rule; the plain one is followed from now on",
+                extra={"rule": offer.key},
+            )
+            place = self.offers.index(offer)
+            self._conditions[place] = None
+            self._always.append(place)
+        self._forget_verdicts()  # which the fast matcher gave
 
     def _forget_verdicts(self) -> None:
         self._events_before = self.offered()

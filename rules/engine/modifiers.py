@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from sigma.exceptions import SigmaModifiedError
 from sigma.modifiers import SigmaWideModifier, SigmaWindowsDashModifier, modifier_mapping
-from sigma.types import Placeholder, SigmaExpansion, SigmaString
+from sigma.types import Placeholder, SigmaCasedString, SigmaExpansion, SigmaString
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,10 @@ class FiveDashes(SigmaWindowsDashModifier):
                 "split the value into several",
                 source=self.source,
             )
-        return SigmaExpansion(list(marked.replace_placeholders(each)))
+        found = marked.replace_placeholders(each)
+        if isinstance(val, SigmaCasedString):  # which pySigma forgets when it replaces something
+            found = [SigmaCasedString.from_sigma_string(text) for text in found]
+        return SigmaExpansion(list(found))
 
 
 modifier_mapping["utf16le"] = SigmaWideModifier

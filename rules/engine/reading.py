@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+import zlib
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 import msgspec
 import zstandard
@@ -20,6 +22,11 @@ SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".evtx")
 MAX_LINE_BYTES: Final = 64 << 20
 _BLOCK_BYTES: Final = 1 << 20
 _BLOCK_RECORDS: Final = 500
+
+#: Of the Zstandard format (RFC 8878).
+_LONGEST_FRAME_HEADER: Final = 18
+_SKIPPABLE: Final = b"\x2a\x4d\x18"
+_RUN_BLOCK: Final = 1
 
 #: Stands for the text of an event that cannot be read.
 UNREADABLE: Final = b"null"
@@ -58,9 +65,10 @@ def read_blocks(path: Path, wanted: Callable[[int], bool] = lambda _number: True
                 zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as reader,
             ):
                 yield from _line_blocks(reader, wanted)
+                _refuse_cut_frames(packed)
         else:
             raise RuleError(f"events are read from {', '.join(SUFFIXES)} files", str(path))
-    except (OSError, EOFError, zstandard.ZstdError) as problem:
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as problem:
         raise RuleError(f"cannot be read: {problem}", str(path)) from problem
 
 
@@ -108,6 +116,31 @@ def _line_blocks(
         overlong = False
     if overlong or rest.strip():
         yield Block([UNREADABLE if overlong else rest]) if wanted(number) else None
+
+
+def _refuse_cut_frames(stream: BinaryIO) -> None:
+    """Raise :class:`EOFError` where the last Zstandard frame is cut short, which the decompressor does not tell: it
+    just has no more to give. The sizes of all blocks lead to where the file has to end."""
+    size, at = stream.seek(0, io.SEEK_END), 0
+    while at < size:
+        stream.seek(at)
+        head = stream.read(_LONGEST_FRAME_HEADER)
+        if head[1:4] == _SKIPPABLE and head[0] & 0xF0 == 0x50:
+            at += 8 + int.from_bytes(head[4:8], "little")
+            continue
+        at += zstandard.frame_header_size(head)
+        checksum = zstandard.get_frame_parameters(head).has_checksum
+        last = False
+        while not last:
+            stream.seek(at)
+            header = int.from_bytes(stream.read(3), "little")
+            last, run = bool(header & 1), header >> 1 & 3 == _RUN_BLOCK
+            at += 3 + (1 if run else header >> 3)
+            if at > size:
+                break
+        at += 4 if checksum else 0
+    if at > size:
+        raise EOFError("the file ends in the middle of a Zstandard frame")
 
 
 def _evtx_blocks(path: Path, wanted: Callable[[int], bool]) -> Iterator[Block | None]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rules.engine.matcher import Counts, Matcher
 
 _HOUR: Final = 3600.0
+_HOURS_KEPT: Final = 48
 
 
 class RuleStatistics(NamedTuple):
@@ -74,16 +75,20 @@ class Tally:
 
 
 class Throttle:
-    """At most so many findings of a rule an hour (of event time, from full hour to full hour)."""
+    """At most so many findings of a rule an hour (of event time, from full hour to full hour).
+
+    Each hour counts by itself, so that events with a time far ahead use up nobody else's hour; of a rule's hours the
+    last :data:`_HOURS_KEPT` that began are known.
+    """
 
     def __init__(self) -> None:
         self._limits: dict[str, int] = {}
-        self._hours: dict[str, tuple[float, int]] = {}
+        self._hours: dict[str, dict[float, int]] = {}
         self.held_back: Counter[str] = Counter()
 
     def set(self, limits: Mapping[str, int]) -> None:
         self._limits = dict(limits)
-        self._hours = {key: hour for key, hour in self._hours.items() if key in limits}
+        self._hours = {key: hours for key, hours in self._hours.items() if key in limits}
 
     def __bool__(self) -> bool:
         return bool(self._limits)
@@ -93,12 +98,11 @@ class Throttle:
         limit = self._limits.get(key)
         if limit is None:
             return True
-        hour = 0.0 if math.isnan(time) else time // _HOUR
-        known, count = self._hours.get(key, (hour, 0))
-        if hour < known:  # late: counts where the newest do
-            hour = known
-        count = count + 1 if hour == known else 1
-        self._hours[key] = (hour, count)
+        hour = time // _HOUR if math.isfinite(time) else 0.0
+        hours = self._hours.setdefault(key, {})
+        if hour not in hours and len(hours) >= _HOURS_KEPT:
+            del hours[next(iter(hours))]
+        count = hours[hour] = hours.get(hour, 0) + 1
         if count <= limit:
             return True
         self.held_back[key] += 1

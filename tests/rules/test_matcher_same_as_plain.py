@@ -1,0 +1,265 @@
+"""The fast matcher and the plain evaluator say the same of any rules and any events, however full the caches are."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rules.engine import matcher as matching
+from rules.engine.conditions import (
+    ANY_ONE,
+    ANY_RUN,
+    And,
+    Compare,
+    Exists,
+    Field,
+    Keywords,
+    Network,
+    Node,
+    Not,
+    Null,
+    Or,
+    Reference,
+    Regex,
+    Text,
+    TimePart,
+)
+from rules.engine.fields import View
+from rules.engine.guard import Guard
+from rules.engine.index import Budget
+from rules.engine.matcher import Counts
+from rules.engine.plain import plain_test
+from rules.engine.predicates import witness_of
+from rules.engine.reading import decoded
+from rules.engine.routing import Router, sources_of
+from rules.engine.ruleset import Compiled, LogSource
+from rules.engine.translating import compares_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rules.engine.matcher import Matcher
+
+SOURCES = sources_of("", "test", "")
+#: Among them: the Kelvin sign and the dotted I, whose lower case is (or begins with) ASCII; the final sigma; NUL; a
+#: lone surrogate; what JSON escapes; and a character outside the first plane.
+WORDS = ["kill", "KILL", "\u212aill", "k\u0130ll", "kill/all", "a\\b", 'say "x"', "ΑΣ", "ασα", "ß", "ſ", "đề án",
+         "a\nb", "a\0b", "\ud800", "😀", "*", "?", "-x", "", "a", "ab", "abc", "null", "true", "1", "10.0.0.7", "::1",
+         "1e16", "abcΑΣ", "fe80::1", "2026-03-09T23:07:00Z", "1000000000000000", "inf", "kilo", "e", " ",
+    ]  # fmt: skip
+NUMBERS = [0, 1, -1, 2, 7, 1.0, 0.0, -0.0, 1.5, 10**15, 1e15, 1e16, 10**16, 2**53 + 1, float(2**53), 10**30, -(10**18),
+           True, False]  # fmt: skip
+NAMES = ["a", "b", "a.b", "a.b.c", "Name With Space", "kill", "é", *(f"f{number}" for number in range(30))]
+HOT = NAMES[:5]
+
+texts = st.lists(st.sampled_from(WORDS), max_size=3).map("".join)
+scalars = texts | st.sampled_from([*NUMBERS, None]) | st.sampled_from(WORDS)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["b", "c", "b.c"]), inner),
+    max_leaves=5,
+)
+names = st.sampled_from(HOT) | st.sampled_from(NAMES)
+events = st.dictionaries(names, scalars, max_size=6) | st.dictionaries(names, values, max_size=8)
+
+
+@st.composite
+def patterns(draw: st.DrawFn) -> Text:
+    cased = draw(st.booleans())
+    parts: list[str | int] = []
+    for part in draw(
+        st.lists(st.sampled_from(WORDS) | st.sampled_from([ANY_RUN, ANY_RUN, ANY_ONE]), max_size=4)
+    ):
+        if isinstance(part, str):
+            text = part if cased else part.lower()
+            if parts and isinstance(parts[-1], str):
+                parts[-1] += text
+            elif text:
+                parts.append(text)
+        elif not (part == ANY_RUN and parts[-1:] == [ANY_RUN]):
+            parts.append(part)
+    return Text(tuple(parts), cased)
+
+
+regexes = st.builds(
+    Regex,
+    st.sampled_from(["kill", "k.ll", "^a", "b$", r"\d+", "[kK]", "", "ill|abc", "(?:a|é)b?", r"\bkill\b", "s"]),
+    st.sampled_from(["", "i", "im", "ims", "s"]),
+)  # fmt: skip
+plain_values = (
+    patterns()
+    | regexes
+    | st.builds(
+        Compare, st.sampled_from(["lt", "lte", "gt", "gte"]), st.sampled_from([0, 1, 1.5, 10**15, -1])
+    )
+    | st.sampled_from([Network("10.0.0.0/8"), Network("::/0"), Network("fe80::/10"), Network("10.0.0.7/32")])
+    | st.sampled_from([Null(), Exists(True), Exists(False)])
+    | st.builds(TimePart, st.sampled_from(["hour", "year", "week"]), st.sampled_from([23, 2026, 11, 0, 1970]))
+)
+
+
+def around(text: Text) -> Text:
+    parts = text.parts
+    before = () if parts[:1] == (ANY_RUN,) else (ANY_RUN,)
+    after = () if not parts or parts[-1] == ANY_RUN else (ANY_RUN,)
+    return Text((*before, *parts, *after), text.cased)
+
+
+#: Long enough to be sieved by, and any.
+words_sieved = st.sampled_from(
+    ["kill", "kilo", "abc", "ΑΣΑΣ", "abcΑΣ", "true", "1e16!", "ll/all", 'say "', "đề án", "a10.0"]
+)
+long_keywords = st.builds(
+    lambda word, cased: around(Text((word if cased else word.lower(),), cased)), words_sieved, st.booleans()
+)
+keywords = st.lists(
+    st.builds(lambda word: around(Text((word,))), words_sieved), min_size=1, max_size=3
+) | st.lists(patterns().map(around) | regexes, min_size=1, max_size=3)
+leaves: st.SearchStrategy[Node] = (
+    st.builds(Field, names, st.lists(plain_values, min_size=1, max_size=4).map(tuple))
+    | st.builds(Keywords, keywords.map(tuple))
+    | st.builds(
+        lambda name, other, starts, ends: Field(name, (Reference(other, starts, ends),)),
+        names,
+        names,
+        st.booleans(),
+        st.booleans(),
+    )
+)
+conditions: st.SearchStrategy[Node] = st.recursive(
+    leaves,
+    lambda inner: (
+        st.builds(lambda nodes: And(tuple(nodes)), st.lists(inner, min_size=2, max_size=3))
+        | st.builds(lambda nodes: Or(tuple(nodes)), st.lists(inner, min_size=2, max_size=3))
+        | st.builds(Not, inner)
+    ),
+    max_leaves=6,
+)
+#: Rules whose keywords are all long, so that an event's JSON text is sieved.
+sieved = st.builds(
+    lambda words, node: And((Keywords(tuple(words)), node)) if node is not None else Keywords(tuple(words)),
+    st.lists(long_keywords, min_size=1, max_size=2),
+    st.none() | st.builds(Field, names, st.lists(plain_values, min_size=1, max_size=2).map(tuple)),
+)
+
+
+def written(value: Any, luck: random.Random) -> str:
+    """JSON in one of the many ways in which the same value can be written."""
+    if isinstance(value, dict):
+        inside = ",".join(f"{written(key, luck)}: {written(each, luck)}" for key, each in value.items())
+        return "{" + inside + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(written(each, luck) for each in value) + "]"
+    if not isinstance(value, str):
+        return json.dumps(value)
+    return '"' + "".join(_character(each, luck) for each in value) + '"'
+
+
+def _character(each: str, luck: random.Random) -> str:
+    chance = luck.random()
+    if each == "/" and chance < 0.5:
+        return r"\/"
+    if ord(each) < 0x10000 and (chance < 0.05 or "\ud800" <= each <= "\udfff"):
+        return f"\\u{ord(each):04x}" if luck.random() < 0.5 else f"\\u{ord(each):04X}"
+    return json.dumps(each, ensure_ascii=luck.random() < 0.2)[1:-1]
+
+
+def matcher_of(nodes: list[Node], budget_bytes: int) -> tuple[Matcher, Guard]:
+    guard = Guard()
+    rules = [
+        (
+            Compiled(
+                str(place), "", LogSource("", "test", ""), node, compares_fields(node), witness_of(node)
+            ),
+            Counts(),
+        )
+        for place, node in enumerate(nodes)
+    ]
+    found = Router(rules, Budget(budget_bytes), guard).matcher(SOURCES)
+    assert found is not None
+    return found, guard
+
+
+def compare(
+    nodes: list[Node], happened: list[dict[str, Any]], seed: int, budget_bytes: int = 1 << 20
+) -> None:
+    matcher, guard = matcher_of(nodes, budget_bytes)
+    tests = [plain_test(node) for node in nodes]
+    luck = random.Random(seed)
+    for _ in range(2):
+        for fields in happened:
+            raw = written(fields, luck).encode("utf-8", "surrogatepass")
+            record = decoded(raw)
+            assert isinstance(record, dict)
+            expected = [str(place) for place, test in enumerate(tests) if test(View(record))]
+            assert [offer.key for offer in matcher.match(record)] == expected
+            assert [offer.key for offer in matcher.match(record, raw)] == expected
+    assert guard.shadow_misses == 0
+
+
+LIGHT = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@LIGHT
+@given(st.lists(conditions, min_size=1, max_size=8), st.lists(events, max_size=6), st.integers(0, 99))
+def test_any_rules_on_any_events(nodes: list[Node], happened: list[dict[str, Any]], seed: int) -> None:
+    compare(nodes, happened, seed)
+
+
+@LIGHT
+@given(st.lists(conditions, min_size=1, max_size=4), st.lists(events, max_size=8), st.integers(0, 99))
+def test_caches_that_are_emptied_all_the_time(
+    nodes: list[Node], happened: list[dict[str, Any]], seed: int
+) -> None:
+    compare(nodes, happened, seed, budget_bytes=1)
+
+
+@LIGHT
+@given(st.lists(sieved, min_size=1, max_size=5), st.lists(events, max_size=6), st.integers(0, 99))
+def test_keywords_sieved_by_the_events_text(
+    nodes: list[Node], happened: list[dict[str, Any]], seed: int
+) -> None:
+    compare(nodes, happened, seed)
+
+
+@LIGHT
+@given(
+    st.lists(
+        st.builds(Field, names, st.lists(patterns(), min_size=1, max_size=12).map(tuple)),
+        min_size=4,
+        max_size=24,
+    ),
+    st.lists(events, max_size=6),
+    st.integers(0, 99),
+)
+def test_many_texts_of_one_field(nodes: list[Node], happened: list[dict[str, Any]], seed: int) -> None:
+    compare(nodes, happened, seed)
+
+
+@pytest.fixture
+def narrow() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matching, "_WIDE", 1)
+        patch.setattr(matching, "_SHAPES_LIMIT", 2)
+        patch.setattr(matching, "SIGNATURES_LIMIT", 2)
+        yield
+
+
+@LIGHT
+@given(st.lists(conditions, min_size=1, max_size=6), st.lists(events, max_size=8), st.integers(0, 99))
+def test_few_shapes_and_few_signatures(
+    narrow: None, nodes: list[Node], happened: list[dict[str, Any]], seed: int
+) -> None:
+    compare(nodes, happened, seed)
+
+
+@LIGHT
+@given(st.lists(conditions, max_size=6), st.lists(events, max_size=6), st.integers(0, 99))
+def test_rules_with_very_many_fields(nodes: list[Node], happened: list[dict[str, Any]], seed: int) -> None:
+    many: list[Node] = [Field(f"f{number}", (Text(("kill",)), Null())) for number in range(30)]
+    compare([*nodes, *many, Or(tuple(many[:9])), Not(many[3])], happened, seed)
