@@ -50,7 +50,11 @@ def list_targets(
 ) -> list[TargetShape]:
     """By document in the order of their dates, then as the document lists them."""
     serving: dict[str, list[str]] = {}
+    book = services.rules.book
     for rule in services.catalogue.values():
+        entry = book.get(rule.id)
+        if entry is not None and not entry.active:
+            continue  # a rule that was switched off serves nothing
         for target_id in rule.targets:
             serving.setdefault(target_id, []).append(rule.id)
     fields = [name for name in TargetShape.model_fields if name != "rules"]

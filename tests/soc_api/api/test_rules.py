@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
+from collector.rulebook.live import LiveCatalogue
 from collector.settings import Settings, Web
 from collector.state.tables import AuditEntry, RuleFigures, WorkerFigures
 from soc_api.app import assemble
@@ -205,3 +206,16 @@ def test_metrics_are_read_from_an_address_that_the_setting_names(services: Servi
 def test_a_difference_shows_lines_with_their_sign_and_nothing_for_equal_texts() -> None:
     assert difference("a\nb\n", "a\nb\n") == []
     assert difference("a\nb\n", "a\nc\n") == [("@", "@@ -1,2 +1,2 @@"), (" ", "a"), ("-", "b"), ("+", "c")]
+
+
+def test_a_rule_that_was_switched_off_serves_no_target(services: Services, signed_in: SignedIn) -> None:
+    object.__setattr__(services, "catalogue", LiveCatalogue(services.rules))
+    client = signed_in("analyst")
+
+    def serving() -> set[str]:
+        return {rule for target in client.get("/api/v1/targets").json() for rule in target["rules"]}
+
+    before = serving()
+    assert OWN in before
+    post(client, f"/{OWN}/disable", 200, reason="x")
+    assert serving() == before - {OWN}
