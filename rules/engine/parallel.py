@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 #: Kinds of events and names of fields come from outside: more are not kept.
 _KINDS_LIMIT: Final = 4_096
 _NAMES_LIMIT: Final = 8_192
-_SIEVES: Final = 2
+_SIEVES: Final = 1
 
 
 class Matched(NamedTuple):
@@ -216,7 +216,7 @@ class _Matching:
         if sources is None:
             self._kinds[key] = _Kind(None, _never, None)
         else:
-            self._kinds[key] = _Kind(sources, *self._engine.match_of(sources))
+            self._kinds[key] = _Kind(sources, *self._engine.match_of(sources, record, ("Channel", "EventID")))
         self._plain.update(name for name in record if " " not in name)
         sieves = Counter(kind.sieve for kind in self._kinds.values() if kind.sieve is not None)
         self._sieves = [sieve for sieve, _ in sieves.most_common(_SIEVES)]
@@ -248,7 +248,7 @@ class _Processes:
         context = multiprocessing.get_context("fork")
         for worker in range(self._jobs):
             here, there = context.Pipe(duplex=False)
-            process = context.Process(target=self._work, args=(worker, there), daemon=True)
+            process = context.Process(target=self._work, args=(worker, there, here), daemon=True)
             process.start()
             there.close()
             self._processes.append(process)
@@ -282,7 +282,7 @@ class _Processes:
     def _receive(self, worker: int, path: Path) -> BlockResult | _End:
         try:
             found: BlockResult | _End = self._pipes[worker].recv()
-        except EOFError:
+        except (EOFError, OSError):  # before a result, or in the middle of one
             raise RuleError("a process that matched events has ended", str(path)) from None
         if isinstance(found, _End) and found.problem:
             raise RuleError(found.problem, found.path)
@@ -292,7 +292,10 @@ class _Processes:
         """Whether one process takes the whole file: where there are enough files, or it cannot be read in parts."""
         return self._whole or path.name.lower().endswith(".evtx")
 
-    def _work(self, worker: int, pipe: Connection) -> None:
+    def _work(self, worker: int, pipe: Connection, other_end: Connection) -> None:
+        # Forked too. A pipe breaks when nobody has its other end: so a process ends whose parent was killed.
+        for inherited in (*self._pipes, other_end):
+            inherited.close()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that forked us says when to end
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         try:
