@@ -55,6 +55,7 @@ class Engine:
     def __init__(self, path: Path, spill: Path) -> None:
         shutil.rmtree(spill, ignore_errors=True)
         spill.mkdir(mode=0o700, parents=True)
+        before = self._temporary = tempfile.tempdir
         tempfile.tempdir = str(spill)  # the driver hands inserts over in a temporary file
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._dsn = f"chdb://{path.resolve()}"
@@ -62,6 +63,7 @@ class Engine:
             self._writer = clickhouse_connect.get_client(dsn=self._dsn)
             self._migrate()
         except ClickHouseError as error:
+            tempfile.tempdir = before
             raise StoreError(f"the event store in {path} cannot be opened: {error}") from error
         self._write_lock = threading.Lock()
         self._readers: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -188,11 +190,12 @@ class Engine:
             return False
 
     def close(self) -> None:
-        """Close the engine; running queries end first."""
+        """Close the engine; running queries end first. Files in passing go where they went before it was opened."""
         for _ in range(_QUERIES_AT_ONCE):
             self._readers.get().close()
         with self._write_lock:
             self._writer.close()
+        tempfile.tempdir = self._temporary
 
     @contextmanager
     def _reader(self) -> Iterator[Any]:
