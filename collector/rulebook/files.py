@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
@@ -144,7 +143,3 @@ def document_text(text: str, number: int) -> str:
         return ""
     piece = text[wanted[number][0] : wanted[number][1]]
     return piece.removeprefix("---").lstrip("\n") if piece.startswith("---") else piece
-
-
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

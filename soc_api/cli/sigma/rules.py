@@ -144,6 +144,7 @@ def _tell(view: RuleView) -> None:
         ("limit", "none" if setting.throttle is None else f"{setting.throttle} findings an hour"),
     ]
     if setting.changed_by:
+        why = f": {setting.reason}" if setting.reason else ""
         facts.append(
             ("changed", f"{shown_time(setting.changed_at)} by {setting.changed_by}: {setting.reason}")
         )
