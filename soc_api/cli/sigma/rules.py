@@ -145,9 +145,7 @@ def _tell(view: RuleView) -> None:
     ]
     if setting.changed_by:
         why = f": {setting.reason}" if setting.reason else ""
-        facts.append(
-            ("changed", f"{shown_time(setting.changed_at)} by {setting.changed_by}: {setting.reason}")
-        )
+        facts.append(("changed", f"{shown_time(setting.changed_at)} by {setting.changed_by}{why}"))
     if figures is not None:
         if figures.refused:
             facts.append(("refused", f"line {figures.refused_line or '?'}: {figures.refused}"))
