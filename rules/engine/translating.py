@@ -159,7 +159,7 @@ def _values(value: SigmaType) -> tuple[Value, ...]:
     if isinstance(value, SigmaCompareExpression):
         if value.op not in _COMPARISONS:
             raise RuleError(f"the comparison {value.op.name} is not supported")
-        return (Compare(_COMPARISONS[value.op], value.number.number),)
+        return (Compare(_COMPARISONS[value.op], _number(value.number)),)
     if isinstance(value, SigmaCIDRExpression):
         return (Network(str(value.network)),)
     if isinstance(value, SigmaFieldReference):
@@ -185,7 +185,16 @@ def _keywords(value: SigmaType) -> tuple[KeywordValue, ...]:
 
 
 def _plain(value: SigmaNumber | SigmaBool) -> str:
-    return text_of(value.number if isinstance(value, SigmaNumber) else value.boolean) or ""
+    return text_of(_number(value) if isinstance(value, SigmaNumber) else value.boolean) or ""
+
+
+def _number(value: SigmaNumber) -> int | float:
+    """pySigma makes a float of a whole number that no float is equal to, and then it is another number."""
+    if isinstance(value.number, float) and value.number.is_integer():
+        raise RuleError(
+            f"about {value.number:.0f}: a number of so many digits is exact only as text, in quotes"
+        )
+    return value.number
 
 
 def _text(value: SigmaString) -> Text:
