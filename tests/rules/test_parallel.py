@@ -23,7 +23,7 @@ from rules.logsources import Reader, load_pipelines
 from tests.rules.helpers import SHARED, rule, rule_id
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 WINDOWS = "{product: windows}"
@@ -82,7 +82,7 @@ def lines(seed: int, count: int = 300) -> bytes:
             "Computer": luck.choice(["pc1", "pc2"]),
             "@timestamp": f"2026-03-09T{number // 60 % 24:02}:{number % 60:02}:00Z",
         }
-        for name, values in {
+        optional: dict[str, list[Any]] = {
             "User": ["lan", "LAN", "oanh", "minh", None, ["lan", "x"]],
             "Image": ["C:\\cmd.exe", "C:\\x.exe"],
             "NewProcessName": ["C:\\cmd.exe"],
@@ -92,7 +92,8 @@ def lines(seed: int, count: int = 300) -> bytes:
             "Provider_Name": ["src", "other"],
             "Event": [{}, {"System": {"Channel": "Security", "EventID": 4688}}, "x"],
             f"n{luck.randrange(40)}": [1],
-        }.items():
+        }
+        for name, values in optional.items():
             if luck.random() < 0.25:
                 event[name] = luck.choice(values)
         text = json.dumps(event, ensure_ascii=luck.random() < 0.5).encode()
@@ -237,7 +238,7 @@ def test_evtx_files_too(rules: list[Path]) -> None:
         ]
 
 
-BROKEN = {
+BROKEN: dict[str, Callable[[bytes], bytes]] = {
     "cut.jsonl.gz": lambda plain: gzip.compress(plain)[:-200],
     "damaged.jsonl.gz": lambda plain: damaged(gzip.compress(plain)),
     "header.jsonl.gz": lambda plain: gzip.compress(plain) + zlib.compress(plain),
