@@ -13,10 +13,11 @@ from rules.engine.index import Budget
 from rules.engine.loading import Loader
 from rules.engine.matcher import Counts, Matcher, Offer
 from rules.engine.routing import Router, Sources, sources_of
+from rules.engine.splitting import Split
 from rules.engine.statistics import RuleStatistics, Tally, Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from sigma.processing.pipeline import ProcessingPipeline
@@ -43,6 +44,14 @@ class Match(Protocol):
     def __call__(
         self, fields: dict[str, Any], raw: bytes = b"", *, no_keywords: bool = False
     ) -> tuple[Offer, ...]: ...
+
+
+class _Kind(NamedTuple):
+    """Events of the same log sources. ``only``: the matcher, where there is one only."""
+
+    match: Match
+    sieve: Sieve | None
+    only: Matcher | Split | None
 
 
 class Matched(Protocol):
@@ -146,13 +155,21 @@ class Engine:
     def match(self, fields: dict[str, Any], sources: Sources, raw: bytes = b"") -> tuple[Offer, ...]:
         """The rules that hold for an event with these ``fields``, without correlations and without being counted as
         matches: half of :meth:`process`, which any worker may do for itself."""
-        return self.match_of(sources)[0](fields, raw)
-
-    def match_of(self, sources: Sources) -> tuple[Match, Sieve | None]:
-        """:meth:`match` for events of these log sources, and what their keywords may be sieved with; both until the
-        rules change."""
         found = self._kinds.get(sources)
-        return self._kind(sources) if found is None else found
+        return (self._kind(sources) if found is None else found).match(fields, raw)
+
+    def match_of(
+        self, sources: Sources, fields: dict[str, Any] | None = None, known: Collection[str] = ()
+    ) -> tuple[Match, Sieve | None]:
+        """:meth:`match` for events of these log sources, and what their keywords may be sieved with; both until the
+        rules change. ``known``: names of fields that all these events have the same values of as ``fields``."""
+        found = self._kinds.get(sources)
+        if found is None:
+            found = self._kind(sources)
+        if fields is not None and isinstance(found.only, Split) and found.only.name in known:
+            matcher = found.only.matcher(fields)
+            return matcher.match, matcher.sieve
+        return found.match, found.sieve
 
     def correlates(self, keys: Iterable[str]) -> bool:
         """Whether a correlation wants to see the matches of one of these rules."""
@@ -244,7 +261,7 @@ class Engine:
 
     # -- inside ------------------------------------------------------------------------------------------------
 
-    def _kind(self, sources: Sources) -> tuple[Match, Sieve | None]:
+    def _kind(self, sources: Sources) -> _Kind:
         matchers = self._matchers(sources)
 
         def match_all(
@@ -255,11 +272,12 @@ class Engine:
 
         if len(self._kinds) >= _KINDS_LIMIT:  # log sources come from outside: never let them fill memory
             self._kinds.clear()
-        one = matchers[0] if len(matchers) == 1 else None
-        found = self._kinds[sources] = (one.match, one.sieve) if one is not None else (match_all, None)
+        only = matchers[0] if len(matchers) == 1 else None
+        found = _Kind(match_all, None, None) if only is None else _Kind(only.match, only.sieve, only)
+        self._kinds[sources] = found
         return found
 
-    def _matchers(self, sources: Sources) -> list[Matcher]:
+    def _matchers(self, sources: Sources) -> list[Matcher | Split]:
         found = (router.matcher(sources) for router in self._routers)
         return [matcher for matcher in found if matcher is not None]
 
@@ -268,7 +286,7 @@ class Engine:
         self._base = self._router(self._effective)
         self._added = {}
         self._routers = [self._base]
-        self._kinds: dict[Sources, tuple[Match, Sieve | None]] = {}
+        self._kinds: dict[Sources, _Kind] = {}
 
     def _router(self, rules: Mapping[str, Compiled]) -> Router:
         pairs = ((rule, self._counts.setdefault(key, Counts())) for key, rule in rules.items())

@@ -19,7 +19,7 @@ _SHORTEST: Final = 2
 #: So few are looked for faster one by one.
 _FEW: Final = 3
 #: Automata of no more characters take a table for each state, which is fast, and large.
-_SMALL: Final = 4_000
+_SMALL: Final = 400
 
 Found = tuple[int, ...]
 

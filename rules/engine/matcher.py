@@ -13,12 +13,12 @@ import math
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from rules.engine.conditions import renamed
+from rules.engine.conditions import Node, renamed
 from rules.engine.fields import View
 from rules.engine.index import MEMBER_BYTES, Budget, FieldIndex
 from rules.engine.keywords import NO_KEYWORDS, KeywordIndex
 from rules.engine.plain import Test, plain_test
-from rules.engine.predicates import Holds, Predicates
+from rules.engine.predicates import Holds, Predicates, witness_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -105,10 +105,18 @@ class _Plan:
 
 
 class Matcher:
-    """The rules of one kind of events. Not thread-safe."""
+    """The rules of one kind of events. ``conditions``: what is left of theirs, where something is known of the events.
+    Not thread-safe."""
 
-    def __init__(self, offers: Sequence[Offer], budget: Budget, guard: Guard) -> None:
+    def __init__(
+        self,
+        offers: Sequence[Offer],
+        budget: Budget,
+        guard: Guard,
+        conditions: Sequence[Node] | None = None,
+    ) -> None:
         self.offers = tuple(offers)
+        self._nodes = [offer.condition for offer in offers] if conditions is None else list(conditions)
         self._guard = guard
         self._budget = budget
         self._predicates = predicates = Predicates()
@@ -119,10 +127,11 @@ class Matcher:
         for place, offer in enumerate(self.offers):
             if offer.compares:
                 self._conditions[place] = None
-            numbers = predicates.take(offer.condition)
-            if offer.witness is None:
+            numbers = predicates.take(self._nodes[place])
+            witness = offer.witness if conditions is None else witness_of(self._nodes[place])
+            if witness is None:
                 self._always.append(place)
-            for leaf in offer.witness or ():
+            for leaf in witness or ():
                 self._triggers.setdefault(numbers[leaf], []).append(place)
         indexes = [FieldIndex(name, found, budget, guard) for name, found in predicates.by_field().items()]
         self._fields = [index for index in indexes if index.direct]
@@ -224,7 +233,7 @@ class Matcher:
             if offer.key in self._gone:
                 continue
             candidates.append(offer)
-            holds = self._condition(place, offer)
+            holds = self._condition(place)
             if holds is None:
                 open_.append(offer)
                 continue
@@ -245,11 +254,11 @@ class Matcher:
             self._check(verdict, fields)
         return verdict
 
-    def _condition(self, place: int, offer: Offer) -> Holds | None:
+    def _condition(self, place: int) -> Holds | None:
         try:
             return self._conditions[place]
         except KeyError:
-            found = self._conditions[place] = self._predicates.condition(offer.condition)
+            found = self._conditions[place] = self._predicates.condition(self._nodes[place])
             return found
 
     def _plan(self, shape: tuple[str, ...]) -> _Plan:

@@ -98,22 +98,12 @@ def _numbered(blocks: Iterable[BlockResult]) -> Iterator[BlockResult]:
         yield block
 
 
-def _never(
-    fields: dict[str, Any],  # noqa: ARG001 - the form of a Match
-    raw: bytes = b"",  # noqa: ARG001
-    *,
-    no_keywords: bool = False,  # noqa: ARG001
-) -> tuple[Offer, ...]:
-    """In place of a match where the log sources are not settled."""
-    return ()
-
-
 class _Kind(NamedTuple):
-    """Windows events of one channel and event id. ``sources``: ``None`` where they hang on more than those two."""
+    """Windows events of one channel and event id. ``others``: fields that their log sources hang on besides; how they
+    are matched, and what keywords may be sieved with, by the values of those."""
 
-    sources: Sources | None
-    match: Match
-    sieve: Sieve | None
+    others: tuple[str, ...]
+    ways: dict[tuple[str | None, ...], tuple[Match, Sieve | None]]
 
 
 class _Matching:
@@ -129,6 +119,7 @@ class _Matching:
         self._reader = reader
         self._told = dict.fromkeys(asdict(engine.guard), 0)
         self._kinds: dict[tuple[Any, Any], _Kind] = {}
+        self._known = 0
         self._plain: set[str] = set()
         #: The sieves of most kinds, asked once for a whole block.
         self._sieves: list[Sieve] = []
@@ -144,7 +135,8 @@ class _Matching:
                 record = decoded(text)
             try:
                 number = record["EventID"]
-                kind = kinds[record["Channel"], number]
+                others, ways = kinds[record["Channel"], number]
+                match, sieve = ways[tuple(map(record.get, others)) if others else ()]
             except (KeyError, TypeError, IndexError):
                 self._run_slowly(result, place, record, text)
                 continue
@@ -154,10 +146,7 @@ class _Matching:
                 continue
             if "SourceName" in record and "Provider_Name" not in record:
                 record["Provider_Name"] = record["SourceName"]
-            sources, match, sieve = kind
-            if sources is None:
-                offers = self._match_openly(record, text)
-            elif sieve in sieved and place not in sieved[sieve]:
+            if sieve in sieved and place not in sieved[sieve]:
                 offers = match(record, no_keywords=True)
             else:
                 offers = match(record, text)
@@ -191,34 +180,32 @@ class _Matching:
         found = self._reader.read(record)
         if found is None:
             return
-        windows = self._reader.windows
-        if windows is not None and found.fields is record and "Event" not in record:
-            self._learn(record, windows.settled(record.get("Channel"), record.get("EventID")))
+        if found.fields is record and "Event" not in record:
+            self._learn(record, found.sources)
         raw = text if self._reader.raw_holds_values else b""
         offers = self._engine.match(found.fields, found.sources, raw)
         if offers:
             result.fired.append(self._fired(place, offers, found.fields, found.time))
 
-    def _match_openly(self, record: dict[str, Any], text: bytes) -> tuple[Offer, ...]:
-        """A Windows event whose log sources hang on more than channel and event id."""
-        assert self._reader.windows is not None  # noqa: S101 - else no kind is known
-        sources = self._reader.windows.sources(record["Channel"], record["EventID"], record)
-        return () if sources is None else self._engine.match(record, sources, text)
-
-    def _learn(self, record: dict[str, Any], sources: Sources | None) -> None:
-        """Let the next event of this kind take the short way."""
+    def _learn(self, record: dict[str, Any], sources: Sources) -> None:
+        """Let the next event like this one take the short way."""
+        windows = self._reader.windows
         key = record.get("Channel"), record.get("EventID")
-        if type(key[0]) is not str or type(key[1]) not in (int, str):
+        others = None if windows is None else windows.open_fields(*key)
+        if others is None or any("." in name for name in others):
             return
-        if len(self._kinds) >= _KINDS_LIMIT or len(self._plain) >= _NAMES_LIMIT:
+        values = tuple(map(record.get, others))
+        if not all(value is None or type(value) is str for value in values):
+            return
+        if self._known >= _KINDS_LIMIT or len(self._plain) >= _NAMES_LIMIT:
             self._kinds.clear()
             self._plain.clear()
-        if sources is None:
-            self._kinds[key] = _Kind(None, _never, None)
-        else:
-            self._kinds[key] = _Kind(sources, *self._engine.match_of(sources, record, ("Channel", "EventID")))
+            self._known = 0
+        way = self._engine.match_of(sources, record, ("Channel", "EventID"))
+        self._kinds.setdefault(key, _Kind(others, {})).ways[values] = way
+        self._known += 1
         self._plain.update(name for name in record if " " not in name)
-        sieves = Counter(kind.sieve for kind in self._kinds.values() if kind.sieve is not None)
+        sieves = Counter(sieve for kind in self._kinds.values() for _, sieve in kind.ways.values() if sieve)
         self._sieves = [sieve for sieve, _ in sieves.most_common(_SIEVES)]
 
     def _fired(self, place: int, offers: tuple[Offer, ...], fields: dict[str, Any], time: object) -> Fired:

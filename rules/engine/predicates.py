@@ -45,7 +45,7 @@ class Predicates:
         """What is asked of each field; leaves that compare two fields are nobody's."""
         found: dict[str, list[tuple[int, tuple[Value, ...]]]] = {}
         for leaf, number in self._numbers.items():
-            if isinstance(leaf, Field) and not _compares(leaf):
+            if isinstance(leaf, Field) and not compares(leaf):
                 found.setdefault(leaf.name, []).append((number, leaf.values))
         return found
 
@@ -93,7 +93,7 @@ def witness_of(node: Node) -> tuple[int, ...] | None:
     """Places among :func:`leaves_of` of leaves of which at least one holds wherever the condition does; ``None`` where
     there are no such leaves, or where they compare two fields, which no index of one field can tell."""
     witness = _witness(node)
-    if witness is None or any(_compares(leaf) for leaf in witness):
+    if witness is None or any(compares(leaf) for leaf in witness):
         return None
     places = {leaf: place for place, leaf in enumerate(leaves_of(node))}
     return tuple(places[leaf] for leaf in witness)
@@ -135,5 +135,6 @@ def _value_commonness(value: Value) -> float:
     return 1.0
 
 
-def _compares(leaf: Node) -> bool:
+def compares(leaf: Node) -> bool:
+    """Whether the leaf compares two fields of an event."""
     return isinstance(leaf, Field) and isinstance(leaf.values[0], Reference)

@@ -5,16 +5,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from rules.engine.matcher import Matcher, Offer
+from rules.engine.matcher import Offer
 from rules.engine.ruleset import LogSource
+from rules.engine.splitting import matcher_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rules.engine.guard import Guard
     from rules.engine.index import Budget
-    from rules.engine.matcher import Counts
+    from rules.engine.matcher import Counts, Matcher
     from rules.engine.ruleset import Compiled
+    from rules.engine.splitting import Split
 
 #: Field renames, hashable: (rule's name, event's name) pairs.
 Renames = tuple[tuple[str, str], ...]
@@ -48,13 +50,13 @@ class Router:
         self._by_source: dict[LogSource, list[int]] = {}
         for place, (rule, _) in enumerate(self._rules):
             self._by_source.setdefault(rule.logsource, []).append(place)
-        self._by_offers: dict[tuple[tuple[int, Renames], ...], Matcher] = {}
+        self._by_offers: dict[tuple[tuple[int, Renames], ...], Matcher | Split] = {}
         self._gone: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._rules)
 
-    def matcher(self, sources: Sources) -> Matcher | None:
+    def matcher(self, sources: Sources) -> Matcher | Split | None:
         """The matcher of events with these log sources, or ``None`` where no rule is offered them."""
         offers = tuple(self._offers(sources))
         if not offers:
@@ -65,11 +67,11 @@ class Router:
                 Offer(self._rules[place][0], dict(renames), self._rules[place][1])
                 for place, renames in offers
             ]
-            found = self._by_offers[offers] = Matcher(made, self._budget, self._guard)
+            found = self._by_offers[offers] = matcher_for(made, self._budget, self._guard)
             found.drop(self._gone)
         return found
 
-    def matchers(self) -> Iterable[Matcher]:
+    def matchers(self) -> Iterable[Matcher | Split]:
         return self._by_offers.values()
 
     def drop(self, keys: set[str]) -> None:

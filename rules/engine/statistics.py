@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from rules.engine.matcher import Counts, Matcher
+    from rules.engine.splitting import Split
 
 _HOUR: Final = 3600.0
 _HOURS_KEPT: Final = 48
@@ -36,7 +37,7 @@ class Tally:
         self._offered: Counter[str] = Counter()
         self._candidates: Counter[str] = Counter()
 
-    def keep(self, matchers: Iterable[Matcher]) -> None:
+    def keep(self, matchers: Iterable[Matcher | Split]) -> None:
         """Take over the counts of matchers that are about to go."""
         for matcher in matchers:
             self._add(matcher)
@@ -48,7 +49,7 @@ class Tally:
             self._candidates.pop(key, None)
 
     def read(
-        self, matchers: Iterable[Matcher], counts: Mapping[str, Counts], throttled: Mapping[str, int]
+        self, matchers: Iterable[Matcher | Split], counts: Mapping[str, Counts], throttled: Mapping[str, int]
     ) -> dict[str, RuleStatistics]:
         """By rule."""
         total = Tally()
@@ -67,7 +68,7 @@ class Tally:
             for key, each in counts.items()
         }
 
-    def _add(self, matcher: Matcher) -> None:
+    def _add(self, matcher: Matcher | Split) -> None:
         events = matcher.offered()
         if events:
             self._offered.update(dict.fromkeys(matcher.keys(), events))

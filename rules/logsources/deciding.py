@@ -71,6 +71,12 @@ class Decider:
         )
         return interned(Sources(self._product, services, categories))
 
+    def open_fields(self) -> tuple[str, ...]:
+        """The fields that the conditions left ask for."""
+        every = [each for _, found in self._services for each in found]
+        every.extend(where for _, _, where, _ in self._ways)
+        return tuple(dict.fromkeys(condition.field for conditions in every for condition in conditions))
+
     def narrowed(self, known: Mapping[str, Any]) -> Decider:
         """The decider for events whose fields have the values ``known``; what cannot hold any more is gone."""
         services: list[tuple[str, tuple[Conditions, ...]]] = []

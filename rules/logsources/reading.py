@@ -50,8 +50,8 @@ class WindowsReader:
         sources = WindowsSources(pipeline)
         #: ``(channel, number, fields) -> Sources | None``
         self.sources = sources.sources
-        #: ``(channel, number) -> Sources | None``: see :meth:`rules.logsources.windows.WindowsSources.settled`.
-        self.settled = sources.settled
+        #: ``(channel, number) -> names | None``: see :meth:`rules.logsources.windows.WindowsSources.open_fields`.
+        self.open_fields = sources.open_fields
 
     def read(self, record: object) -> Reading | None:
         """``None`` where ``record`` has no channel or no event id. Safe on any JSON; a flat record may be given back

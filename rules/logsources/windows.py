@@ -77,13 +77,12 @@ class WindowsSources:
         constant = found.constant
         return constant if constant is not None else found.decide(fields)
 
-    def settled(self, channel: object, number: object) -> Sources | None:
-        """The log sources where channel and event id alone settle them, and were asked for before; ``None`` where
-        they do not."""
+    def open_fields(self, channel: object, number: object) -> tuple[str, ...] | None:
+        """What else the log sources hang on, for a channel and event id that were asked for before; else ``None``."""
         if type(channel) is not str or type(number) not in (int, str):
             return None
         found = self._known.get((channel, number))
-        return found.constant if found is not None else None
+        return found.open_fields() if found is not None else None
 
     def _find(self, channel: object, number: object, fields: Mapping[str, Any]) -> Sources | None:
         first, second = text_of(channel), text_of(number)
