@@ -169,16 +169,19 @@ def _child(node: yaml.Node | None, step: str | int) -> tuple[int, yaml.Node] | N
     return None
 
 
-def _walk(node: yaml.Node, depth: int) -> Iterator[tuple[int, str, bool]]:
-    """Every scalar: its line, its text, whether it is a key."""
-    if depth > _MAX_DEPTH:
+def _walk(node: yaml.Node, depth: int, seen: set[int] | None = None) -> Iterator[tuple[int, str, bool]]:
+    """Every scalar: its line, its text, whether it is a key. What aliases stand for comes once, where it is written: a
+    few lines of aliases of aliases stand for millions."""
+    seen = set() if seen is None else seen
+    if depth > _MAX_DEPTH or id(node) in seen:
         return
+    seen.add(id(node))
     if isinstance(node, yaml.ScalarNode):
         yield _line(node), str(node.value), False
     elif isinstance(node, yaml.SequenceNode):
         for each in node.value:
-            yield from _walk(each, depth + 1)
+            yield from _walk(each, depth + 1, seen)
     for name, value in _pairs(node):
         if isinstance(name, yaml.ScalarNode):
             yield _line(name), str(name.value), True
-        yield from _walk(value, depth + 1)
+        yield from _walk(value, depth + 1, seen)

@@ -63,9 +63,11 @@ class Split:
             else:
                 self._bound.setdefault(self._predicates.number(needed), []).append(place)
         self._index = FieldIndex(name, self._predicates.by_field()[name], budget, guard)
-        self._matchers: dict[int, Matcher] = {}
+        #: By the predicates of a class: its number may come to stand for another (:meth:`renew`).
+        self._matchers: dict[frozenset[int], Matcher] = {}
         self._rest: Matcher | None = None
         self._gone: set[str] = set()
+        budget.register_owner(self)
 
     def match(
         self, fields: dict[str, Any], raw: bytes = b"", *, no_keywords: bool = False
@@ -75,9 +77,13 @@ class Split:
 
     def matcher(self, fields: dict[str, Any]) -> Matcher:
         """The matcher of events that have the same value of the field."""
-        number = self._index.read(fields)
-        found = self._matchers.get(number)
-        return self._make(number) if found is None else found
+        true = self._index.sets[self._index.read(fields)]
+        found = self._matchers.get(true)
+        return self._make(true) if found is None else found
+
+    def renew(self) -> None:
+        """Forget all classes: their number is up to whoever sends lists of values."""
+        self._index.renew()
 
     def drop(self, keys: set[str]) -> None:
         """As :meth:`rules.engine.matcher.Matcher.drop`."""
@@ -103,13 +109,12 @@ class Split:
     def _all(self) -> Iterable[Matcher]:
         return self._matchers.values() if self._rest is None else (*self._matchers.values(), self._rest)
 
-    def _make(self, number: int) -> Matcher:
+    def _make(self, true: frozenset[int]) -> Matcher:
         if len(self._matchers) >= _LIMIT:
             if self._rest is None:
                 self._rest = Matcher(self.offers, self._budget, self._guard)
                 self._rest.drop(self._gone)
             return self._rest
-        true = self._index.sets[number]
         places = {*self._free, *(place for each in true for place in self._bound.get(each, ()))}
         left: list[Offer] = []
         conditions: list[Node] = []
@@ -121,7 +126,7 @@ class Split:
             if condition is not False:
                 left.append(offer)
                 conditions.append(And(()) if condition is True else condition)
-        found = self._matchers[number] = Matcher(left, self._budget, self._guard, conditions)
+        found = self._matchers[true] = Matcher(left, self._budget, self._guard, conditions)
         found.drop(self._gone)
         return found
 

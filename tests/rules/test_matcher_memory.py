@@ -112,3 +112,16 @@ def test_numbers_of_any_length_that_json_has_are_compared_in_decimal(digits: int
 def test_a_cased_keyword_is_found_whatever_stands_around_it() -> None:
     engine = Engine([rule("k: {'|cased': abcΑΣ}\ncondition: k")])
     assert engine.process(event({"m": "xabcΑΣΑ"})), "Σ has another lower case at the end of a word"
+
+
+def test_lists_of_the_field_that_tells_events_apart_do_not_fill_memory() -> None:
+    engine = Engine(
+        [rule(f"s: {{id: {n}, a: x}}\ncondition: s", number=n + 1) for n in range(50)], values_bytes=100_000
+    )
+    luck = random.Random(2)
+    for _ in range(1_500):
+        chosen = sorted(luck.sample(range(50), 12))
+        found = [offer.key for offer in engine.match({"id": chosen, "a": "x"}, SOURCES)]
+        assert found == [rule_id(number + 1) for number in chosen]
+    assert len(matcher_of(engine)._index.sets) < 200
+    assert {each.offered for each in engine.statistics().values()} == {1_500}

@@ -261,3 +261,33 @@ def test_few_shapes_and_few_signatures(
 def test_rules_with_very_many_fields(nodes: list[Node], happened: list[dict[str, Any]], seed: int) -> None:
     many: list[Node] = [Field(f"f{number}", (Text(("kill",)), Null())) for number in range(30)]
     compare([*nodes, *many, Or(tuple(many[:9])), Not(many[3])], happened, seed)
+
+
+#: What most rules of a log source have in common: a value of one field that each of them needs.
+kinds = st.lists(
+    st.lists(st.sampled_from(["1", "0", "true", "kill", "ab", ""]).map(lambda word: Text((word,) if word else ())),
+             min_size=1, max_size=3).map(lambda found: Field("a", tuple(found)))
+    | st.just(Field("a", (Text(("KILL",), cased=True),))),
+    min_size=9,
+    max_size=9,
+)  # fmt: skip
+
+
+@LIGHT
+@given(kinds, st.lists(conditions, min_size=9, max_size=9), st.lists(conditions, max_size=3),
+       st.lists(events, min_size=2, max_size=6), st.integers(0, 99), st.sampled_from([1, 5_000, 1 << 20]))  # fmt: skip
+def test_rules_that_each_need_a_value_of_the_same_field(
+    needed: list[Node],
+    nodes: list[Node],
+    others: list[Node],
+    happened: list[dict[str, Any]],
+    seed: int,
+    budget_bytes: int,
+) -> None:
+    joined: list[Node] = [And((first, node)) for first, node in zip(needed, nodes, strict=True)]
+    repeated = [
+        {**fields, "a": value}
+        for fields in happened[:2]
+        for value in ("1", 1, True, 1.0, ["0", "kill"], "KILL")
+    ]
+    compare([*joined, *others, *needed[:2]], [*happened, *repeated], seed, budget_bytes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -195,3 +196,15 @@ def test_real_rules_are_the_same_from_the_cache(tmp_path: Path) -> None:
     second = Engine([folder], cache=tmp_path)
     assert second._effective == first._effective
     assert first.rules_loaded > 0
+
+
+def test_aliases_of_aliases_cost_no_time() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    text = "\n".join(
+        [*lines, "title: x", "logsource: {category: test}", "detection: {s: *a11, condition: s}"]
+    )
+    started = time.process_time()
+    engine = Engine([text])
+    assert time.process_time() - started < 2
+    assert "aliases" in engine.unsupported[0].reason
