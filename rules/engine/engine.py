@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from rules.engine.correlation import Correlations
@@ -183,7 +184,7 @@ class Engine:
             counts = self._counts.get(key)
             if counts is not None:  # else the rule went while the event was on its way
                 counts.matches += 1
-                if not event.time <= counts.last_match:
+                if isfinite(event.time) and not event.time <= counts.last_match:
                     counts.last_match = event.time
         keys = [key for key in reversed(once) if key in self._effective]
         findings = [Finding(key, event) for key in keys if self._correlations.reports(key)]

@@ -229,3 +229,10 @@ def test_events_of_kinds_that_came_before_a_change_meet_the_new_rules() -> None:
     engine.change(drop=[rule_id(2)])
     assert engine.process(event({"a": "x"}, category="other")) == []
     assert engine.route(event({}, category="other")) == ()
+
+
+def test_times_that_are_none_are_no_last_match() -> None:
+    engine = Engine([simple(1)])
+    for time in (float("nan"), 5.0, float("inf"), float("-inf"), 3.0):
+        assert fired(engine, time, a="x") == [1]
+    assert engine.statistics()[rule_id(1)].last_match == 5.0
