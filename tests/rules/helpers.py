@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rules.engine import Engine, Event
+from rules.logsources import WindowsReader, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from rules.engine.routing import Sources
 
 #: Test data beside the project, where this machine has it.
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -52,3 +55,18 @@ def refusal(detection: str) -> str:
     assert len(engine.unsupported) == 1
     assert engine.rules_loaded == 0
     return engine.unsupported[0].reason
+
+
+class WindowsEvents:
+    """Windows events of both forms, with their time read at once."""
+
+    def __init__(self) -> None:
+        self._reader = WindowsReader()
+
+    def read(self, record: object, event_id: str) -> tuple[Event, Sources] | None:
+        """The event and its log sources, or ``None`` where ``record`` has no channel or no event id."""
+        found = self._reader.read(record)
+        if found is None:
+            return None
+        time = seconds_of(found.time) if isinstance(found.time, str) else float("nan")
+        return Event(event_id, time, found.sources.product, "", "", found.fields), found.sources

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from rules.catalogue import OWN_RULES
 from rules.engine import Engine, Event
 from rules.engine.fields import View
-from rules.engine.windows import WindowsEvents
-from tests.rules.helpers import event, rule
+from tests.rules.helpers import WindowsEvents, event, rule
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters())
 JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)

@@ -15,8 +15,7 @@ import yaml
 from rules.engine import Engine
 from rules.engine.reading import read_events
 from rules.engine.scan import Match, scan
-from rules.engine.windows import WindowsEvents
-from tests.rules.helpers import SHARED
+from tests.rules.helpers import SHARED, WindowsEvents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from rules.engine import Engine
-from rules.engine.windows import WindowsEvents
-from tests.rules.helpers import rule
+from tests.rules.helpers import WindowsEvents, rule
 
 SYSMON = "Microsoft-Windows-Sysmon/Operational"
 WINDOWS = WindowsEvents()
