@@ -14,7 +14,7 @@ from soc_api.accounts.permissions import Permission
 from soc_api.accounts.principal import Principal
 from soc_api.api.shapes import Body, Page, Paging, Shape, cursor
 from soc_api.errors import Fault, InvalidError
-from soc_api.rulebook.preview import preview
+from soc_api.hunting.dry_run import dry_run
 from soc_api.rulebook.service import RuleDesk, RuleLine, RuleView, difference
 
 router = APIRouter(prefix="/rules", tags=["rules"])
@@ -99,10 +99,13 @@ class FaultShape(Shape):
 
 
 class PreviewShape(Shape):
-    events: int = Field(description="Recent events of the rule's log source that it was tried on.")
-    hours: int
+    hours: int = Field(description="How far back: by when the collector received an event.")
     matches: int
-    samples: list[str] = Field(description="Ids of the first events that it holds for.")
+    samples: list[str] = Field(description="Ids of the newest events that it holds for.")
+    complete: bool = Field(description="False: a bound stopped it; there may be more.")
+    not_made: str = Field(
+        description="Why it was not tried (another hunt runs, the event store is away …); empty where it was."
+    )
 
 
 class CheckShape(Shape):
@@ -110,7 +113,9 @@ class CheckShape(Shape):
     ok: bool
     faults: list[FaultShape]
     evidence_cases: int
-    preview: PreviewShape | None
+    preview: PreviewShape | None = Field(
+        description="A small hunt; null where the text is not sound, or a filter."
+    )
 
 
 class WrittenShape(Shape):
@@ -192,11 +197,11 @@ def get_revision(
 
 @router.post("/check")
 def check_rule(body: RuleText, services: RequestServices, principal: Manager) -> CheckShape:
-    """What is wrong with a text, and what it would find among recent events. Nothing is stored."""
+    """What is wrong with a text, and what it would have found in the last day. No rule is stored."""
     checked = RuleDesk.of(services, principal).check(body.text, body.evidence)
     tried = None
     if checked.info is not None and not checked.errors:
-        tried = preview(services.store, body.text, checked.info, services.clock())
+        tried = dry_run(services, principal, body.text)
     return CheckShape(
         id=None if checked.info is None else checked.info.id,
         ok=not checked.errors,

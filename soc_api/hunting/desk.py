@@ -19,6 +19,7 @@ from soc_api.hunting.models import LONGEST, MOST_FOUND, USUAL, Question
 from soc_api.hunting.service import Hunt
 from soc_api.hunting.subject import Subjects
 from soc_api.hunting.when import parse_when
+from soc_api.i18n import N_
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 #: A hunt takes one of the event store's two readers; the other is for everybody else.
 _HUNTING: Final = threading.BoundedSemaphore(1)
+BUSY: Final = N_("another hunt is running; try again when it has ended")
 _WAIT_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.5
 
@@ -106,8 +108,11 @@ class HuntDesk:
         text: str = "",
         tell: Callable[[float, int], None] = lambda _done, _hits: None,
         stop: Callable[[], bool] = lambda: False,
+        patience: float | None = None,
     ) -> Answer:
         """Hunt with a known rule, or with a text. Written down before it begins.
+
+        ``patience``: seconds to wait for another hunt to end.
 
         Raises:
             NotFoundError: there is no such rule.
@@ -117,8 +122,8 @@ class HuntDesk:
         with self._state.read() as session:
             subjects = Subjects(self._live.book, self._live.rulebook, session, self._pipelines)
             subject = subjects.by_id(rule_id) if rule_id else subjects.by_text(text)
-        if not _HUNTING.acquire(timeout=_WAIT_SECONDS):
-            raise StoreUnavailableError("another hunt is running; try again when it has ended")
+        if not _HUNTING.acquire(timeout=_WAIT_SECONDS if patience is None else patience):
+            raise StoreUnavailableError(BUSY)
         try:
             self._write_down(question, subject.key, text if not rule_id else "")
             return Hunt(self._store, subject, question, tell=tell, stop=stop).run()

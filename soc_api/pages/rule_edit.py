@@ -14,8 +14,8 @@ from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
 from soc_api.accounts.principal import Principal
 from soc_api.errors import SocError
+from soc_api.hunting.dry_run import DryRun, dry_run
 from soc_api.pages.visit import Visit, back_to
-from soc_api.rulebook.preview import Preview, preview
 from soc_api.rulebook.service import RuleDesk
 
 router = APIRouter()
@@ -50,7 +50,7 @@ class RuleEditPage:
     sound: bool = False
     faults: list[FaultRow] = field(default_factory=list)
     cases: int = 0
-    preview: Preview | None = None
+    tried: DryRun | None = None
     problem: str = ""
 
 
@@ -132,7 +132,9 @@ def _answer(visit: Visit, page: RuleEditPage, action: str) -> Response:
         status = 409 if isinstance(error, CollectorError) else 422
     tried = None
     if checked.info is not None and not checked.errors:
-        tried = preview(visit.services.store, text, checked.info, visit.now)
+        tried = dry_run(visit.services, visit.principal, text, simulated=visit.simulated)
+    if tried is not None and tried.not_made:
+        tried = replace(tried, not_made=visit.t(tried.not_made))
     made = replace(
         page,
         text=text,
@@ -141,7 +143,7 @@ def _answer(visit: Visit, page: RuleEditPage, action: str) -> Response:
         sound=not problem and not checked.errors,
         faults=[_fault(fault, text, evidence) for fault in checked.faults],
         cases=checked.cases,
-        preview=tried,
+        tried=tried,
         problem=problem,
     )
     return visit.answer("rule_edit.html", made, status=status)
