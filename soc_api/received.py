@@ -12,10 +12,11 @@ from rules.importing import Received, Source
 from rules.importing.sources import OWN_PRODUCT, Sampler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from collector.store.client import StoreClient
+    from rules.logsources import Pipeline
 
 #: A source that has been quiet for longer is not one that "arrives".
 DAYS: Final = 30
@@ -40,11 +41,16 @@ _WINDOWS: Final = (
 )
 
 
-def received(query: Callable[[str, Mapping[str, object]], list[dict[str, Any]]], now: datetime) -> Received:
+def received(
+    query: Callable[[str, Mapping[str, object]], list[dict[str, Any]]],
+    now: datetime,
+    pipelines: Sequence[Pipeline] | None = None,
+) -> Received:
     """What arrived within the last :data:`DAYS` days, with how many events of each, and what pipelines find in a
     sample of it. What simulated machines send does not count.
 
-    ``query``: of a store's client or engine. Raises what that raises.
+    ``query``: of a store's client or engine. Raises what that raises. ``pipelines``: those that the worker reads events
+    by (``None``: the shipped ones).
     """
     since = {"since": _plain(now - timedelta(days=DAYS))}
     counted: dict[Source, int] = {}
@@ -52,7 +58,7 @@ def received(query: Callable[[str, Mapping[str, object]], list[dict[str, Any]]],
     for row in rows:
         source = Source.of(row)
         counted[source] = counted.get(source, 0) + int(row["events"])
-    sampler = Sampler()
+    sampler = Sampler(pipelines)
     found: set[Source] = set()
     lately = {"since": _plain(now - timedelta(days=_SAMPLED_DAYS))}
     open_ = [row for row in rows if row["product"] != OWN_PRODUCT]  # our own events say all that they are
@@ -63,7 +69,7 @@ def received(query: Callable[[str, Mapping[str, object]], list[dict[str, Any]]],
     if any(source.product == "windows" for source in counted):
         for row in query(_WINDOWS, lately):
             found |= sampler.sources_of(Source("windows"), _fields(row))
-    return Received({**dict.fromkeys(found, 0), **counted})
+    return Received({**dict.fromkeys(found, 0), **counted}, pipelines)
 
 
 def _plain(moment: datetime) -> str:
@@ -82,7 +88,10 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
 class Arrivals:
     """The same, remembered: what arrives changes slowly, and asking reads a month of events. Threads may share it."""
 
-    def __init__(self, store: StoreClient, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: StoreClient, clock: Callable[[], datetime], pipelines: Sequence[Pipeline] | None = None
+    ) -> None:
+        self._pipelines = pipelines
         self._store = store
         self._clock = clock
         self._lock = threading.Lock()
@@ -95,7 +104,8 @@ class Arrivals:
         with self._lock:
             if self._at is None or not 0 <= (now - self._at).total_seconds() < _KEEP_SECONDS:
                 try:
-                    self._answer, self._at = received(self._store.query, now), now
+                    self._answer = received(self._store.query, now, self._pipelines)
+                    self._at = now
                 except StoreError:
                     return None
             return self._answer

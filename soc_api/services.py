@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from collector.detect.logsources import pipelines
 from collector.ingest.limits import AddressList
 from collector.rulebook.live import LiveBook
 from collector.rulebook.sources import Rulebook
@@ -46,7 +47,7 @@ class Services:
     @cached_property
     def arrivals(self) -> Arrivals:
         """Which log sources events have arrived with lately."""
-        return Arrivals(self.store, self.clock)
+        return Arrivals(self.store, self.clock, pipelines(self.settings.detect.pipelines))
 
     @cached_property
     def metrics_readers(self) -> AddressList:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rules.catalogue import load_catalogue
 from rules.logsources import LogSources, shipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
+
+    from rules.logsources import Pipeline
 
 OWN_PRODUCT: Final = "vonggac"
 
@@ -42,15 +43,17 @@ class Source(NamedTuple):
 class Received:
     """What arrives. ``counted``: events a source, where they were counted (0: known, not counted).
 
-    A service stands for the categories too that pipelines find among its events (``rules/pipelines``).
+    A service stands for the categories too that pipelines find among its events: ``pipelines``, or the shipped ones.
     """
 
     counted: Mapping[Source, int]
+    pipelines: Sequence[Pipeline] | None = None
     _reach: set[Source] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
+        pipelines = shipped() if self.pipelines is None else self.pipelines
         for source in self.counted:
-            self._reach.update((source, *_told_by(source)))
+            self._reach.update((source, *_told_by(source, pipelines)))
 
     @classmethod
     def everything(cls) -> Received:
@@ -78,10 +81,10 @@ def known_sources(folders: Iterable[Path] | None = None) -> Received:
 
 
 class Sampler:
-    """Finds out what events are by the pipelines, from events themselves."""
+    """Finds out what events are by the pipelines (none given: the shipped ones), from events themselves."""
 
-    def __init__(self) -> None:
-        self._read = LogSources(shipped()).read
+    def __init__(self, pipelines: Sequence[Pipeline] | None = None) -> None:
+        self._read = LogSources(shipped() if pipelines is None else pipelines).read
 
     def sources_of(self, source: Source, fields: Mapping[str, Any]) -> set[Source]:
         """Every log source that an event of ``source`` with these fields has. Never raises for what they hold."""
@@ -95,12 +98,11 @@ class Sampler:
         }
 
 
-@cache
-def _told_by(source: Source) -> tuple[Source, ...]:
+def _told_by(source: Source, pipelines: Sequence[Pipeline]) -> tuple[Source, ...]:
     """The categories that pipelines find among events of this very service; others only a look at events tells."""
     return tuple(
         Source(source.product, category, source.service)
-        for pipeline in shipped()
+        for pipeline in pipelines
         if pipeline.product == source.product
         for category, ways in pipeline.categories.items()
         if any(way.service and way.service == source.service for way in ways)

@@ -30,6 +30,7 @@ from rules.importing import (
 from rules.importing import release as release_module
 from rules.importing.release import safe_path
 from rules.importing.sources import Sampler
+from rules.logsources import load_pipelines
 from tests.rules.helpers import SHARED, rule, rule_id
 
 if TYPE_CHECKING:
@@ -302,6 +303,19 @@ def test_events_themselves_tell_what_they_are() -> None:
     hostile: tuple[object, ...] = ([{}], 5, None)
     for channel in hostile:
         sampler.sources_of(Source("windows"), {"Channel": channel, "EventID": channel})
+
+
+def test_an_installations_own_pipelines_tell_what_its_events_are(tmp_path: Path) -> None:
+    (tmp_path / "box.yml").write_text(
+        "name: box\ndescription: {en: Boxes, vi: Hộp}\nproduct: box\nwhere: {text: {present: true}}\n"
+        "categories:\n  process_creation: {}\n"
+    )
+    wanted = Source("box", "process_creation")
+    assert wanted not in Sampler().sources_of(Source("box"), {"text": "x"})
+    found = Sampler(load_pipelines([str(tmp_path / "box.yml")])).sources_of(Source("box"), {"text": "x"})
+    assert wanted in found
+    sysmon = {Source("windows", "", "sysmon"): 3}
+    assert Received(sysmon, pipelines=()).misses(Source("windows", "process_creation"))
 
 
 def test_what_our_own_rules_read_is_what_agents_send() -> None:

@@ -129,13 +129,17 @@ def _received(place: Place, sources: str | None) -> tuple[str, Received]:
 
 def received_here(place: Place) -> Received:
     """What events have arrived with in this data directory, whether its server runs or not."""
+    from collector.detect.logsources import pipelines
     from soc_api.events_here import with_events
     from soc_api.received import received
 
+    known = pipelines(place.settings.detect.pipelines)
     return with_events(
         place.data,
-        lambda client: received(client.query, utcnow()),
-        lambda engine: received(lambda sql, values: msgspec.json.decode(engine.query(sql, values)), utcnow()),
+        lambda client: received(client.query, utcnow(), known),
+        lambda engine: received(
+            lambda sql, values: msgspec.json.decode(engine.query(sql, values)), utcnow(), known
+        ),
     )
 
 
