@@ -152,6 +152,9 @@ def test_a_rule_lives_its_life_while_events_flow(
 
     stack.vonggac("sigma", "disable", RULE_ID, "--reason", "for this test")
     machine.failed("former-two")
+    wait_until(
+        lambda: _stored(stack, "former-two") == 1, seconds=_SECONDS, what="the event that no rule is asked of"
+    )
     stack.vonggac("sigma", "enable", RULE_ID)
     stack.vonggac("sigma", "revert", RULE_ID, "--to", "1")
     machine.failed("retired-three")

@@ -265,10 +265,10 @@ def test_rows_answered_for_survive_kill_9_and_the_store_opens_again(tmp_path: Pa
 
 def test_the_schema_is_made_once_and_a_newer_one_is_refused(tmp_path: Path) -> None:
     process = Process(tmp_path / "data")
-    versions = process.client.query("SELECT version FROM schema_version")
+    versions = process.client.query("SELECT version FROM schema_version ORDER BY version")
     process.end(signal.SIGTERM)
     process.start()
-    assert process.client.query("SELECT version FROM schema_version") == versions
+    assert process.client.query("SELECT version FROM schema_version ORDER BY version") == versions
     process.end(signal.SIGTERM)
     process.client.close()
 
