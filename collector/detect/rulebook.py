@@ -56,6 +56,9 @@ class LiveRules:
         #: Of what was refused, so that it is not tried over and over.
         self._tried: dict[str, str] = {}
         self._running = {entry.id: entry.fingerprint for entry in self.book.values() if entry.active}
+        self.refused.update(self._unreadable(self.book))
+        for rule_id in self.refused:
+            del self._running[rule_id]
         for refusal in self.engine.unsupported:
             log.warning("a rule cannot run", extra={"rule": refusal.id, "reason": refusal.reason})
             entry = self.book.get(refusal.id)
@@ -87,8 +90,9 @@ class LiveRules:
             if mark == self._mark:
                 return False
             book = self._rulebook.read(session)
+            unreadable = self._unreadable(book)
             pieces = self._differences(session, book)
-        refused = self._take(pieces)
+        refused = {**unreadable, **self._take(pieces)}
         self.refused = {
             rule_id: fault
             for rule_id, fault in {**self.refused, **self._not_running(book), **refused}.items()
@@ -129,6 +133,12 @@ class LiveRules:
             for refusal in self.engine.unsupported
             if refusal.id in self._running and (entry := book.get(refusal.id)) and entry.kind == "correlation"
         }
+
+    def _unreadable(self, book: Book) -> dict[str, TextFault]:
+        """Rules whose file can no longer be read: nothing is to be taken, and what runs of them runs on."""
+        found = {entry.id: entry.fault for entry in book.values() if entry.active and entry.fault is not None}
+        self._tried.update((rule_id, book[rule_id].fingerprint) for rule_id in found)
+        return found
 
     def _is_refused(self, entry: Entry | None) -> bool:
         """Whether this rule should run and does not, or runs with an older text than it should."""
@@ -196,7 +206,7 @@ def _sources(session: Session, rulebook: Rulebook, book: Book) -> list[Source]:
     """What runs: whole files where all of their documents run as they are, the texts of the others."""
     by_file: dict[str, list[Entry]] = {}
     for entry in book.values():
-        if entry.path:
+        if entry.path and entry.fault is None:
             by_file.setdefault(entry.path, []).append(entry)
     plain = {
         path
@@ -205,7 +215,9 @@ def _sources(session: Session, rulebook: Rulebook, book: Book) -> list[Source]:
     }
     sources: list[Source] = [Path(path) for path in by_file if path in plain]
     sources += [
-        rulebook.text(session, entry) for entry in book.values() if entry.active and entry.path not in plain
+        rulebook.text(session, entry)
+        for entry in book.values()
+        if entry.active and entry.path not in plain and entry.fault is None
     ]
     return sources
 

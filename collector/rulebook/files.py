@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 import yaml
 
 from collector.files import write_file
+from collector.rulebook.models import TextFault
 from rules.catalogue import YAML_LOADER, RuleInfo, generates, rule_info
 from rules.engine.loading import rule_files
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("vonggac.rulebook")
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _MAX_BYTES: Final = 1 << 20
 
 
@@ -35,9 +36,20 @@ class Head:
     generates: bool
 
 
+class RuleFile(NamedTuple):
+    """A file's documents, and a mark of its content. With a ``fault`` it cannot be read as it is now: ``heads`` are
+    those of when it could be."""
+
+    path: Path
+    mark: str
+    heads: list[Head]
+    fault: TextFault | None
+
+
 class _Kept(msgspec.Struct, array_like=True):
     mark: tuple[int, int]
     heads: list[Head]
+    fault: TextFault | None = None
 
 
 class _Index(msgspec.Struct):
@@ -58,8 +70,8 @@ class RuleFiles:
                 if index.format == _FORMAT:
                     self._files = index.files
 
-    def heads(self, folder: Path) -> list[tuple[Path, str, list[Head]]]:
-        """Every file under ``folder`` (or the file itself): path, a mark of its content, and its documents."""
+    def read(self, folder: Path) -> list[RuleFile]:
+        """Every file under ``folder`` (or the file itself)."""
         found = []
         for path in rule_files(folder):
             try:
@@ -68,10 +80,15 @@ class RuleFiles:
                 continue
             mark = (status.st_mtime_ns, status.st_size)
             kept = self._files.get(str(path))
-            if kept is None or tuple(kept.mark) != mark:
-                kept = self._files[str(path)] = _Kept(mark, _read(path, status.st_size))
+            # What could not be read is tried again: that somebody may read it now does not change its time.
+            if kept is None or tuple(kept.mark) != mark or kept.fault is not None:
+                heads, fault = _read(path, status.st_size)
+                if fault is not None and kept is not None:
+                    heads = kept.heads
+                kept = self._files[str(path)] = _Kept(mark, heads, fault)
                 self._dirty = True
-            found.append((path, f"{mark[0]:x}.{mark[1]:x}", kept.heads))
+            broken = "" if kept.fault is None else "!"
+            found.append(RuleFile(path, f"{mark[0]:x}.{mark[1]:x}{broken}", kept.heads, kept.fault))
         return found
 
     def save(self, paths: Iterable[str]) -> None:
@@ -89,22 +106,29 @@ class RuleFiles:
             log.warning("the index of rules cannot be kept", extra={"error": str(error)})
 
 
-def _read(path: Path, size: int) -> list[Head]:
+def _read(path: Path, size: int) -> tuple[list[Head], TextFault | None]:
     if size > _MAX_BYTES:
-        return []
+        return [], TextFault(f"larger than {_MAX_BYTES:,} bytes, which no rule is")
     try:
         documents = [
             each
             for each in yaml.load_all(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
             if each is not None
         ]
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
-        return []  # the engine names and refuses it
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        return [], _fault(error)
     whole = any(isinstance(each, dict) and "action" in each for each in documents)
     heads = [head_of(each, str(path), number) for number, each in enumerate(documents)]
     return [
         Head(each.info, each.kind, each.number, whole, each.generates) for each in heads if each is not None
-    ]
+    ], None
+
+
+def _fault(error: Exception) -> TextFault:
+    """Why a file cannot be read, in one line, and where."""
+    mark = getattr(error, "problem_mark", None)
+    reason = getattr(error, "problem", None) or (str(error) or type(error).__name__).splitlines()[0]
+    return TextFault(f"cannot be read: {reason}", 0 if mark is None else mark.line + 1)
 
 
 def head_of(document: Any, path: str, number: int = 0) -> Head | None:

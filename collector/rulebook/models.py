@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -61,6 +61,7 @@ class Entry:
 
     ``path`` and ``number`` are the file and the document in it, of shipped texts; ``shipped`` says whether there is
     one. ``fingerprint`` changes whenever the text does. ``whole``: the file's documents only make sense together.
+    ``fault``: the file can no longer be read, and this is what it said when it could be.
     """
 
     info: RuleInfo
@@ -72,6 +73,7 @@ class Entry:
     number: int = 0
     whole: bool = False
     generates: bool = False
+    fault: TextFault | None = None
     setting: Setting = field(default_factory=Setting)
 
     @property
@@ -83,13 +85,34 @@ class Entry:
         return self.setting.enabled
 
 
-class Book(Mapping[str, Entry]):
-    """All rules by id, as of change ``change``, in the order own, folders, imported, local."""
+@dataclass(frozen=True, slots=True)
+class BrokenFile:
+    """A file of rules that cannot be read. ``rules``: how many rules of it are known from when it could be."""
 
-    def __init__(self, entries: Mapping[str, Entry], change: int = 0, release: str = "") -> None:
+    path: str
+    fault: TextFault
+    rules: int
+
+    def __str__(self) -> str:
+        line = f":{self.fault.line}" if self.fault.line else ""
+        return f"{self.path}{line}: {self.fault.message}"
+
+
+class Book(Mapping[str, Entry]):
+    """All rules by id, as of change ``change``, in the order own, folders, imported, local. ``broken``: the files that
+    cannot be read."""
+
+    def __init__(
+        self,
+        entries: Mapping[str, Entry],
+        change: int = 0,
+        release: str = "",
+        broken: Iterable[BrokenFile] = (),
+    ) -> None:
         self._entries = dict(entries)
         self.change: Final = change
         self.release: Final = release
+        self.broken: Final = tuple(broken)
         self._names = {entry.info.name: entry.id for entry in self._entries.values() if entry.info.name}
 
     def __getitem__(self, key: str) -> Entry:

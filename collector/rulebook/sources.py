@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import yaml
 from sqlalchemy import func, select
 
-from collector.rulebook.files import Head, RuleFiles, document_text, head_of
-from collector.rulebook.models import Book, Entry, Setting
+from collector.rulebook.files import Head, RuleFile, RuleFiles, document_text, head_of
+from collector.rulebook.models import Book, BrokenFile, Entry, Setting
 from collector.state.tables import RuleChange, RuleRevision, RuleSetting
 from rules.catalogue import OWN_RULES, YAML_LOADER, Catalogue
 from rules.importing import Imported
@@ -45,6 +45,7 @@ class Rulebook:
         self._files = RuleFiles(cache)
         self._missing: set[Path] = set()
         self._shipped: dict[str, Entry] = {}
+        self._broken: list[BrokenFile] = []
         self._scanned: tuple[int, str] | None = None
 
     def mark(self, session: Session) -> tuple[int, str]:
@@ -64,20 +65,26 @@ class Rulebook:
             if rule_id in found:
                 found[rule_id] = replace(found[rule_id], setting=setting)
         found.update(_local(session, settings, self._shipped))
-        return Book(_knowing_internal(found), change, release)
+        return Book(_knowing_internal(found), change, release, self._broken)
 
     def _scan(self) -> dict[str, Entry]:
         imported = None if self._releases is None else self._releases.folder()
         shipped: dict[str, Entry] = {}
         paths: list[str] = []
+        broken: list[BrokenFile] = []
         sources = [("own", self._own), *(("folder", each) for each in self._present())]
         if imported is not None and imported.is_dir():
             sources.append(("imported", imported))
         for origin, folder in sources:
-            for path, mark, heads in self._files.heads(folder):
-                paths.append(str(path))
-                for head in heads:
-                    shipped.setdefault(head.info.id, _shipped(head, origin, str(path), mark))
+            for file in self._files.read(folder):
+                paths.append(str(file.path))
+                for head in file.heads:
+                    shipped.setdefault(head.info.id, _shipped(head, origin, file))
+                if file.fault is not None:
+                    broken.append(BrokenFile(str(file.path), file.fault, len(file.heads)))
+        for each in broken:
+            log.error("a file of rules cannot be read", extra={"file": each.path, "reason": str(each)})
+        self._broken = broken
         self._files.save(paths)
         return _knowing_internal(shipped)
 
@@ -97,7 +104,8 @@ class Rulebook:
             text = Path(entry.path).read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
-        return text if entry.whole else document_text(text, entry.number)
+        # A file that is broken is shown as it is, so that what is wrong can be seen.
+        return text if entry.whole or entry.fault is not None else document_text(text, entry.number)
 
     def _present(self) -> list[Path]:
         for folder in self._folders:
@@ -133,17 +141,18 @@ def setting_of(row: RuleSetting) -> Setting:
     return Setting(row.enabled, row.throttle, row.revision, row.reason, row.changed_by, row.changed_at)
 
 
-def _shipped(head: Head, origin: str, path: str, mark: str) -> Entry:
+def _shipped(head: Head, origin: str, file: RuleFile) -> Entry:
     return Entry(
         info=head.info,
         kind=head.kind,
         origin=origin,
-        fingerprint=f"{path}#{head.number}@{mark}",
+        fingerprint=f"{file.path}#{head.number}@{file.mark}",
         shipped=True,
-        path=path,
+        path=str(file.path),
         number=head.number,
         whole=head.whole,
         generates=head.generates,
+        fault=file.fault,
     )
 
 

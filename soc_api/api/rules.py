@@ -82,7 +82,7 @@ class WholeRule(RuleShape):
     references: list[str] = Field(description="Of a correlation: the rules that it correlates.")
     source: str = Field(description="The rule's own text (YAML), as it runs.")
     shipped: bool = Field(description="Whether there is a shipped text to revert to.")
-    refused: str = Field(description="Why it does not run; empty where it does.")
+    refused: str = Field(description="Why it does not run, or runs as it was before; else empty.")
     refused_line: int | None
     reason: str = Field(description="Of the last change.")
     changed_by: str
@@ -321,8 +321,8 @@ def _whole(desk: RuleDesk, rule_id: str) -> WholeRule:
             **{name: getattr(info, name) for name in names},
             "source": view.text,
             "shipped": view.entry.shipped,
-            "refused": "" if figures is None else figures.refused,
-            "refused_line": None if figures is None else figures.refused_line,
+            "refused": "" if view.refused is None else view.refused.message,
+            "refused_line": None if view.refused is None else view.refused.line or None,
             "reason": setting.reason,
             "changed_by": setting.changed_by,
             "changed_at": setting.changed_at,

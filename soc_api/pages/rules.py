@@ -22,6 +22,7 @@ from soc_api.rulebook.service import RuleDesk, RuleLine
 router = APIRouter()
 Reader = Annotated[Principal, Depends(require(Permission.RULES_READ))]
 _ROWS = 100
+_BROKEN = 20
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class RuleRow:
 
 @dataclass(frozen=True)
 class RulesPage:
-    """``by_state`` counts all rules; ``sorts`` and the like are tables of code to word."""
+    """``by_state`` counts all rules; ``sorts`` and the like are tables of code to word. ``broken``: files that cannot
+    be read, with line and reason."""
 
     query: Query
     rows: list[RuleRow]
@@ -76,6 +78,7 @@ class RulesPage:
     origins: dict[str, str]
     sorts: dict[str, str]
     may_manage: bool
+    broken: list[str]
 
 
 @router.get("/rules")
@@ -128,6 +131,7 @@ def build(visit: Visit) -> RulesPage:
         origins={code: visit.t(word) for code, word in rule_words.ORIGINS.items()},
         sorts={code: visit.t(word) for code, word in rule_words.SORTS.items()},
         may_manage=visit.principal.may(Permission.RULES_MANAGE),
+        broken=[str(each) for each in desk.live.book.broken[:_BROKEN]],
     )
 
 

@@ -11,6 +11,7 @@ from collector.errors import NotFoundError
 from collector.rulebook import service as rulebook
 from collector.rulebook.checking import check
 from collector.rulebook.errors import RuleRefusedError
+from collector.rulebook.models import TextFault
 from collector.rulebook.service import MAX_TEXT_BYTES, Author
 from soc_api.accounts import audit
 from soc_api.errors import Fault, InvalidError
@@ -58,6 +59,10 @@ class RuleView:
     text: str
     shipped_text: str
     evidence: str
+
+    @property
+    def refused(self) -> TextFault | None:
+        return refused(self.entry, self.figures)
 
     @property
     def pending(self) -> bool:
@@ -258,9 +263,20 @@ class RuleDesk:
 def state_of(entry: Entry, figures: RuleFigures | None) -> str:
     if not entry.active:
         return "disabled"
+    if entry.fault is not None:
+        return "refused"
     if figures is None:
         return "ok"
     return "refused" if figures.refused else figures.state
+
+
+def refused(entry: Entry, figures: RuleFigures | None) -> TextFault | None:
+    """Why a rule that should run does not, or runs as it was."""
+    if entry.fault is not None and entry.active:
+        return entry.fault
+    if figures is None or not figures.refused:
+        return None
+    return TextFault(figures.refused, figures.refused_line or 0)
 
 
 def difference(old: str, new: str) -> list[tuple[str, str]]:

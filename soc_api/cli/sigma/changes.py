@@ -140,11 +140,24 @@ def throttle_command(
 def reload_command(place: Place, as_json: bool) -> None:
     """Take what has changed in the folders of [detect] rule_folders, without a restart.
 
-    A broken file is refused and said by `vonggac sigma list --state refused`; what ran before runs on.
+    A file that cannot be read any more is refused: its line and reason are said here (exit 1), by `vonggac sigma
+    list --state refused` and on the page of rules. The rules that ran of it run on until the server restarts. A
+    rule that the engine refuses is said by `list` and `show`, and runs on likewise.
     """
     with desk(place) as rules:
         rules.reload()
-        tell(place, rules, "", "the folders of rules are looked at again", as_json)
+        broken = rules.live.book.broken
+        faults = [
+            {"path": each.path, "line": each.fault.line, "reason": each.fault.message, "rules": each.rules}
+            for each in broken
+        ]
+        tell(place, rules, "", "the folders of rules are looked at again", as_json, refused_files=faults)
+    if not as_json:
+        for each in broken:
+            kept = f" (rules of it that stay as they were: {each.rules})" if each.rules else ""
+            click.echo(f"refused: {each}{kept}", err=True)
+    if broken:
+        raise click.exceptions.Exit(1)
 
 
 def _read(path: Path) -> str:

@@ -27,6 +27,7 @@ def list_command(place: Place, text: str, state: str | None, origin: str | None,
     """All rules: what runs, with which text, and in which state."""
     with desk(place) as rules:
         lines = [line for line in rules.lines() if _fits(line, text.casefold(), state, origin)]
+        broken = rules.live.book.broken
     if as_json:
         echo_json([_json(line) for line in lines])
         return
@@ -47,6 +48,9 @@ def list_command(place: Place, text: str, state: str | None, origin: str | None,
         rows,
         "no rule is like that: leave an option out",
     )
+    if state in (None, "refused"):
+        for each in broken:
+            click.echo(f"refused: {each}", err=True)
 
 
 @click.command("stats", epilog="Example: vonggac sigma stats --sort seconds --limit 10")
@@ -146,9 +150,9 @@ def _tell(view: RuleView) -> None:
     if setting.changed_by:
         why = f": {setting.reason}" if setting.reason else ""
         facts.append(("changed", f"{shown_time(setting.changed_at)} by {setting.changed_by}{why}"))
+    if view.refused is not None:
+        facts.append(("refused", f"line {view.refused.line or '?'}: {view.refused.message}"))
     if figures is not None:
-        if figures.refused:
-            facts.append(("refused", f"line {figures.refused_line or '?'}: {figures.refused}"))
         counted = f"offered {figures.offered}, candidates {figures.candidates}, matches {figures.matches}"
         spent = f"held back {figures.throttled}, {figures.seconds:.3f} s, last {shown_time(figures.last_match_at)}"
         facts.append(("figures", f"{counted}, {spent}"))
@@ -210,8 +214,8 @@ def _whole(view: RuleView, text: str, changed: list[tuple[str, str]] | None) -> 
         "reason": setting.reason,
         "changed_by": setting.changed_by,
         "changed_at": setting.changed_at,
-        "refused": getattr(figures, "refused", ""),
-        "refused_line": getattr(figures, "refused_line", None),
+        "refused": "" if view.refused is None else view.refused.message,
+        "refused_line": None if view.refused is None else view.refused.line or None,
         "offered": getattr(figures, "offered", 0),
         "candidates": getattr(figures, "candidates", 0),
         "matches": getattr(figures, "matches", 0),

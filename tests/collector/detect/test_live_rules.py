@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select
 
+from collector.detect.rulebook import LiveRules
 from collector.rulebook import service
 from collector.rulebook.service import Author
+from collector.rulebook.sources import Rulebook
 from collector.settings import Detect, Settings
 from collector.state.tables import RuleChange, RuleFigures, WorkerFigures
 from tests.collector.detect.test_worker import BAD_PROCESS, BURST, alerts
@@ -234,3 +236,46 @@ def test_a_slow_rule_is_called_slow_by_its_average_over_many_events(
 
 
 NEW_ID = "00000000-0000-4000-8000-000000000005"
+
+
+def reload(pipeline: Pipeline) -> None:
+    with pipeline.state.write() as session:
+        service.note(session, "", "reload", "lan", NOW)
+    assert pipeline.worker.look_at_rules()
+
+
+def test_rules_of_a_file_that_breaks_run_on_and_are_refused_until_it_is_corrected(pipeline: Pipeline) -> None:
+    path = next(each for each in pipeline.rules.iterdir() if BAD in each.read_text())
+    text = path.read_text()
+    path.write_text(text.replace("level: high", "level: [high"))
+    reload(pipeline)
+    sight(pipeline, "/tmp/evil")
+    assert alerts(pipeline) == [("1", "host-ep-1", 1)]
+    assert pipeline.worker._rules.refused[BAD].line > 0
+    pipeline.worker.step_clock()
+    with pipeline.state.read() as session:
+        assert "cannot be read" in session.get_one(RuleFigures, BAD).refused
+    assert not pipeline.worker.look_at_rules()
+    path.write_text(text.replace("/evil", "/bad"))
+    reload(pipeline)
+    assert pipeline.worker._rules.refused == {}
+    sight(pipeline, "/tmp/bad", "/tmp/evil")
+    assert alerts(pipeline) == [("1", "host-ep-1", 2)]
+
+
+def test_a_broken_file_at_the_start_stops_nothing_and_its_rules_are_refused(
+    tmp_path: Path, pipeline: Pipeline
+) -> None:
+    cache = tmp_path / "index"
+    LiveRules(Rulebook(own=pipeline.rules, cache=cache), pipeline.state)
+    path = next(each for each in pipeline.rules.iterdir() if BAD in each.read_text())
+    text = path.read_text()
+    path.write_text("title: [\n")
+    rules = LiveRules(Rulebook(own=pipeline.rules, cache=cache), pipeline.state)
+    assert set(rules.refused) == {BAD}
+    assert rules.engine.rules_loaded == 2
+    path.write_text(text)
+    with pipeline.state.write() as session:
+        service.note(session, "", "reload", "lan", NOW)
+    assert rules.look(T0)
+    assert (rules.refused, rules.engine.rules_loaded) == ({}, 3)

@@ -187,3 +187,48 @@ def test_a_filter_is_in_the_book_and_no_rule_in_the_catalogue(shelf: Shelf) -> N
     live = LiveBook(shelf.rulebook, shelf.state)
     assert live.book["00000000-0000-4000-8000-00000000000f"].kind == "filter"
     assert len(live.catalogue) == 3
+
+
+def reload(shelf: Shelf) -> None:
+    with shelf.state.write() as session:
+        service.note(session, "", "reload", "lan", NOW)
+
+
+def test_a_file_that_can_no_longer_be_read_keeps_its_rules_with_the_line_and_the_reason(shelf: Shelf) -> None:
+    before = shelf.book()
+    path = shelf.folder / "pair.yml"
+    text = path.read_text()
+    path.write_text(text.replace("level: low", "level: [low"))
+    (shelf.folder / "new.yml").write_bytes(b"title: \xff")
+    assert shelf.book().broken == ()
+    reload(shelf)
+    book = shelf.book()
+    assert list(book) == list(before)
+    assert book[RULE_ID].fault is None
+    fault = book[FAILED_ID].fault
+    assert fault is not None
+    assert fault == book[BURST_ID].fault
+    assert fault.line == 5
+    assert fault.message.startswith("cannot be read: ")
+    assert book[FAILED_ID].fingerprint != before[FAILED_ID].fingerprint
+    assert [(each.path, each.fault.line, each.rules) for each in book.broken] == [
+        (str(shelf.folder / "new.yml"), 0, 0),
+        (str(path), 5, 2),
+    ]
+    assert str(book.broken[1]).startswith(f"{path}:5: cannot be read: ")
+    with shelf.state.read() as session:
+        assert "level: [low" in shelf.rulebook.text(session, book[FAILED_ID])
+        again = Rulebook(own=shelf.folder, cache=shelf.rulebook._files._cache).read(session)
+    assert again[FAILED_ID].fault == fault
+    path.write_text(text)
+    reload(shelf)
+    assert (shelf.book()[FAILED_ID].fault, len(shelf.book().broken)) == (None, 1)
+
+
+def test_a_local_revision_runs_whatever_becomes_of_the_file_under_it(shelf: Shelf) -> None:
+    write(shelf, RULE.replace("Bad process", "Changed"), RULE_ID, based_on=0)
+    shelf.book()
+    (shelf.folder / "bad.yml").write_text("title: [")
+    reload(shelf)
+    entry = shelf.book()[RULE_ID]
+    assert (entry.info.title["en"], entry.fault) == ("Changed", None)

@@ -137,3 +137,29 @@ def test_a_folder_that_is_no_data_directory_names_the_next_step(tmp_path: Path) 
 
 def test_changed_folders_are_looked_at_again_when_asked_to(vonggac: Vonggac) -> None:
     assert "no worker runs now" in vonggac("reload").stdout
+
+
+def test_a_file_that_breaks_is_refused_with_its_line_and_is_still_in_the_list(
+    vonggac: Vonggac, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / "more"
+    folder.mkdir()
+    file = folder / "mine.yml"
+    file.write_text(TEXT)
+    config = tmp_path / "vonggac.toml"
+    config.write_text(f"[detect]\nrule_folders = ['{folder}']\n")
+    options = ("--config", str(config))
+    assert vonggac("reload", *options).exit_code == 0
+    file.write_text(TEXT.replace("level: high", "level: [high"))
+    told = vonggac("reload", *options)
+    assert told.exit_code == 1
+    assert f"refused: {file}:5: cannot be read: " in told.stderr
+    assert "(rules of it that stay as they were: 1)" in told.stderr
+    found = vonggac("list", "--state", "refused", *options)
+    assert MINE in found.stdout
+    assert f"{file}:5: " in found.stderr
+    assert "line 5: cannot be read" in vonggac("show", MINE, *options).stdout
+    as_json = json.loads(vonggac("reload", "--json", *options).stdout)
+    assert [(each["path"], each["line"], each["rules"]) for each in as_json["refused_files"]] == [
+        (str(file), 5, 1)
+    ]

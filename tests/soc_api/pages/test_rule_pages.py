@@ -13,6 +13,7 @@ from tests.soc_api.pages.test_alert_pages import send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from starlette.testclient import TestClient
 
@@ -157,3 +158,29 @@ def test_the_list_filters_by_state_and_origin_and_sorts_by_figures(
     assert [link for link in page.links() if link.startswith("/rules/0")] == [f"/rules/{MINE}"]
     for sort in ("level", "matches", "seconds", "last_match", "state", "nonsense"):
         assert f"/rules/{MINE}" in look(analyst, f"/rules?sort={sort}").links()
+
+
+def test_a_file_that_breaks_is_told_on_the_list_and_its_rules_are_refused_with_the_line(
+    analyst: TestClient,
+    look: Callable[..., Page],
+    services: Services,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "more" / "<b>.yml"
+    file.parent.mkdir()
+    file.write_text(TEXT)
+    monkeypatch.setattr(services.rules.rulebook, "_folders", [file.parent])
+    monkeypatch.setattr(services.rules.rulebook, "_scanned", None)
+    services.rules.look_again()
+    assert "cannot be read" not in look(analyst, "/rules").text
+    file.write_text(TEXT.replace("level: high", "level: [high"))
+    monkeypatch.setattr(services.rules.rulebook, "_scanned", None)
+    with services.state.write() as session:
+        session.add(RuleChange(rule_id="", what="reload", made_by="lan", made_at=START))
+    services.rules.look_again()
+    listed = look(analyst, "/rules?state=refused").text
+    assert "<b>.yml:5: cannot be read: " in listed  # as text: the page has no such element
+    assert "Bad process" in listed
+    assert "cannot be read" in look(analyst, f"/rules/{MINE}").text
+    assert "Có tệp quy tắc không đọc được" in look(analyst, "/rules", "vi").text
