@@ -42,6 +42,8 @@ PATHS = (
     "/system?tab=dead",
     "/system?tab=health",
 )
+#: For those who may hunt.
+HUNTS = ("/hunt", "/hunt?rule=nosuch")
 TABS = ("", "?tab=software", "?tab=alerts", "?tab=events", "?tab=changes")
 
 
@@ -58,7 +60,7 @@ def test_every_page_opens_in_both_languages(
 ) -> None:
     client = signed_in("admin")
     hostile = endpoint_named(province, HOSTILE)
-    for path in (*PATHS, *(f"/endpoints/{hostile}{tab}" for tab in TABS)):
+    for path in (*PATHS, *HUNTS, *(f"/endpoints/{hostile}{tab}" for tab in TABS)):
         page = look(client, path, lang)
         assert ("html", lang) in [(tag, attrs.get("lang")) for tag, attrs in page.tags], path
         assert any(tag == "h1" for tag, _ in page.tags), path
@@ -69,7 +71,7 @@ def test_nothing_on_any_page_is_inline_or_from_elsewhere(
 ) -> None:
     client = signed_in("admin")
     hostile = endpoint_named(province, HOSTILE)
-    for path in (*PATHS, *(f"/endpoints/{hostile}{tab}" for tab in TABS), "/sign-in"):
+    for path in (*PATHS, *HUNTS, *(f"/endpoints/{hostile}{tab}" for tab in TABS), "/sign-in"):
         for tag, attrs in look(client, path).tags:
             assert tag not in {"style", "iframe", "object", "embed", "base"}, (path, tag)
             assert "style" not in attrs, (path, tag, attrs)
