@@ -35,13 +35,13 @@ from sigma.rule import SigmaDetection, SigmaDetectionItem, SigmaRule
 from sigma.types import SigmaExists, SigmaExpansion, SigmaNull, SigmaQueryExpression
 
 from rules.engine.errors import RuleError
+from rules.logsources.strict_yaml import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Rule = TypeVar("Rule", SigmaRule, SigmaCorrelationRule)
 
-_MAX_BYTES: Final = 1 << 20
 _SUFFIXES: Final = (".yml", ".yaml")
 #: Conditions that look into the rules a correlation refers to, which are not at hand when one rule is worked on.
 _ABOUT_RULES: Final = (LogsourceCondition, RuleContainsFieldCondition, RuleContainsDetectionItemCondition)
@@ -60,9 +60,9 @@ def load_pipelines(names_or_paths: Iterable[str | Path]) -> list[ProcessingPipel
         path = Path(each)
         if path.is_dir():
             files = [p for p in sorted(path.rglob("*")) if p.suffix in _SUFFIXES and p.is_file()]
-            found.extend(_from_file(p) for p in files)
+            found.extend(parse(read_text(p), str(p)) for p in files)
         elif path.suffix in _SUFFIXES or path.is_file():
-            found.append(_from_file(path))
+            found.append(parse(read_text(path), str(path)))
         else:
             found.append(_installed(str(each)))
     return sorted(found, key=lambda pipeline: pipeline.priority)
@@ -201,16 +201,6 @@ def _items(rule: SigmaRule) -> Iterator[SigmaDetectionItem]:
             waiting.extend(each.detection_items)
         else:
             yield each
-
-
-def _from_file(path: Path) -> ProcessingPipeline:
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise RuleError(f"larger than {_MAX_BYTES:,} bytes", str(path))
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise RuleError(f"cannot be read: {problem}", str(path)) from problem
-    return parse(text, str(path))
 
 
 def parse(text: str, path: str = "") -> ProcessingPipeline:

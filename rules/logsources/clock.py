@@ -7,8 +7,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from rules.engine.fields import number_of
-from rules.logsources.when import MISSING, value_at
+from rules.engine.fields import MISSING, lookup, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -52,7 +51,7 @@ def _scaled(value: object) -> float:
 def time_in(fields: Mapping[str, Any], names: Iterable[str]) -> object:
     """The value of the first of ``names`` that the event has, for :func:`seconds_of`."""
     for name in names:
-        value = value_at(fields, name)
+        value = lookup(fields, name)
         if value is not MISSING and value is not None:
             return value
     return None

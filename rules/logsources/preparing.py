@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import re2
 
-from rules.engine.fields import text_of
-from rules.logsources.when import MISSING, Conditions, hold, read_conditions, value_at
+from rules.engine.fields import MISSING, lookup, text_of
+from rules.logsources.when import Conditions, hold, read_conditions
 
 if TYPE_CHECKING:
     from rules.logsources.strict_yaml import Place
@@ -66,7 +66,7 @@ class Lift(Step):
     path: str
 
     def apply(self, fields: Fields) -> None:
-        value = value_at(fields, self.path)
+        value = lookup(fields, self.path)
         if isinstance(value, Mapping):
             for name, each in value.items():
                 fields.setdefault(name.replace(" ", ""), each)
@@ -100,7 +100,7 @@ class SetFrom(Step):
         if self.name in fields and not (self.instead and isinstance(fields[self.name], Mapping)):
             return
         for path in self.paths:
-            value = value_at(fields, path)
+            value = lookup(fields, path)
             if value is not MISSING and value is not None:
                 fields[self.name] = value
                 return
@@ -119,7 +119,7 @@ class SetJoined(Step):
         if self.name in fields:
             return
         for path in self.paths:
-            words = _row(fields, path[:-1]) if path.endswith("*") else _words(value_at(fields, path))
+            words = _row(fields, path[:-1]) if path.endswith("*") else _words(lookup(fields, path))
             if words:
                 text = " ".join(unhex(word) if self.hex else word for word in words)
                 fields[self.name] = text[:MAX_TEXT]
@@ -149,7 +149,7 @@ class Spread(Step):
     name: str
 
     def apply(self, fields: Fields) -> None:
-        value = value_at(fields, self.path)
+        value = lookup(fields, self.path)
         if isinstance(value, list):
             for at, each in enumerate(value[:MAX_ELEMENTS]):
                 bare = each[2:] if isinstance(each, str) and _NUMBER.fullmatch(each) else each
@@ -166,7 +166,7 @@ class Read(Step):
 
     def apply(self, fields: Fields) -> None:
         for path in self.paths:
-            value = value_at(fields, path)
+            value = lookup(fields, path)
             text = value[0] if isinstance(value, list) and value else value
             if not isinstance(text, str):
                 continue
@@ -229,7 +229,7 @@ def _words(value: object) -> list[str]:
 def _row(fields: Fields, name: str) -> list[str]:
     words: list[str] = []
     for at in range(MAX_ELEMENTS):
-        word = text_of(value_at(fields, f"{name}{at}"))
+        word = text_of(lookup(fields, f"{name}{at}"))
         if word is None:
             break
         words.append(word)

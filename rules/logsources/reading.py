@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from rules.engine.fields import text_of
+from rules.engine.fields import lookup, text_of
 from rules.engine.routing import Sources, sources_of
 from rules.logsources.clock import time_in
 from rules.logsources.deciding import CACHE_LIMIT, Decider, Key, KeyedDecider, decider_of, interned
 from rules.logsources.pipelines import find_pipeline
 from rules.logsources.preparing import prepare, replaced
-from rules.logsources.when import hold, value_at
+from rules.logsources.when import hold
 from rules.logsources.windows import Forms, WindowsSources, evtx_fields, flattened
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class FlatReader:
     def _narrowed(self, keyed: KeyedDecider, fields: Mapping[str, Any]) -> Decider | None:
         keys: list[Key] = []
         for name in self._pipeline.needs:
-            value = value_at(fields, name)
+            value = lookup(fields, name)
             if type(value) is str and value:
                 keys.append(value)
             elif isinstance(value, list):

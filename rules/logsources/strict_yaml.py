@@ -98,13 +98,17 @@ class Place:
 
 def read_yaml(path: Path) -> Place:
     """The one document of a file. Raise :class:`RuleError` where it cannot be read or is no YAML."""
+    return parse_yaml(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """A file's text. Raise :class:`RuleError` where it cannot be read or is larger than any pipeline."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise RuleError(f"larger than {MAX_BYTES:,} bytes", str(path))
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise RuleError(f"cannot be read: {problem}", str(path)) from problem
-    return parse_yaml(text, str(path))
 
 
 def parse_yaml(text: str, path: str = "") -> Place:

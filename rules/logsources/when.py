@@ -1,18 +1,16 @@
-"""Conditions of pipelines on an event's fields, and reading a field by its dotted name."""
+"""Conditions of pipelines on an event's fields."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from rules.engine.fields import read_field
 
 if TYPE_CHECKING:
-    from rules.logsources.strict_yaml import Place
+    from collections.abc import Mapping
 
-#: What :func:`value_at` gives where the event has no such field.
-MISSING: Final = object()
+    from rules.logsources.strict_yaml import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +70,3 @@ def _condition(name: str, place: Place) -> Condition:
 
 def _lower(place: Place) -> frozenset[str]:
     return frozenset(text.lower() for text in place.texts())
-
-
-def value_at(fields: Mapping[str, Any], name: str) -> object:
-    """The value of the key ``name``, or of the nested key that its dots lead to; a list of maps on the way gives a
-    list. :data:`MISSING` where there is none. A key that holds null counts as there."""
-    found = fields.get(name, MISSING)
-    if found is not MISSING or "." not in name:
-        return found
-    at = name.find(".")
-    while at >= 0:
-        child = fields.get(name[:at])
-        rest = name[at + 1 :]
-        if isinstance(child, Mapping):
-            found = value_at(child, rest)
-            if found is not MISSING:
-                return found
-        elif isinstance(child, (list, tuple)):
-            inner = [value_at(each, rest) for each in child if isinstance(each, Mapping)]
-            kept = [each for each in inner if each is not MISSING]
-            if kept:
-                return kept
-        at = name.find(".", at + 1)
-    return MISSING
