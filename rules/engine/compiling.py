@@ -15,9 +15,9 @@ from rules.engine import modifiers as _modifiers  # noqa: F401 - registers what 
 from rules.engine.conditions import And, Node
 from rules.engine.correlation_plan import CorrelationPlan, plan_of
 from rules.engine.errors import Refusal, RuleError
-from rules.engine.predicates import witness_of
+from rules.engine.predicates import compares_fields, witness_of
 from rules.engine.ruleset import Compiled, CompiledFile, CompiledFilter, LogSource
-from rules.engine.translating import compares_fields, condition_of
+from rules.engine.translating import condition_of
 from rules.positions import line_of_problem
 
 if TYPE_CHECKING:
@@ -44,13 +44,6 @@ def compile_text(text: str, name: str, pipelines: Sequence[ProcessingPipeline] =
     )
 
 
-def parsed_objects(text: str, name: str) -> list[tuple[str, SigmaObject]]:
-    """pySigma's objects of what :func:`compile_text` takes, each with its key: for checks that ask pySigma."""
-    compilation = _Compilation(text, name, ())
-    compilation.take_text()
-    return compilation.objects
-
-
 class _Compilation:
     def __init__(self, text: str, name: str, pipelines: Sequence[ProcessingPipeline]) -> None:
         self._text = text
@@ -60,7 +53,6 @@ class _Compilation:
         self.correlations: list[CorrelationPlan] = []
         self.filters: list[CompiledFilter] = []
         self.refused: list[Refusal] = []
-        self.objects: list[tuple[str, SigmaObject]] = []
 
     def take_text(self) -> None:
         try:
@@ -91,7 +83,6 @@ class _Compilation:
             key = str(sigma.id or sigma.name or f"{self._name}#{len(self.rules) + len(self.correlations)}")
             try:
                 self._compile(sigma, key, document)
-                self.objects.append((key, sigma))
             except (SigmaError, RuleError, *_MALFORMED) as problem:
                 self._refuse(key, problem)
 
@@ -102,18 +93,14 @@ class _Compilation:
         if self._pipelines:
             from rules.engine import processing
 
-            if isinstance(sigma, SigmaRule):
-                sigma = processing.apply(self._pipelines, sigma)
-            else:
-                sigma = processing.apply(self._pipelines, sigma)
+            sigma = processing.apply(self._pipelines, sigma)  # type: ignore[type-var]  # either of the two it takes
         if isinstance(sigma, SigmaCorrelationRule):
             self.correlations.append(plan_of(sigma, document, key=key))
         else:
             source = _logsource(sigma.logsource)
             condition = condition_of(sigma)
-            compares = compares_fields(condition)
-            witness = witness_of(condition)
-            self.rules.append(Compiled(key, sigma.name or "", source, condition, compares, witness))
+            two_fields, witness = compares_fields(condition), witness_of(condition)
+            self.rules.append(Compiled(key, sigma.name or "", source, condition, two_fields, witness))
 
     def _filter(self, sigma: SigmaFilter, key: str) -> CompiledFilter:
         names = sigma.filter.rules

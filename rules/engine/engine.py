@@ -55,13 +55,11 @@ class _Kind(NamedTuple):
     only: Matcher | Split | None
 
 
-class Matched(Protocol):
-    """A rule that holds for an event; ``renames``: the event's field name for the rule's."""
+class Matched(NamedTuple):
+    """An :class:`~rules.engine.matcher.Offer` that holds for an event, as it travels between processes."""
 
-    @property
-    def key(self) -> str: ...
-    @property
-    def renames(self) -> Mapping[str, str]: ...
+    key: str
+    renames: Mapping[str, str]
 
 
 class Engine:
@@ -97,7 +95,6 @@ class Engine:
         self._tally = Tally()
         self._throttle = Throttle()
         self._effective = self._rules.effective()
-        self._added: dict[str, Compiled] = {}
         self._lay_out()
         refused: list[Refusal] = []
         self._correlations = Correlations(
@@ -156,18 +153,15 @@ class Engine:
     def match(self, fields: dict[str, Any], sources: Sources, raw: bytes = b"") -> tuple[Offer, ...]:
         """The rules that hold for an event with these ``fields``, without correlations and without being counted as
         matches: half of :meth:`process`, which any worker may do for itself."""
-        found = self._kinds.get(sources)
-        return (self._kind(sources) if found is None else found).match(fields, raw)
+        return (self._kinds.get(sources) or self._kind(sources)).match(fields, raw)
 
     def match_of(
-        self, sources: Sources, fields: dict[str, Any] | None = None, known: Collection[str] = ()
+        self, sources: Sources, fields: dict[str, Any], known: Collection[str]
     ) -> tuple[Match, Sieve | None]:
         """:meth:`match` for events of these log sources, and what their keywords may be sieved with; both until the
         rules change. ``known``: names of fields that all these events have the same values of as ``fields``."""
-        found = self._kinds.get(sources)
-        if found is None:
-            found = self._kind(sources)
-        if fields is not None and isinstance(found.only, Split) and found.only.name in known:
+        found = self._kinds.get(sources) or self._kind(sources)
+        if isinstance(found.only, Split) and found.only.name in known:
             matcher = found.only.matcher(fields)
             return matcher.match, matcher.sieve
         return found.match, found.sieve
@@ -176,7 +170,7 @@ class Engine:
         """Whether a correlation wants to see the matches of one of these rules."""
         return self._correlations.refers_to(list(keys))
 
-    def correlate(self, event: Event, matched: Iterable[Matched]) -> list[Finding]:
+    def correlate(self, event: Event, matched: Iterable[Matched | Offer]) -> list[Finding]:
         """The findings of an event whose rules were matched: the other half, which one worker has to do for all
         events, in their order."""
         once = {offer.key: offer for offer in reversed(tuple(matched))}
@@ -285,7 +279,7 @@ class Engine:
     def _lay_out(self) -> None:
         """One router for all rules, another for those added since, which are few."""
         self._base = self._router(self._effective)
-        self._added = {}
+        self._added: dict[str, Compiled] = {}
         self._routers = [self._base]
         self._kinds: dict[Sources, _Kind] = {}
 

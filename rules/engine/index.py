@@ -192,7 +192,7 @@ class Tables:
 
 
 class ValueIndex:
-    """A cache from a scalar value to its class. ``get`` is the cache's own lookup: the hot path calls it alone."""
+    """A cache from a scalar value to its class. The hot path looks into :attr:`cache` itself."""
 
     def __init__(self, tables: Tables, budget: Budget) -> None:
         self._tables = tables

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import msgspec
 
+from rules.engine.engine import Matched
 from rules.engine.errors import RuleError
 from rules.engine.reading import decoded, json_decoder, read_blocks
 
@@ -36,14 +37,6 @@ if TYPE_CHECKING:
 #: Kinds of events and names of fields come from outside: more are not kept.
 _KINDS_LIMIT: Final = 4_096
 _NAMES_LIMIT: Final = 8_192
-_SIEVES: Final = 1
-
-
-class Matched(NamedTuple):
-    """A rule that holds for an event, with the field renames in force."""
-
-    key: str
-    renames: Mapping[str, str]
 
 
 class Fired(NamedTuple):
@@ -121,13 +114,14 @@ class _Matching:
         self._kinds: dict[tuple[Any, Any], _Kind] = {}
         self._known = 0
         self._plain: set[str] = set()
-        #: The sieves of most kinds, asked once for a whole block.
-        self._sieves: list[Sieve] = []
+        #: How many ways have each sieve; that of most is asked once for a whole block.
+        self._sieves: Counter[Sieve] = Counter()
+        self._sieve: Sieve | None = None
 
     def run(self, path: Path, block: Block) -> BlockResult:
         result = BlockResult(path, events=len(block.texts))
         kinds, all_plain, decode = self._kinds, self._plain.issuperset, json_decoder.decode
-        sieved = self._sieved(block)
+        block_sieve, suspects = self._sieved(block)
         for place, text in enumerate(block.texts):
             try:
                 record = decode(text)
@@ -146,7 +140,7 @@ class _Matching:
                 continue
             if "SourceName" in record and "Provider_Name" not in record:
                 record["Provider_Name"] = record["SourceName"]
-            if sieve in sieved and place not in sieved[sieve]:
+            if sieve is not None and sieve is block_sieve and place not in suspects:
                 offers = match(record, no_keywords=True)
             else:
                 offers = match(record, text)
@@ -155,23 +149,17 @@ class _Matching:
         result.guard = self._news()
         return result
 
-    def _sieved(self, block: Block) -> dict[Sieve | None, Collection[int]]:
-        """By sieve that the whole block went through: the places of the events that it let through."""
-        if not self._sieves or not block.even:
-            return {}
-        odd: list[int] = []
+    def _sieved(self, block: Block) -> tuple[Sieve | None, Collection[int]]:
+        """The sieve that the whole block went through, and the places of the events that it let through."""
+        if self._sieve is None or not block.even:
+            return None, ()
+        suspects: set[int] = set()
         if not block.text.isascii():
-            odd = [place for place, text in enumerate(block.texts) if not text.isascii()]
-        lower = block.text.lower()
-        ends: list[int] = []
-        found: dict[Sieve | None, Collection[int]] = {}
-        for sieve in self._sieves:
-            suspects = set(odd)
-            if places := sieve.places(lower):
-                ends = ends or list(accumulate(len(text) + 1 for text in block.texts))
-                suspects.update(bisect_right(ends, place) for place in places)
-            found[sieve] = suspects
-        return found
+            suspects.update(place for place, text in enumerate(block.texts) if not text.isascii())
+        if found := self._sieve.places(block.text.lower()):
+            ends = list(accumulate(len(text) + 1 for text in block.texts))
+            suspects.update(bisect_right(ends, place) for place in found)
+        return self._sieve, suspects
 
     def _run_slowly(self, result: BlockResult, place: int, record: Any, text: bytes) -> None:
         if record is None:
@@ -200,13 +188,15 @@ class _Matching:
         if self._known >= _KINDS_LIMIT or len(self._plain) >= _NAMES_LIMIT:
             self._kinds.clear()
             self._plain.clear()
+            self._sieves.clear()
             self._known = 0
-        way = self._engine.match_of(sources, record, ("Channel", "EventID"))
-        self._kinds.setdefault(key, _Kind(others, {})).ways[values] = way
+        match, sieve = self._engine.match_of(sources, record, ("Channel", "EventID"))
+        self._kinds.setdefault(key, _Kind(others, {})).ways[values] = match, sieve
         self._known += 1
         self._plain.update(name for name in record if " " not in name)
-        sieves = Counter(sieve for kind in self._kinds.values() for _, sieve in kind.ways.values() if sieve)
-        self._sieves = [sieve for sieve, _ in sieves.most_common(_SIEVES)]
+        if sieve is not None:
+            self._sieves[sieve] += 1
+            self._sieve = max(self._sieves, key=self._sieves.__getitem__)
 
     def _fired(self, place: int, offers: tuple[Offer, ...], fields: dict[str, Any], time: object) -> Fired:
         matched = tuple(Matched(offer.key, offer.renames) for offer in offers)
@@ -252,16 +242,12 @@ class _Processes:
 
     def blocks(self, number: int, path: Path) -> Iterator[BlockResult]:
         """The results of the file's blocks, in order, as they come from whoever has them."""
-        turns = range(self._jobs) if not self._is_whole(path) else [0] * self._jobs
-        turn = 0
-        while True:
-            worker = (number + turns[turn % self._jobs]) % self._jobs
-            found = self._receive(worker, path)
-            if isinstance(found, _End):
-                break
+        worker = number % self._jobs
+        while not isinstance(found := self._receive(worker, path), _End):
             found.path = path
             yield found
-            turn += 1
+            if not self._is_whole(path):
+                worker = (worker + 1) % self._jobs
         for other in range(self._jobs):
             if other != worker:
                 self._receive(other, path)

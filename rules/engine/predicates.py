@@ -138,3 +138,8 @@ def _value_commonness(value: Value) -> float:
 def compares(leaf: Node) -> bool:
     """Whether the leaf compares two fields of an event."""
     return isinstance(leaf, Field) and isinstance(leaf.values[0], Reference)
+
+
+def compares_fields(node: Node) -> bool:
+    """Whether the condition compares two fields of an event."""
+    return any(map(compares, leaves_of(node)))

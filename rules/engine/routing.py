@@ -53,9 +53,6 @@ class Router:
         self._by_offers: dict[tuple[tuple[int, Renames], ...], Matcher | Split] = {}
         self._gone: set[str] = set()
 
-    def __len__(self) -> int:
-        return len(self._rules)
-
     def matcher(self, sources: Sources) -> Matcher | Split | None:
         """The matcher of events with these log sources, or ``None`` where no rule is offered them."""
         offers = tuple(self._offers(sources))

@@ -84,18 +84,6 @@ def condition_of(rule: SigmaRule) -> Node:
     return _alternatives([condition.parse() for condition in rule.detection.parsed_condition])
 
 
-def compares_fields(node: Node) -> bool:
-    """Whether the condition compares two fields of an event."""
-    match node:
-        case And(nodes) | Or(nodes):
-            return any(compares_fields(each) for each in nodes)
-        case Not(inner):
-            return compares_fields(inner)
-        case Field(_, values):
-            return isinstance(values[0], Reference)
-    return False
-
-
 def _node(node: Any) -> Node:
     match node:
         case ConditionAND():

@@ -34,11 +34,10 @@ from rules.engine.guard import Guard
 from rules.engine.index import Budget
 from rules.engine.matcher import Counts
 from rules.engine.plain import plain_test
-from rules.engine.predicates import witness_of
+from rules.engine.predicates import compares_fields, witness_of
 from rules.engine.reading import decoded
 from rules.engine.routing import Router, sources_of
 from rules.engine.ruleset import Compiled, LogSource
-from rules.engine.translating import compares_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
