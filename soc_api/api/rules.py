@@ -15,7 +15,7 @@ from soc_api.accounts.principal import Principal
 from soc_api.api.shapes import Body, Page, Paging, Shape, cursor
 from soc_api.errors import Fault, InvalidError
 from soc_api.hunting.dry_run import dry_run
-from soc_api.rulebook.service import RuleDesk, RuleLine, RuleView, difference
+from soc_api.rulebook.service import RuleDesk, RuleLine, RuleView, difference, figures_of
 
 router = APIRouter(prefix="/rules", tags=["rules"])
 Reader = Annotated[Principal, Depends(require(Permission.RULES_READ))]
@@ -296,19 +296,8 @@ def _line(line: RuleLine) -> dict[str, object]:
         "state": line.state,
         "hour_matches": line.hour_matches,
         "hour_microseconds": line.hour_microseconds,
-        "figures": {name: getattr(line.figures, name, _NOTHING[name]) for name in _NOTHING},
+        "figures": figures_of(line.figures),
     }
-
-
-_NOTHING: Mapping[str, object] = {
-    "offered": 0,
-    "candidates": 0,
-    "matches": 0,
-    "throttled": 0,
-    "seconds": 0.0,
-    "last_match_at": None,
-    "updated_at": None,
-}
 
 
 def _whole(desk: RuleDesk, rule_id: str) -> WholeRule:

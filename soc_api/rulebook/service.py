@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from collector.errors import NotFoundError
 from collector.rulebook import service as rulebook
@@ -17,7 +17,7 @@ from soc_api.accounts import audit
 from soc_api.errors import Fault, InvalidError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.orm import Session
@@ -33,6 +33,15 @@ if TYPE_CHECKING:
 SORTS: Final = ("title", "matches", "offered", "throttled", "seconds", "last_match", "state")
 MAX_THROTTLE: Final = 1_000_000
 _HOUR: Final = timedelta(hours=1)
+_NO_FIGURES: Final[Mapping[str, Any]] = {
+    "offered": 0,
+    "candidates": 0,
+    "matches": 0,
+    "throttled": 0,
+    "seconds": 0.0,
+    "last_match_at": None,
+    "updated_at": None,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +267,11 @@ class RuleDesk:
             reason=by.reason,
             **detail,
         )
+
+
+def figures_of(row: RuleFigures | None) -> dict[str, Any]:
+    """A rule's figures over all time by name; of a rule that the worker has written nothing of, none."""
+    return {name: nothing if row is None else getattr(row, name) for name, nothing in _NO_FIGURES.items()}
 
 
 def state_of(entry: Entry, figures: RuleFigures | None) -> str:

@@ -8,9 +8,10 @@ import click
 
 from soc_api.cli._place import Place, as_json, echo_json, shown_time, table, with_place
 from soc_api.cli.sigma._desk import desk, find
-from soc_api.rulebook.service import SORTS, difference
+from soc_api.rulebook.service import SORTS, difference, figures_of
 
 if TYPE_CHECKING:
+    from collector.state.tables import RuleFigures
     from soc_api.rulebook.service import RuleLine, RuleView
 
 _STATES = ("ok", "slow", "noisy", "refused", "disabled")
@@ -174,6 +175,10 @@ def _fits(line: RuleLine, text: str, state: str | None, origin: str | None) -> b
     )
 
 
+def _figures(row: RuleFigures | None) -> dict[str, Any]:
+    return {name: value for name, value in figures_of(row).items() if name != "updated_at"}
+
+
 def _json(line: RuleLine) -> dict[str, Any]:
     entry, figures = line.entry, line.figures
     return {
@@ -186,12 +191,7 @@ def _json(line: RuleLine) -> dict[str, Any]:
         "enabled": entry.setting.enabled,
         "revision": entry.setting.revision,
         "throttle": entry.setting.throttle,
-        "offered": getattr(figures, "offered", 0),
-        "candidates": getattr(figures, "candidates", 0),
-        "matches": getattr(figures, "matches", 0),
-        "throttled": getattr(figures, "throttled", 0),
-        "seconds": getattr(figures, "seconds", 0.0),
-        "last_match_at": getattr(figures, "last_match_at", None),
+        **_figures(figures),
         "hour_matches": line.hour_matches,
         "hour_microseconds": line.hour_microseconds,
     }
@@ -216,12 +216,7 @@ def _whole(view: RuleView, text: str, changed: list[tuple[str, str]] | None) -> 
         "changed_at": setting.changed_at,
         "refused": "" if view.refused is None else view.refused.message,
         "refused_line": None if view.refused is None else view.refused.line or None,
-        "offered": getattr(figures, "offered", 0),
-        "candidates": getattr(figures, "candidates", 0),
-        "matches": getattr(figures, "matches", 0),
-        "throttled": getattr(figures, "throttled", 0),
-        "seconds": getattr(figures, "seconds", 0.0),
-        "last_match_at": getattr(figures, "last_match_at", None),
+        **_figures(figures),
         "revisions": [
             {name: getattr(row, name) for name in ("number", "author", "comment", "created_at")}
             for row in view.revisions

@@ -70,3 +70,16 @@ class Stored:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+
+
+class Closeless:
+    """The application closes its client; the store is a fixture's."""
+
+    def __init__(self, stored: Stored) -> None:
+        self.query = stored.query
+
+    def healthy(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass

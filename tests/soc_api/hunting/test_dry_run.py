@@ -15,7 +15,7 @@ from collector.store.errors import StoreUnavailableError
 from soc_api.hunting import desk, dry_run
 from tests.soc_api.conftest import START
 from tests.soc_api.hunting import conftest
-from tests.soc_api.hunting.conftest import Stored
+from tests.soc_api.hunting.conftest import Closeless, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,20 +68,7 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stored]:
 def services(services: Services, stored: Stored, tmp_path: Path) -> Services:
     (tmp_path / "box.yml").write_text(BOX)
     settings = Settings(detect=Detect(pipelines=[str(tmp_path / "box.yml")]))
-    return dataclasses.replace(services, store=cast("Any", _Closeless(stored)), settings=settings)
-
-
-class _Closeless:
-    """The application closes its client; the store is the fixture's."""
-
-    def __init__(self, stored: Stored) -> None:
-        self.query = stored.query
-
-    def healthy(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        pass
+    return dataclasses.replace(services, store=cast("Any", Closeless(stored)), settings=settings)
 
 
 def check(client: TestClient) -> dict[str, Any]:

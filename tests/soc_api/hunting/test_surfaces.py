@@ -16,7 +16,7 @@ from collector.state.tables import AuditEntry
 from rules.catalogue import load_catalogue
 from soc_api.cli import main
 from soc_api.hunting import desk
-from tests.soc_api.hunting.conftest import START, Stored
+from tests.soc_api.hunting.conftest import START, Closeless, Stored
 from tests.soc_api.hunting.test_hunts import RULE
 
 if TYPE_CHECKING:
@@ -44,21 +44,8 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
 
 @pytest.fixture
 def services(services: Services, findings: Stored) -> Services:
-    store = _Closeless(findings)
+    store = Closeless(findings)
     return dataclasses.replace(services, store=cast("Any", store), catalogue=load_catalogue())
-
-
-class _Closeless:
-    """The application closes its client; the store is the module's."""
-
-    def __init__(self, stored: Stored) -> None:
-        self.query = stored.query
-
-    def healthy(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        pass
 
 
 def test_the_api_gives_hits_a_day_and_the_newest_hits(signed_in: SignedIn) -> None:
