@@ -48,11 +48,11 @@ class Match(Protocol):
 
 
 class _Kind(NamedTuple):
-    """Events of the same log sources. ``only``: the matcher, where there is one only."""
+    """Events of the same log sources. ``sieve``: none where several matchers would each want their own."""
 
     match: Match
     sieve: Sieve | None
-    only: Matcher | Split | None
+    matchers: tuple[Matcher | Split, ...]
 
 
 class Matched(NamedTuple):
@@ -136,7 +136,8 @@ class Engine:
     def route(self, event: Event) -> tuple[str, ...]:
         """The ids of the rules that are offered ``event`` (correlations are not: their rules are)."""
         sources = sources_of(event.product, event.category, event.service)
-        offers = (offer for matcher in self._matchers(sources) for offer in matcher.offers)
+        kind = self._kinds.get(sources) or self._kind(sources)
+        offers = (offer for matcher in kind.matchers for offer in matcher.offers)
         return tuple(dict.fromkeys(offer.key for offer in offers if offer.key in self._effective))
 
     def process(self, event: Event, sources: Sources | None = None) -> list[Finding]:
@@ -161,8 +162,8 @@ class Engine:
         """:meth:`match` for events of these log sources, and what their keywords may be sieved with; both until the
         rules change. ``known``: names of fields that all these events have the same values of as ``fields``."""
         found = self._kinds.get(sources) or self._kind(sources)
-        if isinstance(found.only, Split) and found.only.name in known:
-            matcher = found.only.matcher(fields)
+        if len(found.matchers) == 1 and isinstance(only := found.matchers[0], Split) and only.name in known:
+            matcher = only.matcher(fields)
             return matcher.match, matcher.sieve
         return found.match, found.sieve
 
@@ -257,7 +258,8 @@ class Engine:
     # -- inside ------------------------------------------------------------------------------------------------
 
     def _kind(self, sources: Sources) -> _Kind:
-        matchers = self._matchers(sources)
+        made = (router.matcher(sources) for router in self._routers)
+        matchers = tuple(matcher for matcher in made if matcher is not None)
 
         def match_all(
             fields: dict[str, Any], raw: bytes = b"", *, no_keywords: bool = False
@@ -267,14 +269,12 @@ class Engine:
 
         if len(self._kinds) >= _KINDS_LIMIT:  # log sources come from outside: never let them fill memory
             self._kinds.clear()
-        only = matchers[0] if len(matchers) == 1 else None
-        found = _Kind(match_all, None, None) if only is None else _Kind(only.match, only.sieve, only)
+        if len(matchers) == 1:
+            found = _Kind(matchers[0].match, matchers[0].sieve, matchers)
+        else:
+            found = _Kind(match_all, None, matchers)
         self._kinds[sources] = found
         return found
-
-    def _matchers(self, sources: Sources) -> list[Matcher | Split]:
-        found = (router.matcher(sources) for router in self._routers)
-        return [matcher for matcher in found if matcher is not None]
 
     def _lay_out(self) -> None:
         """One router for all rules, another for those added since, which are few."""
