@@ -14,7 +14,7 @@ from collector.state.tables.endpoints import (
     EnrolmentToken,
     IpBinding,
 )
-from collector.state.tables.pipeline import Checkpoint, DeadLetter, Stream
+from collector.state.tables.pipeline import Checkpoint, DeadLetter, Handover, Lease, Stream
 from collector.state.tables.rulebook import (
     RuleChange,
     RuleFigures,
@@ -41,9 +41,11 @@ __all__ = [
     "Endpoint",
     "EndpointMac",
     "EnrolmentToken",
+    "Handover",
     "Incident",
     "IncidentNote",
     "IpBinding",
+    "Lease",
     "RuleChange",
     "RuleFigures",
     "RuleRevision",

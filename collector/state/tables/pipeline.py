@@ -21,6 +21,37 @@ class Checkpoint(Base):
     updated_at: Mapped[datetime]
 
 
+class Lease(Base):
+    """Who may work on ``name`` (``partition/07``, ``correlate``), until when. ``epoch`` rises each time the lease
+    changes hands and never falls, so that what an earlier owner still writes is told from what the present one does.
+    ``owner`` is empty where it was given back."""
+
+    __tablename__ = "lease"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str]
+    epoch: Mapped[int]
+    expires_at: Mapped[datetime]
+    renewed_at: Mapped[datetime]
+
+
+class Handover(Base):
+    """What a detect worker leaves for the process that sees all partitions; deleted by it once worked on.
+
+    ``id`` rises in the order of commits and is never given twice. ``log_offset`` is the row of the log that it came
+    from.
+    """
+
+    __tablename__ = "handover"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    partition: Mapped[int]
+    log_offset: Mapped[int]
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+
+
 class Stream(Base):
     """An agent's stream as the worker sees it: the highest number, how many never came, and what the agent itself
     had to drop. ``gaps`` are the ranges ``[first, last]`` that never came, newest last, so that a late number is
