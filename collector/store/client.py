@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from collector.store.channel import Channel
-from collector.store.errors import QueryError, StoreError, StoreUnavailableError
+from collector.store.errors import FencedError, QueryError, StoreError, StoreUnavailableError
+from collector.store.fence import write_epochs
 from collector.store.rows import EventRow, MetricRow, encode, events_table, metrics_table
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ _ARROW = "application/vnd.apache.arrow.stream"
 #: Longer than the owner lets any query run, so that its own refusal arrives.
 _TIMEOUT_SECONDS = 120.0
 _HEALTH_SECONDS = 5.0
+#: All that a row's ``partition`` can be.
+_ROW_PARTITIONS = 256
 
 
 class StoreClient:
@@ -38,20 +41,29 @@ class StoreClient:
         self._socket = socket
         self._channel = Channel(socket)
 
-    def insert_events(self, rows: Sequence[EventRow]) -> None:
-        """Durable (fsynced) when it returns. The same rows twice are stored twice: see :meth:`rewind`."""
-        if rows:
-            self._insert("/insert/events", events_table(rows))
+    def insert_events(self, rows: Sequence[EventRow], epochs: Mapping[int, int] | None = None) -> None:
+        """Durable (fsynced) when it returns. The same rows twice are stored twice: see :meth:`rewind`.
 
-    def insert_metrics(self, rows: Sequence[MetricRow]) -> None:
-        """Durable (fsynced) when it returns."""
+        ``epochs``: of the leases under which the rows were made, by partition. A :class:`FencedError` says that one
+        of them was taken over meanwhile; nothing is written then.
+        """
         if rows:
-            self._insert("/insert/metrics", metrics_table(rows))
+            self._insert("events", events_table(rows), epochs)
 
-    def rewind(self, after_offset: int) -> int:
-        """Delete events and metrics with a log offset above ``after_offset``; return how many there were."""
-        reply = self._post("/rewind", msgspec.json.encode({"after_offset": after_offset}))
-        return int(msgspec.json.decode(reply)["deleted"])
+    def insert_metrics(self, rows: Sequence[MetricRow], epochs: Mapping[int, int] | None = None) -> None:
+        """As :meth:`insert_events`."""
+        if rows:
+            self._insert("metrics", metrics_table(rows), epochs)
+
+    def rewind(self, positions: Mapping[int, int] | int, epochs: Mapping[int, int] | None = None) -> int:
+        """Delete the events and metrics of each partition named in ``positions`` whose log offset is above its
+        position; return how many there were. Whoever takes a partition over calls it first: from then on the store
+        refuses lower ``epochs`` of these partitions with :class:`FencedError`, this call's own too.
+        """
+        if isinstance(positions, int):
+            positions = dict.fromkeys(range(_ROW_PARTITIONS), positions)
+        wanted = {"positions": positions, "epochs": epochs or {}}
+        return int(msgspec.json.decode(self._post("/rewind", msgspec.json.encode(wanted)))["deleted"])
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
         """Rows of one SELECT, at most 10,000 and within 10 seconds; more is a :class:`QueryError`.
@@ -97,8 +109,8 @@ class StoreClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _insert(self, path: str, table: pa.Table) -> None:
-        self._post(path, encode(table), _ARROW)
+    def _insert(self, name: str, rows: pa.Table, epochs: Mapping[int, int] | None) -> None:
+        self._post(f"/insert/{name}?epochs={write_epochs(epochs or {})}", encode(rows), _ARROW)
 
     def _post(self, path: str, content: bytes, kind: str = "application/json") -> bytes:
         return self._ask("POST", path, content, kind)
@@ -115,6 +127,8 @@ class StoreClient:
         detail = _detail(status, body)
         if status == HTTPStatus.UNPROCESSABLE_ENTITY:
             raise QueryError(detail)
+        if status == HTTPStatus.CONFLICT:
+            raise FencedError(detail)
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             raise StoreUnavailableError(detail)
         raise StoreError(detail)

@@ -17,6 +17,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from collector.store import schema
 from collector.store.errors import QueryError, StoreError, StoreUnavailableError
+from collector.store.fence import Fence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,6 +66,7 @@ class Engine:
         except ClickHouseError as error:
             tempfile.tempdir = before
             raise StoreError(f"the event store in {path} cannot be opened: {error}") from error
+        self._fence = Fence(self._writer)
         self._write_lock = threading.Lock()
         self._readers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(_QUERIES_AT_ONCE):
@@ -86,24 +88,45 @@ class Engine:
     def _number(self, sql: str) -> int:
         return int(str(self._writer.command(sql)))
 
-    def insert(self, table: str, arrow_stream: bytes) -> None:
-        """Append an Arrow IPC stream of the table's columns. Durable when it returns."""
+    def insert(self, table: str, arrow_stream: bytes, epochs: Mapping[int, int] | None = None) -> None:
+        """Append an Arrow IPC stream of the table's columns. Durable when it returns.
+
+        ``epochs``: of the leases under which the rows were made, by partition.
+
+        Raises:
+            FencedError: a later epoch of one of these partitions has been here; nothing was written.
+        """
         if table not in schema.TABLES:
             raise QueryError(f"no such table: {table}")
         with self._write_lock:
             try:
+                self._fence.admit(epochs or {})
                 self._writer.raw_insert(table, insert_block=arrow_stream, fmt="ArrowStream")
             except ClickHouseError as error:
                 raise _as_store_error(error) from error
 
-    def rewind(self, after_offset: int) -> int:
-        """Delete the rows of all tables above ``after_offset``; gone for every later query when it
-        returns.
+    def rewind(self, positions: Mapping[int, int], epochs: Mapping[int, int] | None = None) -> int:
+        """Delete from all tables the rows of each partition named above its position; gone for every later query when
+        it returns. From then on lower epochs than ``epochs`` are refused.
+
+        Raises:
+            FencedError: as :meth:`insert`; nothing was deleted.
         """
+        if not positions:
+            return 0
+        beyond = " OR ".join(
+            f"partition = {int(number)} AND log_offset > {int(offset)}"
+            for number, offset in sorted(positions.items())
+        )
         deleted = 0
         with self._write_lock:
+            try:
+                self._fence.admit(epochs or {})
+            except ClickHouseError as error:
+                raise _as_store_error(error) from error
             for table in schema.TABLES:
-                above = f"FROM {table} WHERE log_offset > {int(after_offset)}"
+                # The lowest position first: the index of offsets then leaves out nearly every part.
+                above = f"FROM {table} WHERE log_offset > {min(map(int, positions.values()))} AND ({beyond})"
                 try:
                     count = self._number(f"SELECT count() {above}")
                     if count:

@@ -13,5 +13,11 @@ class StoreUnavailableError(StoreError):
     """Nobody answers on the store's socket, or it does not answer in time. Trying again later is right."""
 
 
+class FencedError(StoreError):
+    """Somebody with a higher epoch has taken over a partition that the rows belong to: whoever asked has lost its lease
+    and must not write to it any more.
+    """
+
+
 class QueryError(StoreError):
     """The query itself is wrong or too large (time, rows); the same one will fail again."""

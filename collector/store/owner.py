@@ -20,8 +20,9 @@ from starlette.routing import Route
 from agent.messages import Problem
 from collector import serving
 from collector.metrics import StoreMetrics
+from collector.store import fence
 from collector.store.engine import Engine
-from collector.store.errors import QueryError, StoreError, StoreUnavailableError
+from collector.store.errors import FencedError, QueryError, StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,7 +41,8 @@ class _Query(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Rewind(msgspec.Struct, forbid_unknown_fields=True):
-    after_offset: int
+    positions: dict[int, int]
+    epochs: dict[int, int] = {}
 
 
 class _Before(msgspec.Struct, forbid_unknown_fields=True):
@@ -61,8 +63,7 @@ class Owner:
     def app(self) -> Starlette:
         return Starlette(
             routes=[
-                Route("/insert/events", self._guarded(self._insert_events), methods=["POST"]),
-                Route("/insert/metrics", self._guarded(self._insert_metrics), methods=["POST"]),
+                Route("/insert/{table}", self._guarded(self._insert), methods=["POST"]),
                 Route("/rewind", self._guarded(self._rewind), methods=["POST"]),
                 Route("/forget-before", self._guarded(self._forget_before), methods=["POST"]),
                 Route("/forget-simulated", self._guarded(self._forget_simulated), methods=["POST"]),
@@ -74,13 +75,15 @@ class Owner:
         )
 
     def _guarded(
-        self, handler: Callable[[bytes], Awaitable[Response]]
+        self, handler: Callable[[Request], Awaitable[Response]]
     ) -> Callable[[Request], Awaitable[Response]]:
         async def guarded(request: Request) -> Response:
             try:
-                return await handler(await _body(request))
+                return await handler(request)
             except (QueryError, msgspec.DecodeError) as error:
                 return _problem(422, "the query cannot be run", str(error))
+            except FencedError as error:
+                return _problem(409, "another worker has taken over", str(error))
             except StoreUnavailableError as error:
                 return _problem(503, "the event store is busy", str(error))
             except StoreError as error:
@@ -89,37 +92,34 @@ class Owner:
 
         return guarded
 
-    async def _insert_events(self, body: bytes) -> Response:
-        return await self._insert("events", body)
-
-    async def _insert_metrics(self, body: bytes) -> Response:
-        return await self._insert("metrics", body)
-
-    async def _insert(self, table: str, body: bytes) -> Response:
+    async def _insert(self, request: Request) -> Response:
+        table = request.path_params["table"]
+        epochs = fence.read_epochs(request.query_params.get("epochs", ""))
+        body = await _body(request)
         with self._metrics.insert_seconds.labels(table).time():
-            await run_in_threadpool(self._engine.insert, table, body)
+            await run_in_threadpool(self._engine.insert, table, body, epochs)
         self._metrics.inserted_bytes.labels(table).inc(len(body))
         return Response(status_code=204)
 
-    async def _rewind(self, body: bytes) -> Response:
-        wanted = msgspec.json.decode(body, type=_Rewind)
-        deleted = await run_in_threadpool(self._engine.rewind, wanted.after_offset)
+    async def _rewind(self, request: Request) -> Response:
+        wanted = msgspec.json.decode(await _body(request), type=_Rewind)
+        deleted = await run_in_threadpool(self._engine.rewind, wanted.positions, wanted.epochs)
         return _json({"deleted": deleted})
 
-    async def _forget_before(self, body: bytes) -> Response:
-        wanted = msgspec.json.decode(body, type=_Before)
+    async def _forget_before(self, request: Request) -> Response:
+        wanted = msgspec.json.decode(await _body(request), type=_Before)
         return _json({"dropped": await run_in_threadpool(self._engine.forget_before, wanted.before)})
 
-    async def _forget_simulated(self, _body: bytes) -> Response:
+    async def _forget_simulated(self, _request: Request) -> Response:
         return _json({"deleted": await run_in_threadpool(self._engine.forget_simulated)})
 
-    async def _freeze(self, body: bytes) -> Response:
-        wanted = msgspec.json.decode(body, type=_Freeze)
+    async def _freeze(self, request: Request) -> Response:
+        wanted = msgspec.json.decode(await _body(request), type=_Freeze)
         await run_in_threadpool(self._engine.freeze, wanted.name)
         return Response(status_code=204)
 
-    async def _query(self, body: bytes) -> Response:
-        query = msgspec.json.decode(body, type=_Query)
+    async def _query(self, request: Request) -> Response:
+        query = msgspec.json.decode(await _body(request), type=_Query)
         with self._metrics.query_seconds.time():
             rows = await run_in_threadpool(self._engine.query, query.sql, query.parameters)
         return Response(rows, media_type="application/json")

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class EventRow:
     """One event. ``time`` (event's own) and ``received_at`` are seconds since the epoch, UTC, kept to the
     microsecond. ``agency_id`` 0 means none. ``rules`` are the ids of the rules it matched; ``body`` the JSON
-    object of its fields. ``log_offset`` is where it came from: :meth:`StoreClient.rewind` goes by it.
+    object of its fields. ``partition`` and ``log_offset`` are where it came from: :meth:`StoreClient.rewind` goes by
+    them.
     """
 
     event_id: str
@@ -30,6 +31,7 @@ class EventRow:
     simulated: bool
     rules: list[str]
     body: str
+    partition: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class MetricRow:
     attributes: Mapping[str, str] = field(default_factory=dict)
     log_offset: int = 0
     simulated: bool = False
+    partition: int = 0
 
 
 _TIME = pa.timestamp("us", tz="UTC")
@@ -64,6 +67,7 @@ EVENT_SCHEMA = pa.schema(
         ("simulated", pa.bool_()),
         ("rules", pa.list_(pa.string())),
         ("body", pa.string()),
+        ("partition", pa.uint8()),
     ]
 )
 METRIC_SCHEMA = pa.schema(
@@ -76,6 +80,7 @@ METRIC_SCHEMA = pa.schema(
         ("attributes", pa.map_(pa.string(), pa.string())),
         ("log_offset", pa.uint64()),
         ("simulated", pa.bool_()),
+        ("partition", pa.uint8()),
     ]
 )
 
@@ -103,6 +108,7 @@ def events_table(rows: Sequence[EventRow]) -> pa.Table:
             [row.simulated for row in rows],
             [[clean(rule) for rule in row.rules] for row in rows],
             [clean(row.body) for row in rows],
+            [row.partition for row in rows],
         ],
         schema=EVENT_SCHEMA,
     )
@@ -120,6 +126,7 @@ def metrics_table(rows: Sequence[MetricRow]) -> pa.Table:
             [[(clean(key), clean(value)) for key, value in row.attributes.items()] for row in rows],
             [row.log_offset for row in rows],
             [row.simulated for row in rows],
+            [row.partition for row in rows],
         ],
         schema=METRIC_SCHEMA,
     )

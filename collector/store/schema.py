@@ -96,7 +96,18 @@ _HUNT: Final = (
     f" + if(isValidASCII(body), 0, 2 * match(body, '{_UNEVEN}'))",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = ((_EVENTS, _METRICS), _HUNT)
+# Offsets count up within one partition of the log. Rows of before are all below every checkpoint, so that it does not
+# matter that partition 0 gets them.
+_PARTITION: Final = (
+    "ALTER TABLE events ADD COLUMN IF NOT EXISTS partition UInt8",
+    "ALTER TABLE metrics ADD COLUMN IF NOT EXISTS partition UInt8",
+    f"""
+CREATE TABLE IF NOT EXISTS fence (partition UInt8, epoch UInt64, raised_at DateTime DEFAULT now())
+ENGINE = MergeTree ORDER BY partition SETTINGS {_DURABLE}
+""",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = ((_EVENTS, _METRICS), _HUNT, _PARTITION)
 
 #: Fields of events that have a column of their own, and its name (:mod:`rules.history` asks by them).
 FIELD_COLUMNS: Final = {**{name: f"f_{name}" for name in _HUNTED}, "event.category": "f_event_category"}

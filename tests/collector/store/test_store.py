@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from collector.settings import DataDirectory
 from collector.store.client import EventRow, MetricRow, StoreClient
-from collector.store.errors import QueryError, StoreUnavailableError
+from collector.store.errors import FencedError, QueryError, StoreUnavailableError
 from collector.store.rows import EVENT_SCHEMA, decode, encode, events_table, microseconds
 from tests.support.waiting import wait_until
 
@@ -98,6 +98,7 @@ def test_events_come_back_as_they_went_in(store: StoreClient) -> None:
         "simulated": False,
         "rules": ["rule-1"],
         "body": '{"User": "nguyễn", "n": 1}',
+        "partition": 0,
     }
     assert (rows[1]["rules"], rows[1]["simulated"]) == ([], True)
 
@@ -153,6 +154,36 @@ def test_rewinding_removes_what_came_after_from_both_tables_and_nothing_else(sto
 
     store.insert_events([event(6)])
     assert count(store) == 6
+
+
+def test_each_partition_is_rewound_to_its_own_position(store: StoreClient) -> None:
+    store.insert_events([event(number, partition=number % 3) for number in range(1, 10)])
+    store.insert_metrics([MetricRow("e", "m", 1.0, 1.0, "count", {}, 7, partition=n) for n in (0, 1, 32)])
+
+    assert store.rewind({0: 3, 1: 7, 32: 6}) == 2 + 0 + 1 + 1
+    assert store.rewind({}) == 0
+
+    kept = store.query("SELECT log_offset AS o FROM events ORDER BY o")
+    assert [row["o"] for row in kept] == [1, 2, 3, 4, 5, 7, 8]
+    assert store.query("SELECT partition FROM metrics") == [{"partition": 1}]
+
+
+def test_a_worker_that_lost_its_partition_can_neither_write_nor_delete(store: StoreClient) -> None:
+    store.insert_events([event(1, partition=7)], {7: 3})
+    store.rewind({7: 1, 8: 1}, {7: 4, 8: 2})
+
+    for old in ({7: 3}, {7: 3, 8: 2}, {8: 1}):
+        with pytest.raises(FencedError, match="was taken over"):
+            store.insert_events([event(2, partition=7)], old)
+        with pytest.raises(FencedError):
+            store.insert_metrics([MetricRow("e", "m", 1.0, 1.0, "count")], old)
+        with pytest.raises(FencedError):
+            store.rewind({7: 0}, old)
+    assert count(store) == 1
+
+    store.insert_events([event(2, partition=7)], {7: 4, 8: 2})
+    store.insert_events([event(3, partition=7)], {7: 5})
+    assert count(store) == 3
 
 
 def test_parameters_are_values_and_never_sql(store: StoreClient) -> None:
@@ -248,6 +279,7 @@ def test_rows_answered_for_survive_kill_9_and_the_store_opens_again(tmp_path: Pa
                 return
             answered.append(number)
 
+    process.client.rewind({7: 0}, {7: 5})
     thread = threading.Thread(target=insert_until_it_dies)
     thread.start()
     wait_until(lambda: len(answered) > 20, seconds=30, what="some inserts", every=0.01)
@@ -258,7 +290,9 @@ def test_rows_answered_for_survive_kill_9_and_the_store_opens_again(tmp_path: Pa
     found = process.client.query("SELECT log_offset, count() AS n FROM events GROUP BY log_offset")
     stored = {row["log_offset"]: row["n"] for row in found}
     assert {number: stored.get(number) for number in answered} == dict.fromkeys(answered, 10)
-    assert process.client.rewind(answered[-1]) in (0, 10)
+    assert process.client.rewind({0: answered[-1]}) in (0, 10)
+    with pytest.raises(FencedError):
+        process.client.rewind({7: 0}, {7: 4})
     assert process.end(signal.SIGTERM) == 0
     process.client.close()
 
