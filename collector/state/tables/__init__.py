@@ -14,7 +14,16 @@ from collector.state.tables.endpoints import (
     EnrolmentToken,
     IpBinding,
 )
-from collector.state.tables.pipeline import Checkpoint, DeadLetter, Handover, Lease, Stream
+from collector.state.tables.pipeline import (
+    Checkpoint,
+    DeadLetter,
+    Handover,
+    Lease,
+    ProcessHealth,
+    SourceActivity,
+    Stream,
+    WatchState,
+)
 from collector.state.tables.rulebook import (
     RuleChange,
     RuleFigures,
@@ -46,12 +55,15 @@ __all__ = [
     "IncidentNote",
     "IpBinding",
     "Lease",
+    "ProcessHealth",
     "RuleChange",
     "RuleFigures",
     "RuleRevision",
     "RuleSetting",
+    "SourceActivity",
     "Stream",
     "User",
     "UserSession",
+    "WatchState",
     "WorkerFigures",
 ]

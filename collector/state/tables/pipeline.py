@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import JSON, ForeignKey, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
@@ -85,3 +86,45 @@ class DeadLetter(Base):
     reason: Mapped[str]
     body: Mapped[bytes] = mapped_column(LargeBinary)
     received_at: Mapped[datetime]
+
+
+class ProcessHealth(Base):
+    """A process's last sign of life; ``process`` is ``<host>/<name>``, ``figures`` are numbers by name."""
+
+    __tablename__ = "process_health"
+
+    process: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    host: Mapped[str]
+    pid: Mapped[int]
+    started_at: Mapped[datetime]
+    beat_at: Mapped[datetime]
+    figures: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class WatchState(Base):
+    """What the collector's watch over itself last said of a ``concern`` about a ``subject``, and since when."""
+
+    __tablename__ = "watch_state"
+
+    concern: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    since: Mapped[datetime]
+    looked_at: Mapped[datetime]
+    value: Mapped[float | None]
+    detail: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class SourceActivity(Base):
+    """Which log sources an agency's machines have (``source`` is ``product/category/service``; agency 0: none), and in
+    how many different hours so far they spoke."""
+
+    __tablename__ = "source_activity"
+
+    agency_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    source: Mapped[str] = mapped_column(primary_key=True)
+    first_seen_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+    hours: Mapped[int] = mapped_column(default=0)
+    events: Mapped[int] = mapped_column(default=0)

@@ -38,6 +38,38 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_handover")),
         sqlite_autoincrement=True,
     )
+    op.create_table(
+        "process_health",
+        sa.Column("process", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("host", sa.String(), nullable=False),
+        sa.Column("pid", _LONG, nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("beat_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("figures", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("process", name=op.f("pk_process_health")),
+    )
+    op.create_table(
+        "watch_state",
+        sa.Column("concern", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("looked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("value", sa.Double(), nullable=True),
+        sa.Column("detail", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("concern", "subject", name=op.f("pk_watch_state")),
+    )
+    op.create_table(
+        "source_activity",
+        sa.Column("agency_id", _LONG, autoincrement=False, nullable=False),
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("first_seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("hours", _LONG, nullable=False),
+        sa.Column("events", _LONG, nullable=False),
+        sa.PrimaryKeyConstraint("agency_id", "source", name=op.f("pk_source_activity")),
+    )
 
 
 def _widen_integers() -> None:
@@ -60,5 +92,8 @@ def _widen_integers() -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("source_activity")
+    op.drop_table("watch_state")
+    op.drop_table("process_health")
     op.drop_table("handover")
     op.drop_table("lease")
