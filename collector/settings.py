@@ -154,12 +154,75 @@ class Report(Struct, frozen=True):
     recipients: Annotated[list[str], Meta(description="The lines under «Nơi nhận», before «Lưu: VT.».")] = []
 
 
+class Metrics(Struct, frozen=True):
+    """Where endpoints' metrics go beside the event store (docs/operations.md)."""
+
+    export_url: Annotated[
+        str,
+        Meta(
+            description="A store with InfluxDB 2's protocol (VictoriaMetrics, InfluxDB), as https://host:port;"
+            " empty: metrics are not exported."
+        ),
+    ] = ""
+    export_token_file: Annotated[
+        str, Meta(description="A file that holds the store's token and nothing else; empty: none is sent.")
+    ] = ""
+    export_ca_file: Annotated[
+        str, Meta(description="The authority of the store's certificate; empty: the system's authorities.")
+    ] = ""
+    export_org: Annotated[str, Meta(description="The organisation that the store knows the data by.")] = (
+        "vonggac"
+    )
+    export_bucket: Annotated[str, Meta(description="The bucket that the data goes to.")] = "vonggac"
+    export_batch_points: Annotated[
+        int, Meta(ge=1, le=100_000, description="How many points one request carries at most.")
+    ] = 5000
+    export_seconds: Annotated[
+        Seconds, Meta(description="How often it is looked for new points once all are sent.")
+    ] = 2
+    export_spool_bytes: Annotated[
+        int,
+        Meta(
+            ge=1 << 20,
+            description="How much waits on disk while the store is away; then the oldest points are dropped.",
+        ),
+    ] = 2 << 30
+
+
+class Watch(Struct, frozen=True):
+    """The collector's watch over itself, and the sign of life that something outside can watch."""
+
+    seconds: Annotated[Seconds, Meta(description="How often the collector looks at itself.")] = 10
+    source_seconds: Annotated[
+        Seconds, Meta(description="How often it looks which log sources have spoken.")
+    ] = 300
+    source_silent_seconds: Annotated[
+        Seconds, Meta(description="No log source counts as silent before this, however regular it was.")
+    ] = 21600
+    ping_url: Annotated[
+        str,
+        Meta(
+            description="Where a sign of life goes while the pipeline works (dead-man signal); empty: none."
+        ),
+    ] = ""
+    ping_seconds: Annotated[Seconds, Meta(description="How often the sign of life is sent.")] = 60
+    ping_secret_file: Annotated[
+        str,
+        Meta(description="A file with the secret that signs of life are signed with (HMAC-SHA-256)."),
+    ] = ""
+    ping_ca_file: Annotated[
+        str, Meta(description="The authority of the receiver's certificate; empty: the system's authorities.")
+    ] = ""
+
+
 class Settings(Struct, frozen=True):
     web: Web = Web()
     ingest: Ingest = Ingest()
     detect: Detect = Detect()
     coverage: Coverage = Coverage()
     report: Report = Report()
+    metrics: Metrics = Metrics()
+    watch: Watch = Watch()
 
 
 class DataDirectory:
@@ -217,6 +280,16 @@ class DataDirectory:
     def run(self) -> Path:
         """Sockets and pid files: gone and remade with every start, never in a backup."""
         return self.root / "run"
+
+    @property
+    def export(self) -> Path:
+        """Metrics that wait for the store they are exported to."""
+        return self.root / "export"
+
+    @property
+    def pulse(self) -> Path:
+        """Written anew with every look of the collector at itself: its age tells whether the pipeline lives."""
+        return self.run / "pulse.json"
 
     @property
     def logs(self) -> Path:
