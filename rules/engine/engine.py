@@ -171,26 +171,43 @@ class Engine:
         """Whether a correlation wants to see the matches of one of these rules."""
         return self._correlations.refers_to(list(keys))
 
-    def correlate(self, event: Event, matched: Iterable[Matched | Offer]) -> list[Finding]:
-        """The findings of an event whose rules were matched: the other half, which one worker has to do for all
-        events, in their order."""
+    def shared(self, matched: Iterable[Matched | Offer]) -> list[Matched | Offer]:
+        """Those of an event's matches that :meth:`complete` needs: a correlation wants to see them, or the rule may
+        speak only so often (:meth:`throttle`)."""
+        referenced, throttled = self._correlations.referenced, self._throttle.limits
+        return [each for each in matched if each.key in referenced or each.key in throttled]
+
+    def report(self, event: Event, matched: Iterable[Matched | Offer]) -> list[Finding]:
+        """Count an event's matches, and give the findings of rules that speak for themselves and without a limit: the
+        part of :meth:`correlate` that any worker may do for itself."""
+        keys = self._count(event, matched)
+        throttled = self._throttle.limits
+        return [
+            Finding(key, event) for key in keys if key not in throttled and self._correlations.reports(key)
+        ]
+
+    def complete(self, event: Event, matched: Iterable[Matched | Offer]) -> list[Finding]:
+        """The other part, which one worker has to do for all events, in their order: the findings of correlations and
+        of rules with a limit. Counts no matches; needs no more than :meth:`shared` gave."""
         once = {offer.key: offer for offer in reversed(tuple(matched))}
-        for key in once:
-            counts = self._counts.get(key)
-            if counts is not None:  # else the rule went while the event was on its way
-                counts.matches += 1
-                if isfinite(event.time) and not event.time <= counts.last_match:
-                    counts.last_match = event.time
         keys = [key for key in reversed(once) if key in self._effective]
-        findings = [Finding(key, event) for key in keys if self._correlations.reports(key)]
+        throttled = self._throttle.limits
+        findings = [
+            Finding(key, event) for key in keys if key in throttled and self._correlations.reports(key)
+        ]
         if self._correlations.refers_to(once.keys()):
             renames = {key: once[key].renames for key in keys}
             completed = self._correlations.take(event, View(event.fields), renames)
             self._completed.update((each.rule_id, event.time) for each in completed)
             findings.extend(completed)
-        if self._throttle:
+        if throttled:
             findings = [each for each in findings if self._throttle.lets(each.rule_id, event.time)]
         return findings
+
+    def correlate(self, event: Event, matched: Iterable[Matched | Offer]) -> list[Finding]:
+        """The findings of an event whose rules were matched: :meth:`report` and :meth:`complete`."""
+        known = tuple(matched)
+        return [*self.report(event, known), *self.complete(event, known)]
 
     # -- rules -------------------------------------------------------------------------------------------------
 
@@ -256,6 +273,17 @@ class Engine:
         return self._correlations.restore(data)
 
     # -- inside ------------------------------------------------------------------------------------------------
+
+    def _count(self, event: Event, matched: Iterable[Matched | Offer]) -> list[str]:
+        """Count the matches; the keys of those rules that are still there."""
+        keys = list(dict.fromkeys(offer.key for offer in matched))
+        for key in keys:
+            counts = self._counts.get(key)
+            if counts is not None:  # else the rule went while the event was on its way
+                counts.matches += 1
+                if isfinite(event.time) and not event.time <= counts.last_match:
+                    counts.last_match = event.time
+        return [key for key in keys if key in self._effective]
 
     def _kind(self, sources: Sources) -> _Kind:
         made = (router.matcher(sources) for router in self._routers)

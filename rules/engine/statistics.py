@@ -91,8 +91,10 @@ class Throttle:
         self._limits = dict(limits)
         self._hours = {key: hours for key, hours in self._hours.items() if key in limits}
 
-    def __bool__(self) -> bool:
-        return bool(self._limits)
+    @property
+    def limits(self) -> Mapping[str, int]:
+        """By rule."""
+        return self._limits
 
     def lets(self, key: str, time: float) -> bool:
         """Whether a finding at ``time`` may be reported; one that may not is counted."""
