@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from collector.enrolment.files import ensure_server_certificate, make_authority
-from collector.log.schema import go_on_behind
+from collector.log.opening import prepare_log
 from collector.state.base import utcnow
 from collector.state.database import StateStore
 from collector.state.migrate import upgrade
@@ -47,19 +47,21 @@ def prepare(data: DataDirectory, settings: Settings) -> Prepared:
     made = ensure_server_certificate(data.ca, authority, settings.web.names, now)
     upgrade(data.state)
     data.state.chmod(0o600)
-    _prepare_log(data)
+    _prepare_log(data, settings)
     return Prepared(authority=authority, first_start=first_start, server_certificate_made=made)
 
 
-def _prepare_log(data: DataDirectory) -> None:
-    """A log that was lost while the state was kept starts behind what the worker has read."""
+def _prepare_log(data: DataDirectory, settings: Settings) -> None:
+    """A log that was lost while the state was kept starts behind what the workers have read."""
     state = StateStore(data.state)
     try:
         with state.read() as session:
-            checkpoint = session.scalar(select(func.max(Checkpoint.log_offset))) or 0
+            # The checkpoint of `correlate` counts what the workers leave for it, not the log's rows.
+            read = (Checkpoint.worker == "detect") | Checkpoint.worker.startswith("partition/")
+            checkpoint = session.scalar(select(func.max(Checkpoint.log_offset)).where(read)) or 0
     finally:
         state.close()
-    if go_on_behind(data.log, checkpoint):
+    if prepare_log(settings, data, checkpoint):
         log.warning(
             "the log was lost or is an older one: what it had and was not read yet is gone; new rows go on"
             " behind offset %d",

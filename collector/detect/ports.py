@@ -8,17 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from collector.log.sqlite_log import LogRow
     from collector.store.rows import EventRow, MetricRow
-
-
-class LogSource(Protocol):
-    """``collector.log.sqlite_log.LogReader`` fits."""
-
-    def read(self, after: int, limit: int) -> list[LogRow]: ...
-    def changed(self) -> bool: ...
-    def last_offset(self) -> int: ...
-    def trim(self, before_offset: int) -> int: ...
 
 
 class EventStore(Protocol):

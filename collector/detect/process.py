@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from collector.detect.rulebook import LiveRules
 from collector.detect.worker import StoppedError, Worker
-from collector.log.sqlite_log import LogReader
+from collector.log.opening import open_reader
 from collector.rulebook.sources import Rulebook
 from collector.state.database import StateStore
 from collector.store.client import StoreClient
@@ -31,7 +31,7 @@ def main(data: DataDirectory, settings: Settings) -> int:
     state = StateStore(data.state)
     rulebook = Rulebook(settings.detect.rule_folders, data.imported_rules, data.cache / "rules-detect.index")
     rules = LiveRules(rulebook, state, lambda sources: Engine(sources, cache=data.cache / "rules"))
-    reader = LogReader(data.log)
+    reader = open_reader(settings, data)
     store = StoreClient(data.store_socket)
     worker = Worker(
         state=state,

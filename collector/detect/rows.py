@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from collector.detect.context import EndpointContext
     from collector.detect.step import Step
-    from collector.log.sqlite_log import LogRow
+    from collector.log.interface import LogRow
 
 #: A step takes no more than about this (at least one row), so that it is short: alerts come out between steps, and
 #: nobody waits long for the state store's one writer.

@@ -13,10 +13,12 @@ from collector.detect.values import moment
 from collector.devices.service import forget, refresh
 from collector.documents.service import trim_history
 from collector.log.errors import LogError
+from collector.partitions import all_from
 from collector.store.errors import StoreError
 
 if TYPE_CHECKING:
-    from collector.detect.ports import EventStore, LogSource
+    from collector.detect.ports import EventStore
+    from collector.log.interface import LogReader
     from collector.settings import Settings
     from collector.state.database import StateStore
 
@@ -33,7 +35,7 @@ _DEVICE_DAYS = 400
 class Upkeep:
     """Each duty at its own interval, by the clock that the worker is given. A busy store puts a duty off."""
 
-    def __init__(self, state: StateStore, reader: LogSource, store: EventStore, settings: Settings) -> None:
+    def __init__(self, state: StateStore, reader: LogReader, store: EventStore, settings: Settings) -> None:
         self._state = state
         self._reader = reader
         self._store = store
@@ -63,10 +65,9 @@ class Upkeep:
 
     def _trim_log(self, now: float, checkpoint: int) -> None:
         keep = now - self._settings.detect.log_keep_hours * 3600
-        before = trim_point(self._reader, checkpoint, keep)
-        removed = self._reader.trim(before) if before > 0 else 0
+        removed = self._reader.trim(all_from(checkpoint), keep)
         if removed:
-            log.info("log trimmed", extra={"removed_rows": removed, "before_offset": before})
+            log.info("log trimmed", extra={"removed_rows": removed})
 
     def _forget(self, now: float) -> None:
         with self._state.write() as session:
@@ -85,22 +86,3 @@ class Upkeep:
         dropped = self._store.forget_before(oldest)
         if dropped:
             log.info("old events dropped", extra={"partitions": dropped, "before": oldest.isoformat()})
-
-
-def trim_point(reader: LogSource, checkpoint: int, received_before: float) -> int:
-    """The offset below which every row is done with (at most ``checkpoint``) and received before that time.
-
-    Rows are in the order in which they were received, so halving finds it with a few reads.
-    """
-    first = reader.read(0, 1)
-    if not first or first[0].received_at >= received_before:
-        return 0
-    low, high = first[0].offset, checkpoint + 1
-    while low + 1 < high:
-        middle = (low + high) // 2
-        row = reader.read(middle - 1, 1)
-        if row and row[0].offset < high and row[0].received_at < received_before:
-            low = row[0].offset
-        else:
-            high = middle
-    return min(low + 1, checkpoint)

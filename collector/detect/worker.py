@@ -29,6 +29,7 @@ from collector.detect.streams import TooManyStreamsError
 from collector.detect.upkeep import Upkeep
 from collector.detect.values import moment
 from collector.log.errors import LogDamagedError
+from collector.partitions import all_from
 from collector.rulebook.statistics import Figures, write_worker_figures
 from collector.store.errors import QueryError, StoreError
 from rules.logsources import LogSources
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
 
     from collector.detect.context import EndpointContext
     from collector.detect.decode import Decoded
-    from collector.detect.ports import EventStore, LogSource, Pause
+    from collector.detect.ports import EventStore, Pause
     from collector.detect.rulebook import LiveRules
-    from collector.log.sqlite_log import LogRow
+    from collector.log.interface import LogReader, LogRow
     from collector.rulebook.statistics import Turn
     from collector.settings import Settings
     from collector.state.database import StateStore
@@ -87,7 +88,7 @@ class Worker:
         self,
         *,
         state: StateStore,
-        reader: LogSource,
+        reader: LogReader,
         store: EventStore,
         rules: LiveRules,
         memory: Path,
@@ -200,7 +201,7 @@ class Worker:
     def step_rows(self) -> int:
         """Take the next rows of the log, if any; return how many."""
         started = monotonic()
-        rows = self._reader.read(self.checkpoint, self._settings.detect.batch_rows)
+        rows = self._reader.read(all_from(self.checkpoint), self._settings.detect.batch_rows)
         if not rows:
             return 0
         taken = decode_rows(rows)

@@ -53,7 +53,7 @@ from collector.ingest.limits import AddressList, ByteBudget, FailureLimit, is_lo
 from collector.ingest.peer import certificate_sha256, client_address
 from collector.ingest.problems import RefusalError
 from collector.log.errors import LogBusy, LogError, LogFull
-from collector.log.sqlite_log import LogRow
+from collector.log.interface import LogRow
 from collector.state.base import utcnow
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
     from collector.enrolment.authority import Authority
     from collector.ingest.exposition import Exposition
-    from collector.log.sqlite_log import LogWriter
+    from collector.log.interface import LogWriter
     from collector.metrics import IngestMetrics
     from collector.settings import DataDirectory, Ingest
     from collector.state.database import StateStore

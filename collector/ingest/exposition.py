@@ -17,7 +17,7 @@ from collector.store.channel import Channel
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from collector.log.sqlite_log import LogWriter
+    from collector.log.interface import LogWriter
     from collector.metrics import IngestMetrics
     from collector.state.database import StateStore
 

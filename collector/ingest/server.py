@@ -13,7 +13,7 @@ from collector.ingest.app import IngestApp
 from collector.ingest.exposition import Exposition
 from collector.ingest.limits import AddressList
 from collector.ingest.protocol import KEEP_ALIVE_SECONDS, AgentProtocol
-from collector.log.sqlite_log import LogWriter
+from collector.log.opening import open_writer
 from collector.metrics import IngestMetrics
 from collector.state.database import StateStore
 
@@ -66,12 +66,7 @@ def serve(data: DataDirectory, settings: Settings) -> None:
         metrics.commit_rows.observe(rows)
 
     state = StateStore(data.state)
-    writer = LogWriter(
-        data.log,
-        queue_bytes=settings.ingest.queue_bytes,
-        reserve_bytes=settings.ingest.reserve_bytes,
-        on_commit=committed,
-    )
+    writer = open_writer(settings, data, committed)
     exposition = Exposition(metrics, writer, state, data.store_socket)
     app = IngestApp(
         settings=settings.ingest,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
-from typing import TYPE_CHECKING
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Final
 
-from collector.log.errors import LogDamagedError, LogError
+from collector.log.errors import LogDamagedError, LogError, LogFull
+from collector.partitions import partition_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 # ``record.offset`` is AUTOINCREMENT so that a number is never used again, not even after the newest rows were
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS record (
     "offset" INTEGER PRIMARY KEY AUTOINCREMENT,
+    partition INTEGER NOT NULL,
     kind TEXT NOT NULL,
     endpoint_id TEXT NOT NULL,
     stream TEXT NOT NULL,
@@ -26,6 +29,7 @@ CREATE TABLE IF NOT EXISTS record (
     body BLOB NOT NULL
 );
 CREATE UNIQUE INDEX IF NOT EXISTS uq_record_batch ON record (endpoint_id, stream, seq) WHERE kind = 'batch';
+CREATE INDEX IF NOT EXISTS ix_record_partition ON record (partition);
 CREATE TABLE IF NOT EXISTS received (
     endpoint_id TEXT NOT NULL,
     stream TEXT NOT NULL,
@@ -35,7 +39,11 @@ CREATE TABLE IF NOT EXISTS received (
 ) WITHOUT ROWID;
 """
 
-_BUSY_SECONDS = 10.0
+#: A log of before there were partitions has no such column; its rows get theirs one after the other.
+_UNKNOWN: Final = -1
+_FILL_ROWS: Final = 1000
+_BUSY_SECONDS: Final = 10.0
+FULL: Final = "no room on the disk for the log: free some, or shorten detect.log_keep_hours"
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -53,10 +61,66 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Make the tables where they are missing; two processes may do it at once."""
+    """Make the tables where they are missing, and give every row its partition; two processes may do it at once."""
+    _add_partition(connection)
     for statement in _SCHEMA.split(";"):
         if statement.strip():
             connection.execute(statement)
+    if connection.execute("SELECT 1 FROM record WHERE partition = ? LIMIT 1", (_UNKNOWN,)).fetchone():
+        _fill_partitions(connection)
+
+
+def _add_partition(connection: sqlite3.Connection) -> None:
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(record)")}
+    if columns and "partition" not in columns:
+        connection.execute("BEGIN IMMEDIATE")
+        if not any(row[1] == "partition" for row in connection.execute("PRAGMA table_info(record)")):
+            connection.execute(f"ALTER TABLE record ADD COLUMN partition INTEGER NOT NULL DEFAULT {_UNKNOWN}")
+        connection.execute("COMMIT")
+
+
+def _fill_partitions(connection: sqlite3.Connection) -> None:
+    while True:
+        connection.execute("BEGIN IMMEDIATE")
+        rows = connection.execute(
+            'SELECT "offset", endpoint_id FROM record WHERE partition = ? LIMIT ?', (_UNKNOWN, _FILL_ROWS)
+        ).fetchall()
+        connection.executemany(
+            'UPDATE record SET partition = ? WHERE "offset" = ?',
+            [(partition_of(endpoint), offset) for offset, endpoint in rows],
+        )
+        connection.execute("COMMIT")
+        if len(rows) < _FILL_ROWS:
+            return
+
+
+def as_write_error(error: sqlite3.Error) -> LogError:
+    """What a sender or a trimming worker is told: nothing was changed, try again later."""
+    if _code(error) == sqlite3.SQLITE_FULL:
+        return LogFull(FULL)
+    return LogError(f"the log could not write: {error}")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turns what SQLite says while reading into errors of the log."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if _code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            raise damaged(path, error) from error
+        raise LogError(f"{path}: the log cannot be read now: {error}") from error
+
+
+def damaged(path: Path, error: Exception) -> LogDamagedError:
+    return LogDamagedError(
+        f"{path}: the log cannot be read ({error}): move it and its -wal file away, or restore a backup;"
+        " what agents sent and the worker had not read is lost with it"
+    )
+
+
+def _code(error: sqlite3.Error) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def last_offset(connection: sqlite3.Connection) -> int:
@@ -99,7 +163,4 @@ def go_on_behind(path: Path, checkpoint: int) -> int:
     except sqlite3.OperationalError as error:
         raise LogError(f"{path}: the log cannot be prepared: {error}") from error
     except sqlite3.DatabaseError as error:
-        raise LogDamagedError(
-            f"{path}: the log cannot be read ({error}): move it and its -wal file away, or restore a backup;"
-            " what agents sent and the worker had not read is lost with it"
-        ) from error
+        raise damaged(path, error) from error

@@ -7,12 +7,14 @@ believed twice.
 
 from __future__ import annotations
 
+import sqlite3
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from collector.log import schema
+
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 #: Rows a transaction: the writer of new rows waits no longer than one of them takes.
 _CHUNK_ROWS: Final = 1000
@@ -20,11 +22,53 @@ _CHUNK_ROWS: Final = 1000
 _SLACK_PAGES: Final = 16_384
 
 
-def trim(connection: sqlite3.Connection, before_offset: int) -> int:
-    """Remove all rows below ``before_offset``; return their count. May be interrupted at any point."""
+def trim(connection: sqlite3.Connection, positions: Mapping[int, int], received_before: float) -> int:
+    """Remove what :meth:`collector.log.interface.LogReader.trim` says; return how many rows.
+
+    Raises:
+        LogError: the disk is full or failed, or the writer holds the log too long; try again later.
+    """
+    try:
+        end = _first_since(connection, received_before)
+        return sum(
+            _trim_partition(connection, partition, min(position, end - 1))
+            for partition, position in positions.items()
+        )
+    except sqlite3.Error as error:
+        raise schema.as_write_error(error) from error
+
+
+def _first_since(connection: sqlite3.Connection, moment: float) -> int:
+    """The offset below which every row was received before ``moment``: rows are in the order in which they were
+    received, so halving finds it."""
+    connection.execute("BEGIN")  # one snapshot: others may be trimming too
+    try:
+        return _halve(connection, moment)
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _halve(connection: sqlite3.Connection, moment: float) -> int:
+    low, high = connection.execute(
+        'SELECT coalesce(min("offset"), 1), coalesce(max("offset"), 0) + 1 FROM record'
+    ).fetchone()
+    while low < high:
+        middle = (low + high) // 2
+        offset, received_at = connection.execute(
+            'SELECT "offset", received_at FROM record WHERE "offset" >= ? ORDER BY "offset" LIMIT 1',
+            (middle,),
+        ).fetchone()
+        if received_at < moment:
+            low = offset + 1
+        else:
+            high = middle
+    return int(low)
+
+
+def _trim_partition(connection: sqlite3.Connection, partition: int, last: int) -> int:
     total = 0
     while True:
-        removed = _trim_chunk(connection, before_offset)
+        removed = _trim_chunk(connection, partition, last)
         total += removed
         if removed:
             _give_back(connection)
@@ -39,13 +83,13 @@ def _give_back(connection: sqlite3.Connection) -> None:
         connection.executescript(f"PRAGMA incremental_vacuum({free - _SLACK_PAGES})")
 
 
-def _trim_chunk(connection: sqlite3.Connection, before_offset: int) -> int:
+def _trim_chunk(connection: sqlite3.Connection, partition: int, last: int) -> int:
     connection.execute("BEGIN IMMEDIATE")
     try:
         rows = connection.execute(
-            'SELECT "offset", kind, endpoint_id, stream, seq FROM record WHERE "offset" < ?'
+            'SELECT "offset", kind, endpoint_id, stream, seq FROM record WHERE partition = ? AND "offset" <= ?'
             ' ORDER BY "offset" LIMIT ?',
-            (before_offset, _CHUNK_ROWS),
+            (partition, last, _CHUNK_ROWS),
         ).fetchall()
         if rows:
             batches = sorted(
@@ -53,7 +97,9 @@ def _trim_chunk(connection: sqlite3.Connection, before_offset: int) -> int:
             )
             for (endpoint, stream), group in groupby(batches, key=lambda batch: batch[:2]):
                 _remember(connection, endpoint, stream, [seq for _, _, seq in group])
-            connection.execute('DELETE FROM record WHERE "offset" <= ?', (rows[-1][0],))
+            connection.execute(
+                'DELETE FROM record WHERE partition = ? AND "offset" <= ?', (partition, rows[-1][0])
+            )
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from collector.log.sqlite_log import LogReader
+from collector.errors import CollectorError
+from collector.log.sqlite_reader import SqliteReader
 from collector.state.tables import Checkpoint, DeadLetter, Endpoint, Stream
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ def last_log_offset(data: DataDirectory) -> int | None:
     if not data.log.exists():
         return None
     try:
-        with closing(LogReader(data.log)) as reader:
+        with closing(SqliteReader(data.log)) as reader:
             return reader.last_offset()
-    except sqlite3.Error:
+    except CollectorError:
         return None
 
 

@@ -14,7 +14,7 @@ import zstandard
 
 from collector.detect.rulebook import LiveRules
 from collector.detect.worker import Worker
-from collector.log.sqlite_log import LogRow
+from collector.log.interface import LogRow
 from collector.rulebook.sources import Rulebook
 from collector.settings import Settings
 from collector.state.base import Base
@@ -89,18 +89,28 @@ class MemoryLog:
         self._last = max([self._last, *(row.offset for row in self.rows)])
         return self._last
 
-    def read(self, after: int, limit: int) -> list[LogRow]:
-        return [row for row in self.rows if row.offset > after][:limit]
+    def read(self, positions: Mapping[int, int], limit: int) -> list[LogRow]:
+        return [row for row in self.rows if row.offset > positions.get(row.partition, row.offset)][:limit]
+
+    def waiting(self, positions: Mapping[int, int]) -> int:
+        return len(self.read(positions, len(self.rows)))
 
     def changed(self) -> bool:
         before, self._version = self._version, len(self.rows)
         return before != self._version
 
-    def trim(self, before_offset: int) -> int:
+    def trim(self, positions: Mapping[int, int], received_before: float) -> int:
         count = len(self.rows)
         self.last_offset()
-        self.rows = [row for row in self.rows if row.offset >= before_offset]
+        self.rows = [
+            row
+            for row in self.rows
+            if row.offset > positions.get(row.partition, 0) or row.received_at >= received_before
+        ]
         return count - len(self.rows)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 @dataclass

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import func, select
 
-from collector.log.sqlite_log import LogReader, LogRow, LogWriter
+from collector.log.interface import LogRow
+from collector.log.sqlite_reader import SqliteReader
+from collector.log.sqlite_writer import SqliteWriter
 from collector.settings import DataDirectory
 from collector.state.database import StateStore
 from collector.state.migrate import upgrade
@@ -135,7 +137,7 @@ def feed(data: DataDirectory, made: list[LogRow]) -> None:
     """Append the batches slowly enough that the worker is killed while they come."""
 
     async def append() -> None:
-        writer = LogWriter(data.log)
+        writer = SqliteWriter(data.log)
         for row in made:
             await writer.append(row)
         writer.close()
@@ -220,7 +222,7 @@ def test_killed_again_and_again_it_misses_nothing_and_counts_nothing_twice(
         )
         assert history == BATCHES * ENDPOINTS
         assert session.scalar(select(func.max(Endpoint.dead_letters))) == 0
-    with_log = LogReader(data.log)
+    with_log = SqliteReader(data.log)
     assert with_log.last_offset() == len(made)
     with_log.close()
     client.close()

@@ -16,14 +16,14 @@ from collector.state.tables import Alert, AlertEvidence, Checkpoint, DeadLetter,
 from tests.collector.pipeline import STREAM, T0, Clock, MemoryLog, Pipeline, add_endpoint, document, event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from sqlalchemy.orm import Session
 
     from collector.alerts.service import Applied
     from collector.detect.step import Step
-    from collector.log.sqlite_log import LogRow
+    from collector.log.interface import LogRow
     from rules.engine import Event, Finding
 
 BAD_PROCESS = """
@@ -521,7 +521,7 @@ def test_done_rows_older_than_kept_are_trimmed_from_the_log(pipeline: Pipeline) 
     # 72 hours are kept: hours 20 to 90.
     assert [row.offset for row in pipeline.log.rows] == list(range(3, 11))
     upkeep.run(T0 + 900 * 3600, checkpoint=5)
-    assert [row.offset for row in pipeline.log.rows] == list(range(5, 11))
+    assert [row.offset for row in pipeline.log.rows] == list(range(6, 11))
 
 
 def test_an_endpoint_that_invents_streams_fills_no_table(
@@ -614,11 +614,11 @@ def test_under_steady_load_the_clock_still_runs(pipeline: Pipeline, monkeypatch:
     pipeline.clock.seconds += 1000
     read = pipeline.log.read
 
-    def never_empty(after: int, limit: int) -> list[LogRow]:
+    def never_empty(positions: Mapping[int, int], limit: int) -> list[LogRow]:
         pipeline.heartbeat()
         if len(pipeline.log.rows) > 20:
             pipeline.stop.set()
-        return read(after, limit)
+        return read(positions, limit)
 
     monkeypatch.setattr(pipeline.log, "read", never_empty)
     pipeline.worker.run()

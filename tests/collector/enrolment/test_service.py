@@ -284,13 +284,13 @@ def test_preparing_a_directory_whose_log_was_lost_goes_on_behind_the_checkpoint(
 
     from collector import bootstrap
     from collector.detect.commit import save_checkpoint
-    from collector.log.sqlite_log import LogReader
+    from collector.log.sqlite_reader import SqliteReader
     from collector.settings import load
 
     site = make_site(tmp_path / "data")
     with site.state.write() as session:
         save_checkpoint(session, 41, utcnow())
     bootstrap.prepare(site.data, load(site.data))
-    with closing(LogReader(site.data.log)) as reader:
+    with closing(SqliteReader(site.data.log)) as reader:
         assert reader.last_offset() == 41
     site.state.close()

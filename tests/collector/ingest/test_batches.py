@@ -8,7 +8,8 @@ import pytest
 import zstandard
 
 from agent.messages import BATCH_HEADER, MAX_BODY_BYTES, MAX_DECODED_BYTES
-from collector.log.sqlite_log import LogReader
+from collector.log.sqlite_reader import SqliteReader
+from collector.partitions import all_from
 from tests.support.collector import BODY, STREAM, ask, send_batch
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def rows_of(site: Site, endpoint: Endpoint) -> list[tuple[str, int, bytes]]:
-    with contextlib.closing(LogReader(site.data.log)) as reader:
+    with contextlib.closing(SqliteReader(site.data.log)) as reader:
         return [
-            (row.kind, row.seq, row.body) for row in reader.read(0, 10_000) if row.endpoint_id == endpoint.id
+            (row.kind, row.seq, row.body) for row in reader.read(all_from(0), 10_000) if row.endpoint_id == endpoint.id
         ]
 
 
@@ -32,8 +33,8 @@ def test_a_batch_is_in_the_log_when_it_is_answered(
 
     assert answer.status == 202
     assert before <= float(answer.headers["vonggac-time"]) <= time.time()
-    with contextlib.closing(LogReader(site.data.log)) as reader:
-        row = next(row for row in reader.read(0, 10_000) if row.endpoint_id == endpoint.id)
+    with contextlib.closing(SqliteReader(site.data.log)) as reader:
+        row = next(row for row in reader.read(all_from(0), 10_000) if row.endpoint_id == endpoint.id)
     assert (row.kind, row.stream, row.seq, row.body) == ("batch", STREAM, 1, BODY)
     assert before <= row.received_at <= time.time()
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from collector.log.sqlite_log import LogReader
+from collector.log.sqlite_reader import SqliteReader
+from collector.partitions import all_from
 from tests.support.collector import make_site, send_batch
 from tests.support.waiting import wait_until
 
@@ -81,8 +82,8 @@ def test_what_was_acknowledged_survives_kill_9_and_nothing_is_there_twice(tmp_pa
     process.send_signal(signal.SIGTERM)
     assert process.wait(15) == 0
 
-    with contextlib.closing(LogReader(site.data.log)) as reader:
-        rows = reader.read(0, 10 * SENDERS * BATCHES_EACH)
+    with contextlib.closing(SqliteReader(site.data.log)) as reader:
+        rows = reader.read(all_from(0), 10 * SENDERS * BATCHES_EACH)
     stored = Counter((row.endpoint_id, row.seq) for row in rows)
     assert stored == Counter(
         (sender._endpoint.id, number) for sender in senders for number in range(1, BATCHES_EACH + 1)

@@ -1,9 +1,8 @@
-"""The durable log on SQLite: everything taken in, in order, until the worker is done with it.
+"""Writes the durable log on SQLite.
 
-One row a batch. :class:`LogWriter` gathers the rows of many connections into one transaction (group
-commit), so that an fsync is shared; :class:`LogReader` reads behind it from another process. Offsets rise
-strictly and are never reused. A batch that is already known by (endpoint, stream, number) is not stored
-again, not even when its row was trimmed long ago.
+One row a batch. Rows of many connections are gathered into one transaction (group commit), so that an fsync is
+shared. A batch that is already known by (endpoint, stream, number) is not stored again, not even when its row
+was trimmed long ago.
 """
 
 from __future__ import annotations
@@ -14,27 +13,25 @@ import os
 import queue
 import sqlite3
 import threading
-from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from collector.log import schema
 from collector.log.errors import LogBusy, LogError, LogFull
-from collector.log.trim import trim
+from collector.log.interface import WriterStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from collector.log.interface import LogRow
+
 #: A group commit takes no more than this in one transaction.
 _GROUP_ROWS: Final = 512
 _GROUP_BYTES: Final = 16 << 20
-#: ``LogReader.read`` stops here even below its row limit (it always returns at least one row).
-_READ_BYTES: Final = 32 << 20
 
 #: How long a look at the disk's free space holds.
 _ROOM_SECONDS: Final = 1.0
-_FULL: Final = "no room on the disk for the log: free some, or shorten detect.log_keep_hours"
 
 _FIND_BATCH: Final = (
     "SELECT \"offset\" FROM record WHERE kind = 'batch' AND endpoint_id = ? AND stream = ? AND seq = ?"
@@ -43,40 +40,6 @@ _FIND_TRIMMED: Final = (
     "SELECT last FROM received WHERE endpoint_id = ? AND stream = ? AND first <= ?"
     " ORDER BY first DESC LIMIT 1"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class LogRow:
-    """``kind`` is ``batch`` or ``heartbeat``; ``body`` is the Zstandard frame as it came (empty for a
-    heartbeat).
-
-    ``sent_at`` (agent's clock) and ``received_at`` (collector's) are seconds since the epoch. ``offset``
-    is 0 until the row is in the log.
-    """
-
-    offset: int
-    kind: str
-    endpoint_id: str
-    stream: str
-    seq: int
-    sent_at: float
-    received_at: float
-    body: bytes
-
-
-@dataclass(slots=True)
-class WriterStatistics:
-    """Counters since the writer was opened, for metrics. ``commit_seconds`` is the newest commit's
-    duration.
-    """
-
-    commits: int = 0
-    rows: int = 0
-    repeats: int = 0
-    commit_seconds: float = 0.0
-    commit_seconds_total: float = 0.0
-    waiting_bytes: int = 0
-    last_offset: int = 0
 
 
 class _Waiting:
@@ -90,7 +53,7 @@ class _Waiting:
         self.future: asyncio.Future[int] = self.loop.create_future()
 
 
-class LogWriter:
+class SqliteWriter:
     """The only writer of new rows: one a data directory. Owns a thread; call :meth:`close` (idempotent).
 
     Args:
@@ -131,16 +94,7 @@ class LogWriter:
         self._thread.start()
 
     async def append(self, row: LogRow) -> int:
-        """Return the row's offset once it is on disk (fsynced); of a repeated batch, the first one's (or
-        0 where that row is trimmed already).
-
-        Cancelling gives up the wait, not the row.
-
-        Raises:
-            LogFull: no room on the disk.
-            LogBusy: too many bytes wait already.
-            LogError: the disk failed, or the log is closed.
-        """
+        """As :meth:`collector.log.interface.LogWriter.append`; repeated batches are always known."""
         size = len(row.body)
         with self._lock:
             if self._closed:
@@ -203,7 +157,7 @@ class LogWriter:
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
-            results = _as_log_error(error)
+            results = schema.as_write_error(error)
         except Exception as error:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
@@ -222,7 +176,7 @@ class LogWriter:
             return
         disk = os.statvfs(self._folder)
         if disk.f_bavail * disk.f_frsize < self._reserve_bytes:
-            raise LogFull(_FULL)
+            raise LogFull(schema.FULL)
         self._room_known_until = now + _ROOM_SECONDS
 
     def _write(self, rows: Sequence[LogRow]) -> list[int]:
@@ -237,9 +191,18 @@ class LogWriter:
                 repeats += 1
                 continue
             cursor = execute(
-                "INSERT INTO record (kind, endpoint_id, stream, seq, sent_at, received_at, body)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (row.kind, row.endpoint_id, row.stream, row.seq, row.sent_at, row.received_at, row.body),
+                "INSERT INTO record (partition, kind, endpoint_id, stream, seq, sent_at, received_at, body)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    row.partition,
+                    row.kind,
+                    row.endpoint_id,
+                    row.stream,
+                    row.seq,
+                    row.sent_at,
+                    row.received_at,
+                    row.body,
+                ),
             )
             offsets.append(int(cursor.lastrowid or 0))
             new += 1
@@ -279,64 +242,3 @@ def _set_results(answers: list[tuple[asyncio.Future[int], int | LogError]]) -> N
             future.set_exception(type(result)(str(result)))
         else:
             future.set_result(result)
-
-
-def _as_log_error(error: sqlite3.Error) -> LogError:
-    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
-        return LogFull(_FULL)
-    return LogError(f"the log could not write: {error}")
-
-
-class LogReader:
-    """Reads the log from any process, beside the writer. Not for several threads at once; :meth:`close`
-    it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._connection = schema.connect(path)
-        schema.create(self._connection)
-        self._version: int | None = None
-
-    def read(self, after: int, limit: int) -> list[LogRow]:
-        """Up to ``limit`` rows with an offset above ``after``, in order; fewer where their bodies are
-        large.
-        """
-        rows: list[LogRow] = []
-        size = 0
-        cursor = self._connection.execute(
-            'SELECT "offset", kind, endpoint_id, stream, seq, sent_at, received_at, body FROM record'
-            ' WHERE "offset" > ? ORDER BY "offset" LIMIT ?',
-            (after, limit),
-        )
-        for values in cursor:
-            rows.append(LogRow(*values))
-            size += len(rows[-1].body)
-            if size >= _READ_BYTES:
-                break
-        cursor.close()
-        return rows
-
-    def changed(self) -> bool:
-        """Whether anybody committed since the last call (true on the first). Costs no disk access."""
-        version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-        before, self._version = self._version, version
-        return version != before
-
-    def last_offset(self) -> int:
-        """The highest offset ever given, 0 in an empty log; trimming does not lower it."""
-        return schema.last_offset(self._connection)
-
-    def trim(self, before_offset: int) -> int:
-        """Remove rows with an offset below ``before_offset`` and return how many. Their numbers stay
-        known.
-
-        Raises:
-            LogError: the disk is full or failed, or the writer holds the log too long; try again later.
-        """
-        try:
-            return trim(self._connection, before_offset)
-        except sqlite3.Error as error:
-            raise _as_log_error(error) from error
-
-    def close(self) -> None:
-        self._connection.close()
