@@ -13,46 +13,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-import zstandard
 
 from rules.engine import Engine
+from soc_api.bench.material import EXPECTED, event_lines, rule_folders
 from soc_api.bench.registry import Figure, benchmark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: SigmaHQ's rules and the events to try them on, beside the project's checkout.
-_SHARED: Final = Path(__file__).parents[3] / "shared"
-_FOLDERS: Final = ("rules", "rules-emerging-threats", "rules-threat-hunting", "rules-compliance")
-_EVENTS: Final = "windows_open.jsonl.zst"
 _EVENTS_WANTED: Final = 200_000
 _RUNS: Final = 3
-
-
-class MissingMaterialError(RuntimeError):
-    """What is measured is not here."""
-
-
-def _rule_folders() -> list[Path]:
-    folders = [_SHARED / "sigmahq" / name for name in _FOLDERS]
-    if not all(folder.is_dir() for folder in folders) or not (_SHARED / "events" / _EVENTS).is_file():
-        raise MissingMaterialError(
-            f"SigmaHQ's rules and events are not in {_SHARED}: nothing to measure with"
-        )
-    return folders
 
 
 @benchmark(
     "sigma.scan", "all of SigmaHQ's rules over 200,000 Windows events, against decoding alone; 2 processes"
 )
 def measure_scan(tell: Callable[[str], None]) -> Iterator[Figure]:
-    folders = _rule_folders()
-    packed = (_SHARED / "events" / _EVENTS).read_bytes()
-    text = zstandard.ZstdDecompressor().decompressobj().decompress(packed)
-    lines = text.splitlines()
+    folders = rule_folders()
+    lines = event_lines()
     repeats = _EVENTS_WANTED // len(lines)
     with tempfile.TemporaryDirectory(prefix="vonggac-bench-") as folder:
         events = Path(folder, "events.jsonl")
+        text = b"".join(line + b"\n" for line in lines)
         with events.open("wb") as stream:
             for _ in range(repeats):
                 stream.write(text)
@@ -99,10 +81,9 @@ def _scan(folders: list[Path], events: Path, jobs: int) -> dict[str, Any]:
 
 
 def _wrong_matches(matches: Path, repeats: int, events: int) -> int:
-    expected_file = _SHARED / "events" / _EVENTS.replace(".jsonl.zst", ".expected.jsonl")
     expected = Counter(
         (pair["event"] + repeat * events, pair["rule"])
-        for pair in map(json.loads, expected_file.read_text().splitlines())
+        for pair in map(json.loads, EXPECTED.read_text().splitlines())
         for repeat in range(repeats)
     )
     found = Counter((match["event"], match["rule"]) for match in map(json.loads, matches.open()))
@@ -121,7 +102,7 @@ detection: {selection: {CommandLine|contains|all: [vonggac, WORD]}, condition: s
     "sigma.compile", "compiling all of SigmaHQ's rules, from nothing and from the cache; changing one of them"
 )
 def measure_compile(tell: Callable[[str], None]) -> Iterator[Figure]:
-    folders = _rule_folders()
+    folders = rule_folders()
     cold, warm, change = [], [], []
     for run in range(_RUNS):
         tell(f"run {run + 1} of {_RUNS}")

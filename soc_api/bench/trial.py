@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def trial_server() -> Iterator[tuple[Server, Path]]:
-    """A ready server and a folder to work in; both are gone afterwards."""
+def trial_server(settings: str = "") -> Iterator[tuple[Server, Path]]:
+    """A ready server and a folder to work in; both are gone afterwards. ``settings`` are further lines of its TOML
+    file, sections included."""
     with tempfile.TemporaryDirectory(prefix="vonggac-bench-") as name:
         folder = Path(name)
         data = folder / "data"
-        make_data_directory(data)
+        make_data_directory(data, settings)
         server = Server(data, folder / "server.log")
         server.start()
         try:
