@@ -9,6 +9,10 @@ disable_created_metrics()  # type: ignore[no-untyped-call] # theirs has no annot
 _LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
+def _counter(registry: CollectorRegistry, name: str, words: str) -> Counter:
+    return Counter(f"vonggac_{name}_total", words, registry=registry)
+
+
 class IngestMetrics:
     """The agents' port and the log."""
 
@@ -38,21 +42,65 @@ class IngestMetrics:
             buckets=(1, 2, 5, 10, 25, 50, 100, 250, 512),
             registry=self.registry,
         )
-        self.repeats = Gauge(
-            "vonggac_log_repeats", "Batches that came again since the start", registry=self.registry
+
+
+class DetectMetrics:
+    """One detect worker."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.rows = _counter(self.registry, "detect_rows", "Rows of the log that were worked on")
+        self.events = _counter(self.registry, "detect_events", "Events that rules were shown")
+        self.points = _counter(
+            self.registry, "detect_points", "Points of endpoints' metrics that were stored"
         )
-        self.waiting_bytes = Gauge(
-            "vonggac_log_waiting_bytes", "Bytes that wait for the disk", registry=self.registry
+        self.findings = _counter(self.registry, "detect_findings", "What rules found")
+        self.dead_letters = _counter(
+            self.registry, "detect_dead_letters", "Batches, or parts of them, that could not be read"
         )
-        self.log_offset = Gauge("vonggac_log_offset", "Highest offset in the log", registry=self.registry)
-        self.checkpoint_offset = Gauge(
-            "vonggac_checkpoint_offset", "How far each worker has come", ["worker"], registry=self.registry
+        self.rule_errors = _counter(self.registry, "detect_rule_errors", "Events on which the rules failed")
+        self.store_retries = _counter(
+            self.registry, "detect_store_retries", "Times that a store did not take a step at once"
         )
-        self.checkpoint_lag = Gauge(
-            "vonggac_checkpoint_lag_rows", "Rows each worker is behind", ["worker"], registry=self.registry
+        self.step_seconds = Histogram(
+            "vonggac_detect_step_seconds",
+            "Duration of one step, from reading the log to the checkpoint",
+            buckets=_LATENCY_SECONDS,
+            registry=self.registry,
         )
-        self.dead_letters = Gauge(
-            "vonggac_dead_letters", "Batches that could not be read", registry=self.registry
+        self.lag_seconds = Gauge(
+            "vonggac_detect_lag_seconds",
+            "Age of the newest row worked on while more wait; 0 when none waits",
+            registry=self.registry,
+        )
+        self.partitions = Gauge(
+            "vonggac_detect_partitions", "Partitions that this worker holds", registry=self.registry
+        )
+
+
+class CorrelateMetrics:
+    """The process that sees everything: correlations, devices, what the clock makes."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.handovers = _counter(self.registry, "correlate_handovers", "Handovers of workers that were read")
+        self.events = _counter(self.registry, "correlate_events", "Events that correlations were shown")
+        self.findings = _counter(self.registry, "correlate_findings", "What correlations found")
+        self.step_seconds = Histogram(
+            "vonggac_correlate_step_seconds",
+            "Duration of one step",
+            buckets=_LATENCY_SECONDS,
+            registry=self.registry,
+        )
+        self.lag_seconds = Gauge(
+            "vonggac_correlate_lag_seconds",
+            "Age of the oldest handover that waits; 0 when none waits",
+            registry=self.registry,
+        )
+        self.holds = Gauge(
+            "vonggac_correlate_holds_lease",
+            "Whether this process does the work (1) or stands by (0)",
+            registry=self.registry,
         )
 
 
@@ -79,4 +127,68 @@ class StoreMetrics:
         )
         self.failures = Counter(
             "vonggac_store_failures_total", "Requests that the store failed", registry=self.registry
+        )
+
+
+class WebMetrics:
+    """Console and API."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "vonggac_web_requests_total",
+            "Requests, by route and status",
+            ["method", "route", "status"],
+            registry=self.registry,
+        )
+        self.request_seconds = Histogram(
+            "vonggac_web_request_seconds",
+            "Duration of one request; event streams, which stay open, are left out",
+            buckets=_LATENCY_SECONDS,
+            registry=self.registry,
+        )
+
+
+class ExportMetrics:
+    """The process that carries metrics and signs of life outside."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.points = _counter(self.registry, "export_points", "Points that the outside store took")
+        self.repeats = _counter(
+            self.registry, "export_repeated_points", "Points left out because they had been sent already"
+        )
+        self.dropped = _counter(
+            self.registry, "export_dropped_points", "Points lost because the spool was full or damaged"
+        )
+        self.refused = _counter(
+            self.registry, "export_refused_points", "Points that the outside store will never take"
+        )
+        self.failures = Counter(
+            "vonggac_export_failures_total",
+            "Requests that failed, by reason",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.write_seconds = Histogram(
+            "vonggac_export_write_seconds",
+            "Duration of one request to the outside store",
+            buckets=_LATENCY_SECONDS,
+            registry=self.registry,
+        )
+        self.spool_bytes = Gauge(
+            "vonggac_export_spool_bytes",
+            "Bytes that wait on disk for the outside store",
+            registry=self.registry,
+        )
+        self.lag_seconds = Gauge(
+            "vonggac_export_lag_seconds",
+            "Since when points wait for the outside store; 0 when none waits",
+            registry=self.registry,
+        )
+        self.pings = Counter(
+            "vonggac_pings_total",
+            "Signs of life that were due, by what came of them",
+            ["result"],
+            registry=self.registry,
         )

@@ -17,7 +17,7 @@ import uvicorn
 from collector.errors import CollectorError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
     from types import FrameType
 
     from uvicorn import Config
@@ -70,11 +70,29 @@ class _Loop(asyncio.SelectorEventLoop):
         return await super().create_server(*args, **kwargs)
 
 
-def run(config: Config, sockets: Sequence[socket.socket], on_exit: Callable[[], None] = lambda: None) -> None:
-    """Serve until a signal (then ``on_exit`` is called); returns after a graceful end."""
+def run(
+    config: Config,
+    sockets: Sequence[socket.socket],
+    on_exit: Callable[[], None] = lambda: None,
+    beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
+) -> None:
+    """Serve until a signal (then ``on_exit`` is called); returns after a graceful end.
+
+    ``beside`` runs on the same loop and is cancelled at the end: a loop that stands still stops it too.
+    """
+
+    async def serve() -> None:
+        other = asyncio.create_task(beside()) if beside is not None else None
+        try:
+            await Server(config, on_exit).serve(sockets=list(sockets))
+        finally:
+            if other is not None:
+                other.cancel()
+                await asyncio.gather(other, return_exceptions=True)
+
     raise_file_limit()
     with asyncio.Runner(loop_factory=_Loop) as runner:
-        runner.run(Server(config, on_exit).serve(sockets=list(sockets)))
+        runner.run(serve())
 
 
 def listen_tcp(host: str, port: int) -> socket.socket:

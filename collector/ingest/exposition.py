@@ -1,40 +1,40 @@
-"""``/healthz`` and ``/metrics``: how the collector itself fares. Blocking; call it from a thread."""
+"""``/healthz`` and ``/metrics`` of the agents' port. Blocking; call it from a thread."""
 
 from __future__ import annotations
 
-import http.client
 import threading
-from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import prometheus_client
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from collector.state.tables import Checkpoint, DeadLetter
-from collector.store.channel import Channel
+from collector import exposition
+from collector.state.tables import Checkpoint
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
+
+    from prometheus_client.metrics_core import Metric
 
     from collector.log.interface import LogWriter
     from collector.metrics import IngestMetrics
     from collector.state.database import StateStore
 
-_STORE_SECONDS = 2.0
+#: What this process's sign of life is called.
+NAME: Final = "ingest"
 
 
 class Exposition:
-    """Gathers what the processes know: this one's counters, the pipeline's state, the event store's figures."""
+    """Everything the collector says of itself, this process's counters and the log's among it."""
 
-    def __init__(
-        self, metrics: IngestMetrics, writer: LogWriter, state: StateStore, store_socket: Path
-    ) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: IngestMetrics, writer: LogWriter, state: StateStore) -> None:
         self._writer = writer
         self._state = state
-        self._store = Channel(store_socket)
         self._lock = threading.Lock()
+        metrics.registry.register(LogFigures(writer))
+        self._registry = exposition.Exposition(state, metrics.registry, NAME).registry()
 
     def healthy(self) -> bool:
         """Whether the log is written and the state store answers: what taking in needs."""
@@ -46,33 +46,27 @@ class Exposition:
         return self._writer.alive()
 
     def text(self) -> bytes:
-        """Everything in Prometheus's text format; the event store's part is missing while it is down."""
+        """Everything in Prometheus's text format; one at a time, others wait."""
         with self._lock:
-            self._refresh()
-            return prometheus_client.generate_latest(self._metrics.registry) + self._store_text()
+            return prometheus_client.generate_latest(self._registry)
 
-    def close(self) -> None:
-        self._store.close()
 
-    def _refresh(self) -> None:
-        statistics = self._writer.statistics
-        self._metrics.repeats.set(statistics.repeats)
-        self._metrics.waiting_bytes.set(statistics.waiting_bytes)
-        self._metrics.log_offset.set(statistics.last_offset)
-        try:
-            with self._state.read() as session:
-                checkpoints = session.execute(select(Checkpoint.worker, Checkpoint.log_offset)).all()
-                letters = session.scalar(select(func.count()).select_from(DeadLetter)) or 0
-        except SQLAlchemyError:
-            return
-        for worker, offset in checkpoints:
-            self._metrics.checkpoint_offset.labels(worker).set(offset)
-            self._metrics.checkpoint_lag.labels(worker).set(max(0, statistics.last_offset - offset))
-        self._metrics.dead_letters.set(letters)
+class LogFigures:
+    """The log's own counts, as a collector of prometheus_client."""
 
-    def _store_text(self) -> bytes:
-        try:
-            status, text = self._store.request("GET", "/metrics", None, "", _STORE_SECONDS)
-        except (OSError, http.client.HTTPException):
-            return b"# the event store does not answer\n"
-        return text if status == HTTPStatus.OK else b""
+    def __init__(self, writer: LogWriter) -> None:
+        self._writer = writer
+
+    def collect(self) -> Iterator[Metric]:
+        said = self._writer.statistics
+        yield CounterMetricFamily("vonggac_log_rows", "Rows that were written to the log", value=said.rows)
+        yield CounterMetricFamily("vonggac_log_repeats", "Batches that came again", value=said.repeats)
+        yield GaugeMetricFamily(
+            "vonggac_log_waiting_bytes", "Bytes that wait for the disk", value=said.waiting_bytes
+        )
+        yield GaugeMetricFamily(
+            "vonggac_log_offset", "Highest offset that the log has given", value=said.last_offset
+        )
+        yield GaugeMetricFamily(
+            "vonggac_log_up", "Whether the log can be written now", value=int(self._writer.alive())
+        )

@@ -9,8 +9,9 @@ import uvicorn
 
 from collector import serving
 from collector.enrolment.files import open_authority
+from collector.health import Heartbeat
 from collector.ingest.app import IngestApp
-from collector.ingest.exposition import Exposition
+from collector.ingest.exposition import NAME, Exposition
 from collector.ingest.limits import AddressList
 from collector.ingest.protocol import KEEP_ALIVE_SECONDS, AgentProtocol
 from collector.log.opening import open_writer
@@ -67,7 +68,8 @@ def serve(data: DataDirectory, settings: Settings) -> None:
 
     state = StateStore(data.state)
     writer = open_writer(settings, data, committed)
-    exposition = Exposition(metrics, writer, state, data.store_socket)
+    exposition = Exposition(metrics, writer, state)
+    heartbeat = Heartbeat(state, data, kind="ingest", name=NAME, registry=metrics.registry)
     app = IngestApp(
         settings=settings.ingest,
         data=data,
@@ -93,9 +95,9 @@ def serve(data: DataDirectory, settings: Settings) -> None:
         ssl_context_factory=lambda _config, _default: tls_context(data.ca),
     )
     try:
-        serving.run(config, [listener])
+        serving.run(config, [listener], beside=heartbeat.keep_beating)
+        heartbeat.leave()
     finally:
         app.close()
         writer.close()
-        exposition.close()
         state.close()
