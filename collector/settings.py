@@ -121,6 +121,55 @@ class Detect(Struct, frozen=True):
     ] = 500
 
 
+class State(Struct, frozen=True):
+    """The state store. Without ``url`` it is a file in the data directory."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description="A PostgreSQL database for several machines (postgresql://user@host/name, everything that libpq"
+            " knows, without a password); empty: a SQLite file in the data directory."
+        ),
+    ] = ""
+    password_file: Annotated[
+        str,
+        Meta(
+            description="A file with the database's password, mode 0600; empty: PGPASSWORD or PGPASSFILE, or none."
+        ),
+    ] = ""
+
+
+class Log(Struct, frozen=True):
+    """The durable log: a file of the data directory, or a stream of NATS JetStream that several machines share."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description="The NATS servers of the durable log, `nats://user:password@host:4222`, several with commas, `tls://` for TLS;"
+            " empty: a file on this machine."
+        ),
+    ] = ""
+    replicas: Annotated[
+        int, Meta(ge=1, le=5, description="On how many NATS servers each batch is kept; 3 survives the loss of one.")
+    ] = 3
+    max_bytes: Annotated[
+        int,
+        Meta(
+            ge=1 << 20,
+            description="How large the stream may become on each NATS server; full, agents keep their batches.",
+        ),
+    ] = 32 << 30
+    repeats_seconds: Annotated[
+        int,
+        Meta(ge=1, description="For how long JetStream itself knows a repeated batch; the workers always do."),
+    ] = 600
+    authority: Annotated[
+        str, Meta(description="The file of the authority that the NATS servers' certificates are checked by.")
+    ] = ""
+    certificate: Annotated[str, Meta(description="The file of our certificate for the NATS servers.")] = ""
+    key: Annotated[str, Meta(description="The file of its key.")] = ""
+
+
 class Coverage(Struct, frozen=True):
     """When a machine counts as what. 15 days is the national figure (ADR 8); the local one may be stricter."""
 
@@ -219,6 +268,8 @@ class Settings(Struct, frozen=True):
     web: Web = Web()
     ingest: Ingest = Ingest()
     detect: Detect = Detect()
+    state: State = State()
+    log: Log = Log()
     coverage: Coverage = Coverage()
     report: Report = Report()
     metrics: Metrics = Metrics()

@@ -1,4 +1,4 @@
-"""Shared by every test: no network beyond loopback."""
+"""Shared by every test: no network beyond loopback; databases."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.support import postgres, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,3 +41,28 @@ def _only_loopback() -> Iterator[None]:
 
             patch.setattr(socket.socket, name, guarded)
         yield
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgres.PostgreSQL]:
+    """A running server; a test that stops it starts it again."""
+    if postgres.programs() is None:
+        pytest.skip("PostgreSQL is not on this machine: apt-get install postgresql")
+    server = postgres.PostgreSQL.make()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def on_both_databases(request: pytest.FixtureRequest) -> Iterator[None]:
+    """``pytestmark = pytest.mark.usefixtures("on_both_databases")``: all tests of the module run with their state on
+    SQLite, then with it on PostgreSQL."""
+    state.use(None if request.param == "sqlite" else request.getfixturevalue("postgresql"))
+    yield
+    state.use(None)
+
+
+@pytest.fixture(autouse=True)
+def _close_states() -> Iterator[None]:
+    yield
+    state.close_all()

@@ -1,37 +1,49 @@
-"""Opens the state store. One SQLite file in WAL mode, read and written by several processes at once."""
+"""Opens the state store: a SQLite file in the data directory, or a PostgreSQL database that machines share."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from collector.state import postgres, sqlite
 from collector.state import tables as _tables  # noqa: F401 - fills the metadata
+from collector.state.base import utcnow
+from collector.state.postgres import Database
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
-    from pathlib import Path
+    from datetime import datetime
 
-    from sqlalchemy import Engine
-
-_BUSY_MILLISECONDS = 10_000
+    from collector.settings import DataDirectory, Settings
 
 
 class StateStore:
     """Hands out transactions. Threads may share it; a process that forks must open its own.
 
-    ``read()`` sees one consistent snapshot and never waits for a writer. ``write()`` takes SQLite's write lock at
-    once (``BEGIN IMMEDIATE``), so two writers queue and neither can fail half-way, commits when the block ends and
-    rolls back when it raises.
+    ``read()`` sees one consistent snapshot, never waits for a writer, and must not write. ``write()`` waits for the
+    writer before it (SQLite's ``BEGIN IMMEDIATE``; a lock of the whole database on PostgreSQL), so writers follow one
+    another and none can fail half-way; it commits when the block ends and rolls back when it raises.
+
+    Raises ``sqlalchemy.exc.OperationalError`` where the wait is too long or the database does not answer: nothing has
+    changed (after an error of the commit itself: all or nothing has), try the whole transaction again.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.engine = _engine(path)
-        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
-        self._writers = sessionmaker(self.engine.execution_options(begin="IMMEDIATE"), expire_on_commit=False)
+    def __init__(self, where: Path | Database) -> None:
+        self.where = where
+        if isinstance(where, Path):
+            self.engine = sqlite.make_engine(where)
+            readers = self.engine
+        else:
+            self.engine = postgres.make_engine(where)
+            readers = self.engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+        self._sessions = sessionmaker(readers, expire_on_commit=False)
+        self._writers = sessionmaker(self.engine.execution_options(begin="write"), expire_on_commit=False)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -47,22 +59,32 @@ class StateStore:
         self.engine.dispose()
 
 
-def _engine(path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_MILLISECONDS / 1000})
+def place_of_state(settings: Settings, data: DataDirectory) -> Path | Database:
+    """Where the state is by ``[state]``: a file of the data directory, or the database of its ``url``.
 
-    @event.listens_for(engine, "connect")
-    def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves: sqlite3 would say it too late
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute(f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}")
-        cursor.close()
+    Raises:
+        StateUrlError: the URL names no database.
+    """
+    if not settings.state.url:
+        return data.state
+    file = settings.state.password_file
+    return Database(settings.state.url, Path(file) if file else None)
 
-    @event.listens_for(engine, "begin")
-    def _on_begin(connection: Any) -> None:
-        mode = connection.get_execution_options().get("begin", "DEFERRED")
-        connection.exec_driver_sql(f"BEGIN {mode}")
 
-    return engine
+def open_state(settings: Settings, data: DataDirectory) -> StateStore:
+    """The state store of an installation; its tables must be there (``collector.state.migrate.upgrade``).
+
+    Connects with the first transaction. Whoever calls closes it.
+
+    Raises:
+        StateUrlError: ``[state] url`` names no database.
+    """
+    return StateStore(place_of_state(settings, data))
+
+
+def database_time(session: Session) -> datetime:
+    """The time of day by the database's clock, which is one clock for all machines that share it."""
+    if session.get_bind().dialect.name == "sqlite":
+        return utcnow()
+    now: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+    return now

@@ -17,25 +17,20 @@ from collector.detect.worker import Worker
 from collector.log.interface import LogRow
 from collector.rulebook.sources import Rulebook
 from collector.settings import Settings
-from collector.state.base import Base
-from collector.state.database import StateStore
 from collector.state.tables import Agency, Assignment, Endpoint
 from collector.store.errors import StoreError, StoreUnavailableError
 from collector.store.rows import EventRow, MetricRow, events_table, metrics_table
+from tests.support.state import new_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from collector.state.database import StateStore
+
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 T0 = NOW.timestamp()
 STREAM = "0123456789abcdef0123456789abcdef"
-
-
-def new_state(tmp_path: Path) -> StateStore:
-    state = StateStore(tmp_path / "state.db")
-    Base.metadata.create_all(state.engine)
-    return state
 
 
 def add_agency(state: StateStore, code: str = "so-tai-chinh", officials: int | None = 110) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -13,8 +13,6 @@ from argon2 import PasswordHasher
 from starlette.testclient import TestClient
 
 from collector.settings import DataDirectory, Settings
-from collector.state.base import Base
-from collector.state.database import StateStore
 from collector.state.tables import Agency, Alert, Assignment, Endpoint, User
 from rules.catalogue import Catalogue
 from soc_api.accounts.passwords import Passwords
@@ -22,6 +20,7 @@ from soc_api.accounts.permissions import Role
 from soc_api.accounts.service import create_user
 from soc_api.app import assemble
 from soc_api.services import Services
+from tests.support.state import new_state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,13 +70,12 @@ def store() -> FakeStore:
 
 
 @pytest.fixture
-def services(tmp_path: Path, clock: Clock, store: FakeStore) -> Iterator[Services]:
+def services(tmp_path: Path, clock: Clock, store: FakeStore) -> Services:
     data = DataDirectory(tmp_path / "data")
     data.create()
-    state = StateStore(data.state)
-    Base.metadata.create_all(state.engine)
+    state = new_state(data.root)
     cheap = Passwords(PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
-    yield Services(
+    return Services(
         state=state,
         store=cast("Any", store),
         settings=Settings(),
@@ -86,7 +84,6 @@ def services(tmp_path: Path, clock: Clock, store: FakeStore) -> Iterator[Service
         clock=clock,
         passwords=cheap,
     )
-    state.close()
 
 
 @dataclass

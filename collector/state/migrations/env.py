@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from alembic import context
 
 from collector.state import tables as _tables  # noqa: F401 - fills the metadata
-from collector.state.base import Base, UtcDateTime
+from collector.state.base import Base, Text, UtcDateTime
 
 if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
@@ -17,6 +17,8 @@ def _render(kind: str, item: Any, _context: AutogenContext) -> str | Literal[Fal
     """Migrations are history: they must not import types that may change."""
     if kind == "type" and isinstance(item, UtcDateTime):
         return "sa.DateTime(timezone=True)"
+    if kind == "type" and isinstance(item, Text):
+        return 'sa.String().with_variant(sa.String(collation="C"), "postgresql")'
     return False
 
 

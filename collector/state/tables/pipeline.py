@@ -5,50 +5,53 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, LargeBinary, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from collector.state.base import Base
 
 
 class Checkpoint(Base):
-    """How far a worker has come: everything up to ``log_offset`` is in the stores. Moves with the alerts, in
-    one transaction."""
+    """How far a worker has come: everything up to ``log_offset``, and all that was received until ``received_at``, is
+    in the stores. Moves with the alerts, in one transaction."""
 
     __tablename__ = "checkpoint"
 
     worker: Mapped[str] = mapped_column(primary_key=True)
     log_offset: Mapped[int]
     updated_at: Mapped[datetime]
+    received_at: Mapped[datetime | None]
 
 
 class Lease(Base):
-    """Who may work on ``name`` (``partition/07``, ``correlate``), until when. ``epoch`` rises each time the lease
-    changes hands and never falls, so that what an earlier owner still writes is told from what the present one does.
-    ``owner`` is empty where it was given back."""
+    """Who may work on ``name`` (``partition/07``, ``correlate``). ``epoch`` rises each time the lease changes hands
+    and never falls, so that what an earlier owner still writes is told from what the present one does. The owner
+    counts ``renewals`` up; one that stays the same for long is a dead owner's, by the clock of whoever looks
+    (``renewed_at`` is for people). ``owner`` is empty where the lease was given back."""
 
     __tablename__ = "lease"
 
     name: Mapped[str] = mapped_column(primary_key=True)
-    owner: Mapped[str]
-    epoch: Mapped[int]
-    expires_at: Mapped[datetime]
+    owner: Mapped[str] = mapped_column(default="")
+    epoch: Mapped[int] = mapped_column(default=0)
+    renewals: Mapped[int] = mapped_column(default=0)
     renewed_at: Mapped[datetime]
 
 
 class Handover(Base):
-    """What a detect worker leaves for the process that sees all partitions; deleted by it once worked on.
+    """What a detect worker leaves for the process that sees all partitions: about row ``log_offset`` of the log.
 
-    ``id`` rises in the order of commits and is never given twice. ``log_offset`` is the row of the log that it came
-    from.
+    ``id`` rises in the order of commits and is never given twice. ``taken`` is the number of the step that worked on
+    it (0: none yet); it stays until what came of it need not be worked out again.
     """
 
     __tablename__ = "handover"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (Index(None, "taken", "log_offset"), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(primary_key=True)
     partition: Mapped[int]
     log_offset: Mapped[int]
+    taken: Mapped[int] = mapped_column(default=0)
     body: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime]
 
@@ -127,4 +130,5 @@ class SourceActivity(Base):
     first_seen_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
     hours: Mapped[int] = mapped_column(default=0)
+    longest_gap_seconds: Mapped[float] = mapped_column(default=0.0)
     events: Mapped[int] = mapped_column(default=0)

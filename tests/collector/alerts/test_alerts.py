@@ -30,7 +30,8 @@ from collector.alerts.subject import lookup, subject_of
 from collector.state.scope import EVERYTHING, Scope
 from collector.state.tables import Alert, AlertEvidence
 from rules.engine import Event, Finding
-from tests.collector.pipeline import NOW, T0, add_agency, add_endpoint, new_state
+from tests.collector.pipeline import NOW, T0, add_agency, add_endpoint
+from tests.support.state import new_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from collector.state.database import StateStore
+
+pytestmark = pytest.mark.usefixtures("on_both_databases")
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,16 @@ from collector.coverage.service import count_simulated, ledger, machine_of
 from collector.settings import Coverage
 from collector.state.scope import EVERYTHING, Scope
 from collector.state.tables import Agency, Assignment, Device, Document, Endpoint
-from tests.collector.pipeline import NOW, T0, add_agency, add_endpoint, new_state
+from tests.collector.pipeline import NOW, T0, add_agency, add_endpoint
+from tests.support.state import new_state
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from collector.coverage.models import Ledger, Machine
     from collector.state.database import StateStore
+
+pytestmark = pytest.mark.usefixtures("on_both_databases")
 
 DAY = 86_400
 LIMITS = Coverage()

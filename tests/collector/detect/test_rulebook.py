@@ -8,7 +8,7 @@ from collector.detect.rulebook import LiveRules
 from collector.rulebook.sources import Rulebook
 from rules.catalogue import load_catalogue
 from tests.collector.detect.test_worker import BAD_PROCESS
-from tests.collector.pipeline import new_state
+from tests.support.state import new_state
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,17 +5,22 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
+import pytest
 from hypothesis import strategies as st
 from sqlalchemy import select
 
 from collector.documents.diff import difference, packages_difference, same
 from collector.documents.service import DocumentsView, Stored, digest_of, trim_history
 from collector.state.tables import Document, DocumentChange
-from tests.collector.pipeline import NOW, add_agency, add_endpoint, new_state
+from tests.collector.pipeline import NOW, add_agency, add_endpoint
+from tests.support.state import new_state
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("on_both_databases")
 
 JSON = st.recursive(
     st.none()

@@ -29,12 +29,15 @@ from collector.registry.service import (
 )
 from collector.state.scope import EVERYTHING, Scope
 from collector.state.tables import Agency, Assignment
-from tests.collector.pipeline import NOW, add_endpoint, new_state
+from tests.collector.pipeline import NOW, add_endpoint
+from tests.support.state import new_state
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from collector.state.database import StateStore
+
+pytestmark = pytest.mark.usefixtures("on_both_databases")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from collector.rulebook.sources import Rulebook
-from tests.collector.pipeline import new_state
+from tests.support.state import new_state
 
 if TYPE_CHECKING:
     from pathlib import Path

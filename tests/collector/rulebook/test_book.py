@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from tests.collector.rulebook.conftest import Shelf
 
+pytestmark = pytest.mark.usefixtures("on_both_databases")
+
 BY = Author("lan", NOW, "because")
 MINE = "00000000-0000-4000-8000-000000000009"
 MY_TEXT = RULE.replace(RULE_ID, MINE).replace("Bad process", "Mine")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collector.rulebook.models import Checked
     from tests.collector.rulebook.conftest import Shelf
 
+pytestmark = pytest.mark.usefixtures("on_both_databases")
+
 EVIDENCE = """fires:
   - why: It is evil
     events:

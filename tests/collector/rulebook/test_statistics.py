@@ -17,6 +17,8 @@ from tests.collector.rulebook.conftest import FAILED_ID, RULE_ID
 if TYPE_CHECKING:
     from tests.collector.rulebook.conftest import Shelf
 
+pytestmark = pytest.mark.usefixtures("on_both_databases")
+
 
 def counts(offered: int = 0, matches: int = 0, throttled: int = 0, seconds: float = 0.0) -> RuleStatistics:
     return RuleStatistics(offered, matches, matches, throttled, seconds, T0 if matches else None)

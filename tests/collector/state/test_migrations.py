@@ -48,7 +48,7 @@ def test_upgrading_again_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     upgrade(path)
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("INSERT INTO checkpoint VALUES ('detect', 5, '2026-11-21 00:00:00')")
+        connection.execute("INSERT INTO checkpoint (worker, log_offset, updated_at) VALUES ('detect', 5, '2026-11-21 00:00:00')")
         connection.commit()
 
     upgrade(path)
