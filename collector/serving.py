@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import asyncio.selector_events
+import asyncio.sslproto
 import contextlib
 import errno
 import resource
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _HANDSHAKE_SECONDS = 10.0
 #: How long a peer may take to say goodbye before its connection is simply closed.
 _GOODBYE_SECONDS = 1.0
+#: What is read from a socket at once.
+_RECEIVED_BYTES = 256 << 10
 
 
 class ListenError(CollectorError):
@@ -60,8 +64,47 @@ class Server(uvicorn.Server):
                 signal.signal(kind, handler)
 
 
+class _SharedBuffer(asyncio.sslproto.SSLProtocol):
+    """TLS that reads into its loop's one buffer. asyncio gives each connection 256 KB of its own, most of what an idle
+    agent costs; what was received is copied out before anybody else can read (``buffer_updated``), so one is enough.
+    """
+
+    #: What is decrypted at once: a TLS record (RFC 8446, 5.1).
+    max_size = 16 << 10
+
+    def __init__(self, loop: _Loop, *arguments: Any, **options: Any) -> None:
+        super().__init__(loop, *arguments, **options)
+        self._ssl_buffer = loop.received
+        self._ssl_buffer_view = memoryview(loop.received)
+
+    def _on_handshake_complete(self, handshake_exc: BaseException | None) -> None:
+        super()._on_handshake_complete(handshake_exc)
+        self._extra.pop("peercert", None)  # some kilobytes of dictionaries; who needs it asks ``ssl_object``
+
+
 class _Loop(asyncio.SelectorEventLoop):
     """Gives up on TLS handshakes and goodbyes sooner than asyncio would: each holds a file descriptor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.received = bytearray(_RECEIVED_BYTES)
+
+    def _make_ssl_transport(
+        self,
+        rawsock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: ssl.SSLContext,
+        waiter: asyncio.Future[None] | None = None,
+        *,
+        extra: dict[str, Any] | None = None,
+        server: asyncio.Server | None = None,
+        **options: Any,
+    ) -> asyncio.Transport:
+        """As asyncio's own, with the protocol above."""
+        tls = _SharedBuffer(self, protocol, sslcontext, waiter, **options)
+        asyncio.selector_events._SelectorSocketTransport(self, rawsock, tls, extra=extra, server=server)  # type: ignore[attr-defined] # noqa: SLF001 - the only way to a protocol of our own
+        transport: asyncio.Transport = tls._app_transport  # noqa: SLF001
+        return transport
 
     async def create_server(self, *args: Any, **kwargs: Any) -> asyncio.Server:
         if kwargs.get("ssl") is not None:

@@ -48,6 +48,7 @@ class AgentProtocol(HttpToolsProtocol):
         self._tls = _tls_extension(transport.get_extra_info("ssl_object"))
         self._head_bytes = 0
         self._in_head = True
+        self._whole = True
         self._deadline: asyncio.TimerHandle | None = None
         self._arm()
         if self.gauge is not None:
@@ -83,6 +84,7 @@ class AgentProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
+        self._whole = False
         if self._tls is not None:
             self.scope["extensions"] = {"tls": self._tls}
 
@@ -95,8 +97,19 @@ class AgentProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._disarm()
-        self._in_head = True
+        self._in_head = self._whole = True
         super().on_message_complete()
+        self._forget()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Between requests, which is nearly always, a connection keeps nothing of the last one."""
+        cycle = self.cycle
+        if self._whole and cycle is not None and cycle.response_complete and not self.pipeline:
+            self.cycle = self.scope = self.headers = None  # type: ignore[assignment] # as before the first
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(HTTPStatus.BAD_REQUEST, msg)

@@ -10,7 +10,7 @@ import time
 from bisect import bisect_left
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 import psutil
@@ -46,8 +46,27 @@ FIRING_ONE_IN: Final = 1000
 _BODIES: Final = 180
 #: What the forwarder that recorded the events added, and the text that repeats the fields for people.
 _LEFT_OUT: Final = frozenset(
-    "Message @version host port tags SourceModuleType SourceModuleName EventReceivedTime Severity SeverityValue "
-    "EventTime EventType Opcode OpcodeValue RecordNumber ThreadID ExecutionProcessID TimeCreated @timestamp".split()
+    (
+        "Message",
+        "@version",
+        "host",
+        "port",
+        "tags",
+        "SourceModuleType",
+        "SourceModuleName",
+        "EventReceivedTime",
+        "Severity",
+        "SeverityValue",
+        "EventTime",
+        "EventType",
+        "Opcode",
+        "OpcodeValue",
+        "RecordNumber",
+        "ThreadID",
+        "ExecutionProcessID",
+        "TimeCreated",
+        "@timestamp",
+    )
 )
 _LOOK_SECONDS: Final = 0.5
 _COUNT: Final = "SELECT count() AS n FROM events WHERE product = 'windows'"
@@ -132,7 +151,7 @@ class Load:
         packed = folder / "bodies"
         packed.write_bytes(b"".join(bodies))
         self.bytes_an_event = sum(map(len, bodies)) / len(bodies) / BATCH_EVENTS
-        self._order = Order(
+        order = Order(
             port=server.agents_port,
             ca=str(server.authority),
             identities=[str(path) for path in identities],
@@ -141,6 +160,8 @@ class Load:
             events=BATCH_EVENTS,
             stages=list(stages),
         )
+        self._order_file = folder / "order.json"
+        self._order_file.write_bytes(msgspec.json.encode(order))
         self._store = StoreClient(data.store_socket)
         self._told: list[Told] = []
         self.stored = 0
@@ -150,11 +171,8 @@ class Load:
 
     def __enter__(self) -> Load:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "soc_api.bench.sending"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "soc_api.bench.sending", str(self._order_file)], stdout=subprocess.PIPE
         )
-        assert self._process.stdin is not None
-        self._process.stdin.write(msgspec.json.encode(self._order))
-        self._process.stdin.close()
         self._threads = [threading.Thread(target=target) for target in (self._hear, self._look)]
         for thread in self._threads:
             thread.start()
@@ -229,8 +247,7 @@ class Load:
         return told[min(at, len(told) - 1)].acknowledged if told else 0
 
     def _hear(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for line in cast("IO[bytes]", self._process.stdout):
             self._told.append(msgspec.json.decode(line, type=Told))
 
     def _look(self) -> None:

@@ -1,8 +1,8 @@
-"""``python -m soc_api.bench.sending``: agents' batches over the real protocol, as cheaply as they can be made.
+"""``python -m soc_api.bench.sending ORDER``: agents' batches over the real protocol, as cheaply as they can be made.
 
 It shares the machine with what it measures. So: bodies are prepared, one thread looks after all connections, and
-nothing is written on the way but a line every 100 ms with what was acknowledged so far. The order is one JSON object
-on standard input (:class:`Order`). Batches leave when they are due, whether or not the ones before them were
+nothing is written on the way but a line every 100 ms with what was acknowledged so far. ORDER is a file with
+one JSON object (:class:`Order`). Batches leave when they are due, whether or not the ones before them were
 acknowledged: an acknowledgement's time counts from then (no coordinated omission).
 """
 
@@ -17,6 +17,7 @@ import ssl
 import sys
 import time
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -192,7 +193,7 @@ class Sending:
 
 
 def _cut(order: Order) -> Iterator[bytes]:
-    with open(order.bodies, "rb") as file:  # noqa: PTH123 - a name from the order
+    with Path(order.bodies).open("rb") as file:
         for size in order.sizes:
             yield file.read(size)
 
@@ -207,7 +208,7 @@ def _moments(stages: list[Stage]) -> Iterator[tuple[float, bool]]:
 
 
 def main() -> int:
-    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
+    order = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Order)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     Sending(order).run()
