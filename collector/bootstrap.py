@@ -6,22 +6,31 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
+from collector import partitions
+from collector.enrolment.errors import AuthorityError
 from collector.enrolment.files import ensure_server_certificate, make_authority
 from collector.log.opening import prepare_log
 from collector.state.base import utcnow
-from collector.state.database import StateStore
+from collector.state.database import StateStore, place_of_state
 from collector.state.migrate import upgrade
-from collector.state.tables import Checkpoint
+from collector.state.postgres import StateAwayError
+from collector.state.tables import Checkpoint, Installation
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from collector.enrolment.authority import Authority
     from collector.settings import DataDirectory, Settings
 
 log = logging.getLogger("vonggac.prepare")
+
+_AUTHORITY: Final = "ca_sha256"
 
 
 @dataclass(frozen=True)
@@ -41,29 +50,56 @@ def prepare(data: DataDirectory, settings: Settings) -> Prepared:
         CollectorError: something there is damaged or of a newer program; ``str()`` says what to do.
     """
     now = utcnow()
-    first_start = not data.state.exists()
     data.create()
-    authority = make_authority(data.ca, now)
-    made = ensure_server_certificate(data.ca, authority, settings.web.names, now)
-    upgrade(data.state)
-    data.state.chmod(0o600)
-    _prepare_log(data, settings)
+    where = place_of_state(settings, data)
+    try:
+        first_start = upgrade(where)
+    except OperationalError as error:
+        raise StateAwayError(where, error) from error
+    if isinstance(where, Path):
+        where.chmod(0o600)
+    state = StateStore(where)
+    try:
+        authority = _same_authority(data, state, now)
+        made = ensure_server_certificate(data.ca, authority, settings.web.names, now)
+        _prepare_log(data, settings, state)
+    finally:
+        state.close()
     return Prepared(authority=authority, first_start=first_start, server_certificate_made=made)
 
 
-def _prepare_log(data: DataDirectory, settings: Settings) -> None:
+def _same_authority(data: DataDirectory, state: StateStore, now: datetime) -> Authority:
+    """The authority, made where the state store knows none yet. Machines that share one have the same: with another,
+    half of the agents would be strangers to half of the machines."""
+    with state.write() as session:
+        known = session.get(Installation, _AUTHORITY)
+        if known is not None and not (data.ca / "ca.key").exists():
+            raise AuthorityError(
+                f"{data.ca / 'ca.key'} is missing, but agents trust an authority already: copy ca.key and ca.crt"
+                " from another machine of this installation, or from a backup"
+            )
+        authority = make_authority(data.ca, now)
+        if known is None:
+            session.add(Installation(name=_AUTHORITY, value=authority.sha256))
+        elif known.value != authority.sha256:
+            raise AuthorityError(
+                f"the authority in {data.ca} is not this installation's: copy ca.key and ca.crt from another machine"
+                " of it, or from a backup"
+            )
+    return authority
+
+
+def _prepare_log(data: DataDirectory, settings: Settings, state: StateStore) -> None:
     """A log that was lost while the state was kept starts behind what the workers have read."""
-    state = StateStore(data.state)
-    try:
-        with state.read() as session:
-            # The checkpoint of `correlate` counts what the workers leave for it, not the log's rows.
-            read = (Checkpoint.worker == "detect") | Checkpoint.worker.startswith("partition/")
-            checkpoint = session.scalar(select(func.max(Checkpoint.log_offset)).where(read)) or 0
-    finally:
-        state.close()
-    if prepare_log(settings, data, checkpoint):
+    with state.read() as session:
+        reached = {row.worker: row.log_offset for row in session.scalars(select(Checkpoint))}
+    # What counts for all partitions is of before there were any.
+    positions = {
+        number: reached.get(f"partition/{number:02}", reached.get("detect", 0)) for number in partitions.ALL
+    }
+    if prepare_log(settings, data, positions):
         log.warning(
             "the log was lost or is an older one: what it had and was not read yet is gone; new rows go on"
             " behind offset %d",
-            checkpoint,
+            max(positions.values()),
         )

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from collector.errors import CollectorError
 from collector.rulebook.live import LiveCatalogue
-from collector.state.database import StateStore
+from collector.state.database import open_state
 from collector.store.client import StoreClient
 from soc_api import guard, problems
 from soc_api.accounts.declared import refuse_undeclared
@@ -40,7 +40,7 @@ def open_services(data: DataDirectory, settings: Settings) -> Services:
     Raises:
         CollectorError: a setting names what is no address.
     """
-    state = StateStore(data.state)
+    state = open_state(settings, data)
     rules = live_book(data, settings, state)
     services = Services(
         state=state,

@@ -46,7 +46,7 @@ def serve(data: server_settings.DataDirectory, settings: server_settings.Setting
         CollectorError: the port is taken, or there is no certificate yet.
     """
     certificate, key = data.ca / "server.crt", data.ca / "server.key"
-    for path in (certificate, key, data.state):
+    for path in (certificate, key, *([] if settings.state.url else [data.state])):
         if not path.exists():
             raise CollectorError(f"{path} is missing: start with `vonggac serve --data {data.root}`")
     app = create_app(data, settings)

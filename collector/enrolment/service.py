@@ -12,7 +12,7 @@ import secrets
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from sqlalchemy import bindparam, select, update
@@ -25,7 +25,6 @@ from collector.state.tables import Agency, Assignment, Certificate, Endpoint, En
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Row
     from sqlalchemy.orm import Session
 
     from agent.messages import EnrolRequest, RenewRequest
@@ -153,6 +152,18 @@ def renew(
     return EnrolReply(endpoint_id=identity.endpoint_id, certificate_pem=signed.pem, ca_pem=authority.pem)
 
 
+class FoundCertificate(NamedTuple):
+    """A row of :data:`FIND_CERTIFICATE`."""
+
+    sha256: str
+    endpoint_id: str
+    not_before: datetime
+    not_after: datetime
+    revoked_at: datetime | None
+    simulated: bool
+    retired_at: datetime | None
+
+
 #: What :func:`judge` needs to know of the certificate whose digest is the parameter ``sha256``.
 FIND_CERTIFICATE = (
     select(
@@ -178,10 +189,11 @@ def authenticate(session: Session, der_sha256: str, now: datetime) -> EndpointId
         NotAuthenticatedError: not ours, not valid yet, or expired.
         RevokedError: revoked, or the endpoint retired.
     """
-    return judge(session.execute(FIND_CERTIFICATE, {"sha256": der_sha256}).first(), now)
+    found = session.execute(FIND_CERTIFICATE, {"sha256": der_sha256}).first()
+    return judge(None if found is None else FoundCertificate(*found), now)
 
 
-def judge(found: Row[*tuple[Any, ...]] | None, now: datetime) -> EndpointIdentity:
+def judge(found: FoundCertificate | None, now: datetime) -> EndpointIdentity:
     """What follows from a row of :data:`FIND_CERTIFICATE`, or from none; raises as :func:`authenticate`."""
     if found is None:
         raise NotAuthenticatedError("the certificate is not known here: enrol again")

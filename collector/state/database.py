@@ -71,6 +71,11 @@ def place_of_state(settings: Settings, data: DataDirectory) -> Path | Database:
     return Database(settings.state.url, Path(file) if file else None)
 
 
+def is_made(settings: Settings, data: DataDirectory) -> bool:
+    """Whether ``vonggac serve`` has made this directory: its state is there, or in a database."""
+    return bool(settings.state.url) or data.state.exists()
+
+
 def open_state(settings: Settings, data: DataDirectory) -> StateStore:
     """The state store of an installation; its tables must be there (``collector.state.migrate.upgrade``).
 

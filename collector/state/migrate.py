@@ -40,9 +40,9 @@ class MigrationError(CollectorError):
     """The state store cannot be brought to what this program expects; it is unchanged."""
 
 
-def upgrade(where: Path | Database) -> None:
+def upgrade(where: Path | Database) -> bool:
     """Bring the state store ``where`` (a file is made where it is missing, an empty database filled) to the newest
-    version; idempotent.
+    version; idempotent. Whether there was nothing before.
 
     All or nothing. Two processes may call it at once, on different machines too; one waits.
 
@@ -53,7 +53,7 @@ def upgrade(where: Path | Database) -> None:
     store = StateStore(where)
     try:
         with _one_at_a_time(store), store.engine.connect() as connection:
-            _upgrade(connection, str(where))
+            return _upgrade(connection, str(where))
     finally:
         store.close()
 
@@ -95,7 +95,7 @@ def _demand_fit(connection: Connection, database: Database) -> None:
         )
 
 
-def _upgrade(connection: Connection, name: str) -> None:
+def _upgrade(connection: Connection, name: str) -> bool:
     config = _config(connection)
     present = version_of(connection)
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
@@ -110,6 +110,7 @@ def _upgrade(connection: Connection, name: str) -> None:
         connection = connection.execution_options(begin="write")
         command.upgrade(config, "head")
         connection.commit()
+    return present is None
 
 
 def _config(connection: Connection | None = None) -> Config:

@@ -46,6 +46,14 @@ class StateUrlError(CollectorError):
     """``[state]`` does not name a database; ``str()`` never holds a password."""
 
 
+class StateAwayError(CollectorError):
+    """The database does not answer, or does not let us in; ``str()`` says which and why, never a password."""
+
+    def __init__(self, where: object, error: Exception) -> None:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()
+        super().__init__(f"the state store ({where}) cannot be used: {reason[0] if reason else error!r}")
+
+
 @dataclass(frozen=True)
 class Database:
     """A PostgreSQL database by libpq's URL, without a password.

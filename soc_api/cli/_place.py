@@ -35,7 +35,9 @@ class Place:
 
     def demand(self) -> None:
         """Raise :class:`click.ClickException` where there is no data directory yet."""
-        if not self.data.state.exists():
+        from collector.state.database import is_made
+
+        if not is_made(self.settings, self.data):
             raise click.ClickException(
                 f"{self.data.root} is not a data directory: name another with --data,"
                 f" or make it with `vonggac serve --data {self.data.root}`"
@@ -44,10 +46,10 @@ class Place:
     @contextmanager
     def state(self) -> Iterator[StateStore]:
         """The state store of an existing data directory, closed afterwards."""
-        from collector.state.database import StateStore
+        from collector.state.database import open_state
 
         self.demand()
-        store = StateStore(self.data.state)
+        store = open_state(self.settings, self.data)
         try:
             yield store
         finally:

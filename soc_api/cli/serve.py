@@ -10,7 +10,7 @@ from collector.bootstrap import prepare
 from collector.logging import set_up
 from collector.probes import https_probe
 from collector.serving import demand_free
-from collector.state.database import StateStore
+from collector.state.database import open_state
 from collector.supervisor import Supervisor, collector_commands
 from soc_api.cli import _secrets
 from soc_api.cli._place import Place, with_place
@@ -51,7 +51,7 @@ def command(place: Place, prepare_only: bool) -> None:
 def make_ready(place: Place) -> None:
     """Directory, authority, certificate, tables, and an administrator who is shown once. Idempotent."""
     prepare(place.data, place.settings)
-    state = StateStore(place.data.state)
+    state = open_state(place.settings, place.data)
     try:
         made = first_administrator(state)
     finally:

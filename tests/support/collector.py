@@ -22,15 +22,18 @@ from collector import bootstrap
 from collector.enrolment import service
 from collector.settings import DataDirectory, load
 from collector.state.base import utcnow
-from collector.state.database import StateStore
+from collector.state.database import open_state
 from collector.state.tables import Agency
 from soc_api.local import free_port
+from tests.support.state import state_section
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+
+    from collector.state.database import StateStore
 
 STREAM = "0123456789abcdef" * 2
 BODY = zstandard.compress(b'{"schema":1,"created_at":0}')
@@ -185,9 +188,9 @@ def make_site(folder: Path, settings: str = "") -> Site:
     data = DataDirectory(folder)
     data.create()
     port = free_port()
-    data.settings.write_text(f"[ingest]\nport = {port}\n{settings}\n")
+    data.settings.write_text(f"{state_section()}[ingest]\nport = {port}\n{settings}\n")
     prepared = bootstrap.prepare(data, load(data))
-    state = StateStore(data.state)
+    state = open_state(load(data), data)
     with state.write() as session:
         agency = Agency(code="ttcntt", name="Trung tâm CNTT", search_name="trung tam cntt", level="tinh")
         session.add(agency)

@@ -146,7 +146,7 @@ class PostgreSQL:
     def tcp_url(self, name: str) -> str:
         return f"postgresql://vonggac@127.0.0.1:{self.port}/{name}"
 
-    def do(self, statement: sql.Composable) -> None:
+    def do(self, statement: sql.Composed) -> None:
         """A statement that cannot be in a transaction."""
         with closing(self.address("postgres").connect(autocommit=True)) as connection:
             connection.execute(statement)

@@ -44,6 +44,13 @@ def new_state(folder: Path) -> StateStore:
     return store
 
 
+def state_section() -> str:
+    """The ``[state]`` section for a data directory of its own: nothing, or an empty database's."""
+    if _opened.server is None:
+        return ""
+    return f'[state]\nurl = "{_opened.server.database(tables=False).url}"\n'
+
+
 def _empty() -> bytes:
     if not _opened.empty:
         with tempfile.TemporaryDirectory() as folder:

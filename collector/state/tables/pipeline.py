@@ -11,6 +11,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 from collector.state.base import Base
 
 
+class Installation(Base):
+    """What machines that share a state store must have in common: ``ca_sha256``, of their authority's certificate."""
+
+    __tablename__ = "installation"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]
+
+
 class Checkpoint(Base):
     """How far a worker has come: everything up to ``log_offset``, and all that was received until ``received_at``, is
     in the stores. Moves with the alerts, in one transaction."""

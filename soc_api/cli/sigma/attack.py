@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from collector.state.database import is_made
 from rules.attack import coverage, navigator_layer
 from rules.catalogue import OWN_RULES, load_catalogue
 from rules.evidence import is_proven
@@ -54,7 +55,7 @@ def attack_command(
       vonggac sigma attack --layer coverage.json
       vonggac sigma attack ../sigmahq/rules --regression ../sigmahq/regression_data
     """
-    if paths or not place.data.state.exists():
+    if paths or not is_made(place.settings, place.data):
         found = _of_paths(paths or (OWN_RULES,), regression)
     else:
         found = _of_installation(place, scope)

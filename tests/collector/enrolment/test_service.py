@@ -22,7 +22,7 @@ from collector.enrolment.errors import (
 from collector.enrolment.lookup import Authenticator
 from collector.errors import ConflictError, NotFoundError
 from collector.state.base import utcnow
-from collector.state.tables import Assignment, Certificate, Endpoint, EnrolmentToken
+from collector.state.tables import Assignment, Certificate, Checkpoint, Endpoint, EnrolmentToken
 from tests.support.collector import make_site, signing_request
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.collector import Site
+
+pytestmark = pytest.mark.usefixtures("on_both_databases")
 
 
 @pytest.fixture(scope="module")
@@ -283,13 +285,12 @@ def test_preparing_a_directory_whose_log_was_lost_goes_on_behind_the_checkpoint(
     from contextlib import closing
 
     from collector import bootstrap
-    from collector.detect.commit import save_checkpoint
     from collector.log.sqlite_reader import SqliteReader
     from collector.settings import load
 
     site = make_site(tmp_path / "data")
     with site.state.write() as session:
-        save_checkpoint(session, 41, utcnow())
+        session.add(Checkpoint(worker="detect", log_offset=41, updated_at=utcnow()))
     bootstrap.prepare(site.data, load(site.data))
     with closing(SqliteReader(site.data.log)) as reader:
         assert reader.last_offset() == 41

@@ -21,6 +21,12 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         _settle_types()
     op.create_table(
+        "installation",
+        sa.Column("name", _TEXT, nullable=False),
+        sa.Column("value", _TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_installation")),
+    )
+    op.create_table(
         "lease",
         sa.Column("name", _TEXT, nullable=False),
         sa.Column("owner", _TEXT, nullable=False),
@@ -107,3 +113,4 @@ def downgrade() -> None:
         batch_op.drop_column("received_at")
     op.drop_table("handover")
     op.drop_table("lease")
+    op.drop_table("installation")
