@@ -112,6 +112,7 @@ _MACHINE: Final = {
     "clock_synchronised": "Whether the kernel's clock is disciplined by NTP",
     "clock_error_seconds": "The kernel's bound on the clock's error",
     "clock_jump_seconds": "By how much the clock was set in the last hour",
+    "state_write_seconds": "How long the state store took to make a sign of life durable",
 }
 
 

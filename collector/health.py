@@ -63,6 +63,7 @@ class Heartbeat:
         self._registry = registry
         self._now = now
         self._next = 0.0
+        self._took = 0.0
         self._failing = False
         self.process = f"{machine_name()}/{name}"
         self._row: dict[str, Any] = {
@@ -82,8 +83,10 @@ class Heartbeat:
     def beat(self) -> None:
         """Write the row now. Blocking."""
         self._next = monotonic() + BEAT_SECONDS
-        figures = {"machine": self._machine.figures(), "families": as_figures(self._registry.collect())}
+        machine = {**self._machine.figures(), "state_write_seconds": self._took}
+        figures = {"machine": machine, "families": as_figures(self._registry.collect())}
         row = {**self._row, "beat_at": datetime.fromtimestamp(self._now(), UTC), "figures": figures}
+        started = monotonic()
         try:
             with self._state.write() as session:
                 upsert(session, ProcessHealth, [row], ("process",))
@@ -92,6 +95,7 @@ class Heartbeat:
                 log.warning("the sign of life cannot be written", extra={"error": str(error)[:300]})
             self._failing = True
         else:
+            self._took = round(monotonic() - started, 6)
             if self._failing:
                 log.info("the sign of life is written again")
             self._failing = False
