@@ -3,7 +3,8 @@
 One **batch** is one HTTP request: ``POST /v1/batches`` with the agent's certificate, the body a Zstandard frame
 of the JSON encoding of :class:`Batch`. Where the batch stands in its stream, and when it left, travel in the
 ``Vonggac-Batch`` header (:class:`BatchHeader`), so that ingest can accept, refuse or de-duplicate without opening
-the body. ``POST /v1/heartbeat`` carries a header alone.
+the body. ``POST /v1/heartbeat`` carries a header alone. The ``Vonggac-Importance`` header may say how important it
+is; where the collector has little room (503), ``Vonggac-Takes`` says from which importance on it takes more.
 
 The schema is closed: an unknown field is an error, nothing on the wire names a class, a path or a command.
 Times are seconds since the Unix epoch, UTC, as floats. Sizes are bytes. Ratios are 0 to 1.
@@ -12,6 +13,7 @@ Times are seconds since the Unix epoch, UTC, as floats. Sizes are bytes. Ratios 
 from __future__ import annotations
 
 import re
+from enum import IntEnum
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -29,6 +31,10 @@ MAX_BATCH_PARTS: Final = 32_768
 
 BATCH_HEADER: Final = "Vonggac-Batch"
 AGENT_HEADER: Final = "Vonggac-Agent"
+#: How important a batch is (:class:`Importance`); agents before 0.2 do not say it.
+IMPORTANCE_HEADER: Final = "Vonggac-Importance"
+#: Sent by the collector with a 503: batches of at least this importance are taken all the same.
+TAKES_HEADER: Final = "Vonggac-Takes"
 #: Sent by the collector with an enrolment reply and a 202: its receive time, so that an agent can see its own skew.
 TIME_HEADER: Final = "Vonggac-Time"
 
@@ -135,6 +141,31 @@ class BatchHeader(Struct, frozen=True):
         if match is None:
             raise ValueError(f"{BATCH_HEADER}: not '<32 hex digits>;<number>;<seconds>': {text[:80]!r}")
         return cls(stream=match[1], seq=int(match[2]), sent_at=float(match[3]))
+
+
+class Importance(IntEnum):
+    """What goes first where not all can go: the more important a batch, the longer the collector has room for it.
+
+    ``STATUS``: status documents, what an antivirus found, signs of life. ``EVENTS``: other events. ``CHATTER``:
+    metrics and the health of collectors alone.
+    """
+
+    CHATTER = 0
+    EVENTS = 1
+    STATUS = 2
+
+    @property
+    def word(self) -> str:
+        """As it stands in a header."""
+        return self.name.lower()
+
+    @classmethod
+    def of(cls, word: str) -> Importance | None:
+        """``None`` for a word that is none of ours."""
+        return _IMPORTANCES.get(word)
+
+
+_IMPORTANCES: Final = {each.word: each for each in Importance}
 
 
 class HostFacts(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

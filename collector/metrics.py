@@ -30,6 +30,18 @@ class IngestMetrics:
         self.connections = Gauge(
             "vonggac_ingest_connections", "Open connections on the agents' port", registry=self.registry
         )
+        self.held_back = Counter(
+            "vonggac_ingest_held_back_total",
+            "Requests that were told to come later, by why and how important they are",
+            ["reason", "importance"],
+            registry=self.registry,
+        )
+        self.pressure = Gauge(
+            "vonggac_ingest_pressure",
+            "How near ingest is to having no room (1), in memory, on the disk, in what waits for the workers",
+            ["of"],
+            registry=self.registry,
+        )
         self.commit_seconds = Histogram(
             "vonggac_log_commit_seconds",
             "Duration of one group commit, fsync included",
@@ -58,6 +70,8 @@ class DetectMetrics:
         self.dead_letters = _counter(
             self.registry, "detect_dead_letters", "Batches, or parts of them, that could not be read"
         )
+        self.repeated = _counter(self.registry, "detect_repeated", "Batches that had come before")
+        self.orphaned = _counter(self.registry, "detect_orphaned", "Rows of endpoints that were removed")
         self.rule_errors = _counter(self.registry, "detect_rule_errors", "Events on which the rules failed")
         self.store_retries = _counter(
             self.registry, "detect_store_retries", "Times that a store did not take a step at once"

@@ -19,6 +19,7 @@ import uvicorn
 from collector.errors import CollectorError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Coroutine, Iterator, Sequence
     from types import FrameType
 
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 _HANDSHAKE_SECONDS = 10.0
 #: How long a peer may take to say goodbye before its connection is simply closed.
 _GOODBYE_SECONDS = 1.0
+#: Connections that wait to be accepted; the kernel's own bound (net.core.somaxconn) is usually this.
+WAITING_CONNECTIONS = 4096
+#: So many are accepted in one turn of the loop. In a herd the rest waits outside: who has been let in gets through his
+#: handshake before more begin theirs, instead of all running into its time limit together.
+_ACCEPTED_AT_ONCE = 32
 #: What is read from a socket at once.
 _RECEIVED_BYTES = 256 << 10
 
@@ -88,6 +94,19 @@ class _Loop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self.received = bytearray(_RECEIVED_BYTES)
+
+    def _accept_connection(
+        self,
+        protocol_factory: Any,
+        sock: socket.socket,
+        sslcontext: ssl.SSLContext | None = None,
+        server: asyncio.Server | None = None,
+        backlog: int = _ACCEPTED_AT_ONCE,
+        *timeouts: float,
+    ) -> None:
+        """As asyncio's own, which would accept all that wait."""
+        few = min(backlog, _ACCEPTED_AT_ONCE)
+        super()._accept_connection(protocol_factory, sock, sslcontext, server, few, *timeouts)  # type: ignore[misc]
 
     def _make_ssl_transport(
         self,
@@ -153,7 +172,7 @@ def listen_tcp(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(2048)
+        listener.listen(WAITING_CONNECTIONS)
     except OSError as error:
         listener.close()
         raise ListenError(_advice(host, port, error)) from error

@@ -74,6 +74,28 @@ class Ingest(Struct, frozen=True):
     request_seconds: Annotated[
         Seconds, Meta(description="A request must be complete within this of its first byte.")
     ] = 30
+    connections: Annotated[
+        int, Meta(ge=16, description="Connections at once; an idle one costs some 45 KB of memory.")
+    ] = 20_000
+    returns_per_second: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Agents let in a second when all return at once; the others are told when their turn is.",
+        ),
+    ] = 200
+    quota_requests: Annotated[
+        int, Meta(ge=10, description="Batches and signs of life that one endpoint may send a minute.")
+    ] = 600
+    quota_bytes: Annotated[
+        int, Meta(ge=1 << 20, description="Bytes, compressed, that one endpoint may send a minute.")
+    ] = 16 << 20
+    lag_limit_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="With the workers so far behind, metrics wait at the agents; events never do for it."
+        ),
+    ] = 1800
 
 
 class Detect(Struct, frozen=True):
@@ -145,12 +167,15 @@ class Log(Struct, frozen=True):
     url: Annotated[
         str,
         Meta(
-            description="The NATS servers of the durable log, `nats://user:password@host:4222`, several with commas, `tls://` for TLS;"
-            " empty: a file on this machine."
+            description="The NATS servers of the durable log, `nats://user:password@host:4222`, several with commas,"
+            " `tls://` for TLS; empty: a file on this machine."
         ),
     ] = ""
     replicas: Annotated[
-        int, Meta(ge=1, le=5, description="On how many NATS servers each batch is kept; 3 survives the loss of one.")
+        int,
+        Meta(
+            ge=1, le=5, description="On how many NATS servers each batch is kept; 3 survives the loss of one."
+        ),
     ] = 3
     max_bytes: Annotated[
         int,
@@ -161,7 +186,9 @@ class Log(Struct, frozen=True):
     ] = 32 << 30
     repeats_seconds: Annotated[
         int,
-        Meta(ge=1, description="For how long JetStream itself knows a repeated batch; the workers always do."),
+        Meta(
+            ge=1, description="For how long JetStream itself knows a repeated batch; the workers always do."
+        ),
     ] = 600
     authority: Annotated[
         str, Meta(description="The file of the authority that the NATS servers' certificates are checked by.")

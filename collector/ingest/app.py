@@ -25,6 +25,7 @@ from agent.messages import (
     RENEW_PATH,
     EnrolReply,
     EnrolRequest,
+    Importance,
     RenewRequest,
 )
 from collector.enrolment import service
@@ -48,7 +49,8 @@ from collector.ingest.asgi import (
     read_body,
     start,
 )
-from collector.ingest.envelope import check_frame, declared_length, read_header
+from collector.ingest.envelope import check_frame, declared_length, read_header, read_importance
+from collector.ingest.gate import Gate
 from collector.ingest.limits import AddressList, ByteBudget, FailureLimit, is_loopback
 from collector.ingest.peer import certificate_sha256, client_address
 from collector.ingest.problems import RefusalError
@@ -98,6 +100,7 @@ class IngestApp:
         self._terminators = AddressList(settings.terminators)
         self._readers = AddressList(settings.metrics_from)
         self._budget = ByteBudget(settings.queue_bytes)
+        self._gate = Gate(settings, data, state, metrics, self._budget)
         self._failures = FailureLimit(monotonic)
         self._signing = asyncio.Semaphore(4)
         self._routes: dict[str, tuple[str, Callable[[Scope, Receive, Send], Awaitable[HTTPStatus]]]] = {
@@ -113,6 +116,10 @@ class IngestApp:
 
     def close(self) -> None:
         self._authenticator.close()
+
+    async def look_around(self) -> None:
+        """See to what holds agents back, until cancelled."""
+        await self._gate.look_around()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -143,12 +150,15 @@ class IngestApp:
         identity = self._identify(scope)
         header = read_header(scope["headers"], first=1)
         length = declared_length(scope["headers"])
+        self._gate.enter(identity.endpoint_id, read_importance(scope["headers"], length), length)
         held = ByteHolder(self._budget)
         try:
             body = await read_body(receive, MAX_BODY_BYTES, held)
             if length is not None and len(body) != length:
                 raise Gone
             check_frame(body)
+            if length is None:
+                self._gate.weigh(identity.endpoint_id, len(body))
             await self._append("batch", identity.endpoint_id, header.stream, header.seq, header.sent_at, body)
         finally:
             held.release()
@@ -158,6 +168,7 @@ class IngestApp:
     async def _heartbeat(self, scope: Scope, receive: Receive, send: Send) -> HTTPStatus:
         identity = self._identify(scope)
         header = read_header(scope["headers"], first=0)
+        self._gate.enter(identity.endpoint_id, Importance.STATUS, 0)
         await read_body(receive, 0, None)
         await self._append("heartbeat", identity.endpoint_id, header.stream, header.seq, header.sent_at, b"")
         return await accepted(send)
@@ -180,7 +191,7 @@ class IngestApp:
         address = client_address(scope)
         wait = self._failures.wait_seconds(address)
         if wait:
-            raise problems.too_many("too many failed enrolments from this address", wait)
+            raise problems.too_many("rate", "too many failed enrolments from this address", wait)
         request = await self._read_json(scope, receive, EnrolRequest)
         try:
             reply = await self._sign(

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import zstandard
 
-from agent.messages import BATCH_HEADER, MAX_BODY_BYTES, MAX_DECODED_BYTES, BatchHeader
+from agent.messages import (
+    BATCH_HEADER,
+    IMPORTANCE_HEADER,
+    MAX_BODY_BYTES,
+    MAX_DECODED_BYTES,
+    BatchHeader,
+    Importance,
+)
 from collector.ingest.problems import envelope, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _NAME = BATCH_HEADER.lower().encode("ascii")
+_IMPORTANCE = IMPORTANCE_HEADER.lower().encode("ascii")
+#: What calls itself status and is larger waits with the events. A machine's whole software list is a tenth of it.
+MAX_STATUS_BYTES: Final = 256 << 10
 
 
 def read_header(headers: Sequence[tuple[bytes, bytes]], *, first: int) -> BatchHeader:
@@ -27,6 +37,16 @@ def read_header(headers: Sequence[tuple[bytes, bytes]], *, first: int) -> BatchH
     if header.seq < first:
         raise envelope(f"{BATCH_HEADER}: numbers begin at {first}")
     return header
+
+
+def read_importance(headers: Sequence[tuple[bytes, bytes]], length: int | None) -> Importance:
+    """What the sender says, of a batch small enough to be that; ``EVENTS`` where it says nothing we know."""
+    said = next((value for name, value in headers if name == _IMPORTANCE), b"")
+    importance = Importance.of(said.decode("latin-1"))
+    if importance is None:
+        return Importance.EVENTS
+    too_large = importance is Importance.STATUS and (length is None or length > MAX_STATUS_BYTES)
+    return Importance.EVENTS if too_large else importance
 
 
 def declared_length(headers: Sequence[tuple[bytes, bytes]]) -> int | None:

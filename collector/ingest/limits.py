@@ -67,6 +67,11 @@ class ByteBudget:
     def give_back(self, size: int) -> None:
         self.used -= size
 
+    @property
+    def share(self) -> float:
+        """How much of it is used, 0 to 1."""
+        return self.used / self._limit
+
 
 class AddressList:
     """Addresses and networks from a setting, e.g. ``["10.0.0.5", "192.0.2.0/24"]``.

@@ -13,12 +13,15 @@ from agent.messages import (
     PROBLEM_REVOKED,
     PROBLEM_TOKEN,
     PROBLEM_TOO_LARGE,
+    TAKES_HEADER,
     Problem,
 )
 from collector.errors import CollectorError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from agent.messages import Importance
 
 NO_TYPE = "about:blank"
 
@@ -54,21 +57,18 @@ def too_large(detail: str) -> RefusalError:
     return RefusalError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", detail, kind=PROBLEM_TOO_LARGE)
 
 
-def busy(reason: str, detail: str, retry_seconds: int) -> RefusalError:
-    """Not now: the sender keeps what it has and comes again."""
-    return RefusalError(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        reason,
-        detail,
-        kind=PROBLEM_BUSY,
-        headers={"retry-after": str(retry_seconds)},
-    )
+def busy(reason: str, detail: str, retry_seconds: int, *, takes: Importance | None = None) -> RefusalError:
+    """Not now: the sender keeps what it has and comes again. ``takes``: from this importance on it may come now."""
+    headers = {"retry-after": str(retry_seconds)}
+    if takes is not None:
+        headers[TAKES_HEADER.lower()] = takes.word
+    return RefusalError(HTTPStatus.SERVICE_UNAVAILABLE, reason, detail, kind=PROBLEM_BUSY, headers=headers)
 
 
-def too_many(detail: str, retry_seconds: int) -> RefusalError:
+def too_many(reason: str, detail: str, retry_seconds: int) -> RefusalError:
     return RefusalError(
         HTTPStatus.TOO_MANY_REQUESTS,
-        "rate",
+        reason,
         detail,
         kind=PROBLEM_BUSY,
         headers={"retry-after": str(retry_seconds)},

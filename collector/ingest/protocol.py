@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 KEEP_ALIVE_SECONDS: Final = 330
 MAX_HEAD_BYTES: Final = 32 << 10
 _MAX_PIPELINED: Final = 8
-MAX_CONNECTIONS: Final = 32_768
 MAX_STRANGERS: Final = 1_024
 STRANGER_KEEP_ALIVE_SECONDS: Final = 30
 
@@ -35,7 +34,7 @@ class AgentProtocol(HttpToolsProtocol):
     """One connection."""
 
     request_seconds: float = 30.0
-    max_connections: int = MAX_CONNECTIONS
+    max_connections: int = 20_000
     max_strangers: int = MAX_STRANGERS
     #: Whose connections carry no certificate because they speak for others.
     terminators: AddressList = AddressList([])

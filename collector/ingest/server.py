@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from collector.ingest.limits import AddressList
 from collector.ingest.protocol import KEEP_ALIVE_SECONDS, AgentProtocol
 from collector.log.opening import open_writer
 from collector.metrics import IngestMetrics
-from collector.state.database import StateStore
+from collector.state.database import open_state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,10 +30,10 @@ _STOP_SECONDS = 3
 def tls_context(folder: Path) -> ssl.SSLContext:
     """TLS 1.2 and 1.3 with the server's certificate; a client may show one, and then it must be of our CA.
 
-    An agent that comes back within two hours of its last full handshake resumes by its ticket (RFC 8446, 4.6.1), which
-    spares both sides the signatures; the ticket holds the certificate that was shown then. Tickets are sealed with keys of
-    this process alone. Whether a certificate still counts is asked of the state store with every request, so neither a
-    revocation nor an end of its life waits for a full handshake.
+    An agent that comes back within two hours of its last full handshake resumes by its ticket (RFC 8446, 4.6.1),
+    which spares both sides the signatures; the ticket holds the certificate that was shown then. Tickets are sealed
+    with keys of this process alone. Whether a certificate still counts is asked of the state store with every
+    request, so neither a revocation nor an end of its life waits for a full handshake.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -48,6 +49,7 @@ def tls_context(folder: Path) -> ssl.SSLContext:
 def _protocol(settings: Settings, metrics: IngestMetrics) -> type[AgentProtocol]:
     attributes = {
         "gauge": metrics.connections,
+        "max_connections": settings.ingest.connections,
         "request_seconds": settings.ingest.request_seconds,
         "terminators": AddressList(settings.ingest.terminators),
         "strangers": set[AgentProtocol](),
@@ -69,7 +71,7 @@ def serve(data: DataDirectory, settings: Settings) -> None:
         metrics.commit_seconds.observe(seconds)
         metrics.commit_rows.observe(rows)
 
-    state = StateStore(data.state)
+    state = open_state(settings, data)
     writer = open_writer(settings, data, committed)
     exposition = Exposition(metrics, writer, state)
     heartbeat = Heartbeat(state, data, kind="ingest", name=NAME, registry=metrics.registry)
@@ -82,6 +84,10 @@ def serve(data: DataDirectory, settings: Settings) -> None:
         metrics=metrics,
         exposition=exposition,
     )
+
+    async def beside() -> None:
+        await asyncio.gather(heartbeat.keep_beating(), app.look_around())
+
     config = uvicorn.Config(
         app,
         http=_protocol(settings, metrics),
@@ -93,12 +99,13 @@ def serve(data: DataDirectory, settings: Settings) -> None:
         proxy_headers=False,
         server_header=False,
         date_header=False,
+        backlog=serving.WAITING_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_STOP_SECONDS,
         ssl_context_factory=lambda _config, _default: tls_context(data.ca),
     )
     try:
-        serving.run(config, [listener], beside=heartbeat.keep_beating)
+        serving.run(config, [listener], beside=beside)
         heartbeat.leave()
     finally:
         app.close()

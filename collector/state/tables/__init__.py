@@ -13,6 +13,7 @@ from collector.state.tables.endpoints import (
     EndpointMac,
     EnrolmentToken,
     IpBinding,
+    Throttled,
 )
 from collector.state.tables.pipeline import (
     Checkpoint,
@@ -64,6 +65,7 @@ __all__ = [
     "RuleSetting",
     "SourceActivity",
     "Stream",
+    "Throttled",
     "User",
     "UserSession",
     "WatchState",

@@ -45,6 +45,18 @@ class EndpointMac(Base):
     mac: Mapped[str] = mapped_column(primary_key=True, index=True)
 
 
+class Throttled(Base):
+    """How often an endpoint was over its quota on the agents' port, and how many bytes it was told to keep."""
+
+    __tablename__ = "throttled"
+
+    endpoint_id: Mapped[str] = mapped_column(ForeignKey("endpoint.id", ondelete="CASCADE"), primary_key=True)
+    refusals: Mapped[int] = mapped_column(default=0)
+    refused_bytes: Mapped[int] = mapped_column(default=0)
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime]
+
+
 class Assignment(Base):
     """Which agency an endpoint belongs to, dated; the open one (``valid_to`` null) is today's."""
 

@@ -81,6 +81,21 @@ def upgrade() -> None:
         sa.Column("events", _LONG, nullable=False),
         sa.PrimaryKeyConstraint("agency_id", "source", name=op.f("pk_source_activity")),
     )
+    op.create_table(
+        "throttled",
+        sa.Column("endpoint_id", _TEXT, nullable=False),
+        sa.Column("refusals", _LONG, nullable=False),
+        sa.Column("refused_bytes", _LONG, nullable=False),
+        sa.Column("first_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["endpoint_id"],
+            ["endpoint.id"],
+            name=op.f("fk_throttled_endpoint_id_endpoint"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("endpoint_id", name=op.f("pk_throttled")),
+    )
 
 
 def _settle_types() -> None:
@@ -106,6 +121,7 @@ def _settle_types() -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("throttled")
     op.drop_table("source_activity")
     op.drop_table("watch_state")
     op.drop_table("process_health")
