@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
-from collector import partitions
+from collector.detect.checkpoints import load_places
 from collector.enrolment.errors import AuthorityError
 from collector.enrolment.files import ensure_server_certificate, make_authority
 from collector.log.opening import prepare_log
@@ -20,7 +19,7 @@ from collector.state.base import utcnow
 from collector.state.database import StateStore, place_of_state
 from collector.state.migrate import upgrade
 from collector.state.postgres import StateAwayError
-from collector.state.tables import Checkpoint, Installation
+from collector.state.tables import Installation
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -54,7 +53,7 @@ def prepare(data: DataDirectory, settings: Settings) -> Prepared:
     where = place_of_state(settings, data)
     try:
         first_start = upgrade(where)
-    except OperationalError as error:
+    except DBAPIError as error:
         raise StateAwayError(where, error) from error
     if isinstance(where, Path):
         where.chmod(0o600)
@@ -92,11 +91,7 @@ def _same_authority(data: DataDirectory, state: StateStore, now: datetime) -> Au
 def _prepare_log(data: DataDirectory, settings: Settings, state: StateStore) -> None:
     """A log that was lost while the state was kept starts behind what the workers have read."""
     with state.read() as session:
-        reached = {row.worker: row.log_offset for row in session.scalars(select(Checkpoint))}
-    # What counts for all partitions is of before there were any.
-    positions = {
-        number: reached.get(f"partition/{number:02}", reached.get("detect", 0)) for number in partitions.ALL
-    }
+        positions = {number: place.log_offset for number, place in load_places(session).items()}
     if prepare_log(settings, data, positions):
         log.warning(
             "the log was lost or is an older one: what it had and was not read yet is gone; new rows go on"

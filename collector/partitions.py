@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 PARTITIONS: Final = 32
 #: What only a look at everything can find (correlations, the clock) is written under this number: no endpoint's.
@@ -26,3 +29,13 @@ def partition_of(endpoint_id: str) -> int:
 def all_from(offset: int) -> dict[int, int]:
     """Positions of a reader of every partition that has read up to ``offset``."""
     return dict.fromkeys(ALL, offset)
+
+
+def check_complete(partitions: Collection[int]) -> None:
+    """Refuse anything but all partitions.
+
+    Raises:
+        ValueError: one is missing.
+    """
+    if not set(ALL) <= set(partitions):
+        raise ValueError("positions of all partitions are needed")

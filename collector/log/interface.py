@@ -110,9 +110,14 @@ class LogReader(Protocol):
         """How many rows are behind these positions."""
         ...
 
+    def first_waiting(self, positions: Mapping[int, int]) -> int | None:
+        """The lowest offset of a row behind these positions; None where none waits. Every row that was durable
+        before the call counts."""
+        ...
+
     def trim(self, positions: Mapping[int, int], received_before: float) -> int:
-        """Remove rows up to their partition's position (it included) that were received before that time, and
-        return how many. May be interrupted at any point."""
+        """Remove the rows before the first one that waits behind ``positions`` (of all partitions), as far as
+        they were received before that time; return how many. May be interrupted at any point."""
         ...
 
     def close(self) -> None: ...

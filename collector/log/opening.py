@@ -1,7 +1,11 @@
-"""Opens the durable log that the settings name."""
+"""Opens the durable log that the settings name.
+
+What JetStream needs is imported only where it is used: it costs each process memory.
+"""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from collector.log import schema
@@ -9,10 +13,12 @@ from collector.log.sqlite_reader import SqliteReader
 from collector.log.sqlite_writer import SqliteWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from collector.log.interface import LogReader, LogWriter
     from collector.settings import DataDirectory, Settings
+
+log = logging.getLogger("vonggac.log")
 
 
 def open_writer(
@@ -24,6 +30,10 @@ def open_writer(
         LogError: it cannot be opened now.
         LogDamagedError: it cannot be used as it is.
     """
+    if settings.log.url:
+        from collector.log.jetstream.writer import NatsWriter
+
+        return NatsWriter(settings.log, queue_bytes=settings.ingest.queue_bytes, on_commit=on_commit)
     with schema.reading(data.log):
         return SqliteWriter(
             data.log,
@@ -35,13 +45,38 @@ def open_writer(
 
 def open_reader(settings: Settings, data: DataDirectory) -> LogReader:
     """Close it. Raises as :func:`open_writer`."""
+    if settings.log.url:
+        from collector.log.jetstream.reader import NatsReader
+
+        return NatsReader(settings.log)
     return SqliteReader(data.log)
 
 
-def prepare_log(settings: Settings, data: DataDirectory, checkpoint: int) -> bool:
-    """Make sure that every row to come gets an offset above ``checkpoint``, the highest one worked on; whether
-    the log was behind it: it was lost then, or is an older one. To be called before writers and readers run.
+def prepare_log(settings: Settings, data: DataDirectory, positions: Mapping[int, int]) -> bool:
+    """Make sure that every row to come gets an offset above all ``positions``, up to which the workers have read;
+    whether the log was behind them: it was lost then, or is an older one. To be called before writers and
+    readers run.
+
+    Where JetStream has taken the place of the file, what the file has and nobody read is carried over first, and the
+    file gets out of the way (`log.db.carried`).
 
     Raises as :func:`open_writer`.
     """
-    return schema.go_on_behind(data.log, checkpoint) > 0
+    checkpoint = max(positions.values())
+    if not settings.log.url:
+        return schema.go_on_behind(data.log, checkpoint) > 0
+    from collector.log.jetstream.preparing import prepare_stream
+    from collector.log.jetstream.writer import NatsWriter
+    from collector.log.moving import carry_over
+
+    behind = prepare_stream(settings.log, checkpoint)
+    if not data.log.exists():
+        return behind
+    writer = NatsWriter(settings.log)
+    try:
+        carried = carry_over(data.log, writer, positions)
+    finally:
+        writer.close()
+    data.log.rename(data.log.with_name("log.db.carried"))
+    log.info("the log on this machine was carried over to JetStream", extra={"unread_rows": carried})
+    return False

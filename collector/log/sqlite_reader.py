@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from heapq import merge
 from typing import TYPE_CHECKING, Final
 
 from collector.log import schema
 from collector.log.interface import LogRow
 from collector.log.trim import trim
+from collector.partitions import check_complete
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
@@ -85,9 +86,27 @@ class SqliteReader:
                 for each in positions.items()
             )
 
+    def first_waiting(self, positions: Mapping[int, int]) -> int | None:
+        with schema.reading(self._path):
+            found = (
+                self._connection.execute(
+                    'SELECT min("offset") FROM record WHERE partition = ? AND "offset" > ?', each
+                ).fetchone()[0]
+                for each in positions.items()
+            )
+            return min((int(offset) for offset in found if offset is not None), default=None)
+
     def trim(self, positions: Mapping[int, int], received_before: float) -> int:
         """The numbers of removed batches stay known. The writer waits no longer than a small piece takes."""
-        return trim(self._connection, positions, received_before)
+        check_complete(positions)
+        end = self.last_offset() + 1  # looked at first: what is committed later waits
+        first = self.first_waiting(positions)
+        if first is not None:
+            end = min(end, first)
+        try:
+            return trim(self._connection, end, received_before)
+        except sqlite3.Error as error:
+            raise schema.as_write_error(error) from error
 
     def close(self) -> None:
         self._connection.close()

@@ -7,7 +7,6 @@ was trimmed long ago.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import queue
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from collector.log import schema
 from collector.log.errors import LogBusy, LogError, LogFull
 from collector.log.interface import WriterStatistics
+from collector.log.waiting import Waiting, answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,17 +40,6 @@ _FIND_TRIMMED: Final = (
     "SELECT last FROM received WHERE endpoint_id = ? AND stream = ? AND first <= ?"
     " ORDER BY first DESC LIMIT 1"
 )
-
-
-class _Waiting:
-    """One row on its way to the disk, and who waits for it."""
-
-    __slots__ = ("future", "loop", "row")
-
-    def __init__(self, row: LogRow) -> None:
-        self.row = row
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[int] = self.loop.create_future()
 
 
 class SqliteWriter:
@@ -80,7 +69,7 @@ class SqliteWriter:
         if max_bytes is not None:
             page_bytes = self._connection.execute("PRAGMA page_size").fetchone()[0]
             self._connection.execute(f"PRAGMA max_page_count={max(1, max_bytes // page_bytes)}")
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._queue_bytes = queue_bytes
         self._waiting_bytes = 0
         self._lock = threading.Lock()
@@ -103,7 +92,7 @@ class SqliteWriter:
                 raise LogBusy(f"{self._waiting_bytes} bytes wait for the disk")
             self._waiting_bytes += size
             self.statistics.waiting_bytes = self._waiting_bytes
-            waiting = _Waiting(row)
+            waiting = Waiting(row)
             self._queue.put(waiting)
         return await waiting.future
 
@@ -146,7 +135,7 @@ class SqliteWriter:
             if last:
                 return
 
-    def _commit(self, group: list[_Waiting]) -> None:
+    def _commit(self, group: list[Waiting]) -> None:
         started = monotonic()
         results: list[int] | LogError
         try:
@@ -169,7 +158,11 @@ class SqliteWriter:
             self.statistics.commit_seconds_total += seconds
             if self._on_commit is not None:
                 self._on_commit(seconds, len(group))
-        _answer(group, results)
+        if isinstance(results, LogError):
+            # An exception of its own for each: a raised one carries its sender's traceback.
+            answer((waiting, type(results)(str(results))) for waiting in group)
+        else:
+            answer(zip(group, results, strict=True))
 
     def _check_room(self, now: float) -> None:
         if not self._reserve_bytes or now < self._room_known_until:
@@ -222,23 +215,3 @@ def _known(connection: sqlite3.Connection, row: LogRow) -> int | None:
         return int(found[0])
     found = connection.execute(_FIND_TRIMMED, key).fetchone()
     return 0 if found is not None and row.seq <= found[0] else None
-
-
-def _answer(group: list[_Waiting], results: list[int] | LogError) -> None:
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[int], int | LogError]]] = {}
-    for position, waiting in enumerate(group):
-        result = results if isinstance(results, LogError) else results[position]
-        by_loop.setdefault(waiting.loop, []).append((waiting.future, result))
-    for loop, answers in by_loop.items():
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(_set_results, answers)
-
-
-def _set_results(answers: list[tuple[asyncio.Future[int], int | LogError]]) -> None:
-    for future, result in answers:
-        if future.done():
-            continue  # the sender went away
-        if isinstance(result, LogError):
-            future.set_exception(type(result)(str(result)))
-        else:
-            future.set_result(result)

@@ -7,14 +7,12 @@ believed twice.
 
 from __future__ import annotations
 
-import sqlite3
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from collector.log import schema
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    import sqlite3
+    from collections.abc import Iterable, Iterator
 
 #: Rows a transaction: the writer of new rows waits no longer than one of them takes.
 _CHUNK_ROWS: Final = 1000
@@ -22,25 +20,22 @@ _CHUNK_ROWS: Final = 1000
 _SLACK_PAGES: Final = 16_384
 
 
-def trim(connection: sqlite3.Connection, positions: Mapping[int, int], received_before: float) -> int:
-    """Remove what :meth:`collector.log.interface.LogReader.trim` says; return how many rows.
-
-    Raises:
-        LogError: the disk is full or failed, or the writer holds the log too long; try again later.
-    """
-    try:
-        end = _first_since(connection, received_before)
-        return sum(
-            _trim_partition(connection, partition, min(position, end - 1))
-            for partition, position in positions.items()
-        )
-    except sqlite3.Error as error:
-        raise schema.as_write_error(error) from error
+def trim(connection: sqlite3.Connection, end: int, received_before: float) -> int:
+    """Remove all rows below ``end`` that were received before that time; return their count."""
+    end = min(end, _first_since(connection, received_before))
+    total = 0
+    while True:
+        removed = _trim_chunk(connection, end)
+        total += removed
+        if removed:
+            _give_back(connection)
+        if removed < _CHUNK_ROWS:
+            return total
 
 
 def _first_since(connection: sqlite3.Connection, moment: float) -> int:
     """The offset below which every row was received before ``moment``: rows are in the order in which they were
-    received, so halving finds it."""
+    received (but for a clock that was set), so halving finds it."""
     connection.execute("BEGIN")  # one snapshot: others may be trimming too
     try:
         return _halve(connection, moment)
@@ -65,17 +60,6 @@ def _halve(connection: sqlite3.Connection, moment: float) -> int:
     return int(low)
 
 
-def _trim_partition(connection: sqlite3.Connection, partition: int, last: int) -> int:
-    total = 0
-    while True:
-        removed = _trim_chunk(connection, partition, last)
-        total += removed
-        if removed:
-            _give_back(connection)
-        if removed < _CHUNK_ROWS:
-            return total
-
-
 def _give_back(connection: sqlite3.Connection) -> None:
     free = int(connection.execute("PRAGMA freelist_count").fetchone()[0])
     if free > _SLACK_PAGES:
@@ -83,13 +67,13 @@ def _give_back(connection: sqlite3.Connection) -> None:
         connection.executescript(f"PRAGMA incremental_vacuum({free - _SLACK_PAGES})")
 
 
-def _trim_chunk(connection: sqlite3.Connection, partition: int, last: int) -> int:
+def _trim_chunk(connection: sqlite3.Connection, end: int) -> int:
     connection.execute("BEGIN IMMEDIATE")
     try:
         rows = connection.execute(
-            'SELECT "offset", kind, endpoint_id, stream, seq FROM record WHERE partition = ? AND "offset" <= ?'
+            'SELECT "offset", kind, endpoint_id, stream, seq FROM record WHERE "offset" < ?'
             ' ORDER BY "offset" LIMIT ?',
-            (partition, last, _CHUNK_ROWS),
+            (end, _CHUNK_ROWS),
         ).fetchall()
         if rows:
             batches = sorted(
@@ -97,9 +81,7 @@ def _trim_chunk(connection: sqlite3.Connection, partition: int, last: int) -> in
             )
             for (endpoint, stream), group in groupby(batches, key=lambda batch: batch[:2]):
                 _remember(connection, endpoint, stream, [seq for _, _, seq in group])
-            connection.execute(
-                'DELETE FROM record WHERE partition = ? AND "offset" <= ?', (partition, rows[-1][0])
-            )
+            connection.execute('DELETE FROM record WHERE "offset" <= ?', (rows[-1][0],))
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")

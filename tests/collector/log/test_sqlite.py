@@ -1,0 +1,169 @@
+"""What only the log on SQLite does: it never forgets a batch, and it lives with its disk."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.log.errors import LogBusy, LogDamagedError, LogError, LogFull
+from collector.log.schema import go_on_behind
+from collector.log.sqlite_reader import SqliteReader
+from collector.log.sqlite_writer import SqliteWriter
+from collector.log.trim import merge_ranges
+from collector.partitions import all_from
+from tests.collector.log.rows import append, batch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "log.db"
+
+
+@pytest.fixture
+def writer(path: Path) -> Iterator[SqliteWriter]:
+    opened = SqliteWriter(path, queue_bytes=256 << 20)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def reader(path: Path, writer: SqliteWriter) -> Iterator[SqliteReader]:
+    opened = SqliteReader(path)
+    yield opened
+    opened.close()
+
+
+def test_trimmed_batches_do_not_come_in_again(writer: SqliteWriter, reader: SqliteReader) -> None:
+    offsets = append(writer, *(batch(number) for number in range(1, 6)))
+
+    assert reader.trim(all_from(offsets[2]), 3.0) == 3
+    append(writer, batch(1), batch(2), batch(3), batch(6))
+
+    assert [row.seq for row in reader.read(all_from(0), 10)] == [4, 5, 6]
+
+
+def test_a_number_missing_between_trimmed_ones_may_still_come(
+    writer: SqliteWriter, reader: SqliteReader
+) -> None:
+    append(writer, batch(1), batch(2), batch(4))
+    reader.trim(all_from(reader.last_offset()), 3.0)
+
+    append(writer, batch(3), batch(2), batch(4))
+
+    assert [row.seq for row in reader.read(all_from(0), 10)] == [3]
+
+
+def test_a_stream_without_gaps_is_remembered_as_one_range(
+    path: Path, writer: SqliteWriter, reader: SqliteReader
+) -> None:
+    for start in (1, 2001, 1001):
+        append(writer, *(batch(number) for number in range(start, start + 1000)))
+        reader.trim(all_from(reader.last_offset()), 3.0)
+
+    with sqlite3.connect(path) as connection:
+        ranges = connection.execute("SELECT first, last FROM received").fetchall()
+    connection.close()
+    assert ranges == [(1, 3000)]
+
+
+def test_a_full_disk_refuses_rows_keeps_the_old_ones_and_recovers(path: Path) -> None:
+    writer = SqliteWriter(path, max_bytes=256 << 10)
+    reader = SqliteReader(path)
+
+    async def fill() -> int:
+        for number in range(1, 100):
+            await writer.append(batch(number, b"x" * (16 << 10)))
+        raise AssertionError("the bound was never reached")
+
+    with pytest.raises(LogFull):
+        asyncio.run(fill())
+    kept = reader.read(all_from(0), 100)
+    assert kept
+    assert {len(row.body) for row in kept} == {16 << 10}
+
+    reader.trim(all_from(kept[-2].offset), 3.0)
+    assert asyncio.run(writer.append(batch(1000, b"x"))) > kept[-1].offset
+    writer.close()
+    reader.close()
+
+
+def test_rows_are_refused_while_the_disk_has_less_room_than_its_reserve(path: Path) -> None:
+    writer = SqliteWriter(path, reserve_bytes=1 << 60)
+
+    with pytest.raises(LogFull):
+        append(writer, batch(1))
+    assert writer.statistics.rows == 0
+    writer.close()
+
+
+def test_trimming_that_the_disk_refuses_is_an_error_of_the_log(path: Path, reader: SqliteReader) -> None:
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    reader._connection.execute("PRAGMA busy_timeout=0")
+
+    with pytest.raises(LogError, match="locked"):
+        reader.trim(all_from(1), 3.0)
+    blocker.close()
+
+
+def test_trimming_gives_large_room_back_to_the_disk(
+    path: Path, writer: SqliteWriter, reader: SqliteReader
+) -> None:
+    append(writer, *(batch(number, bytes(1 << 20)) for number in range(1, 101)))
+    reader.trim(all_from(reader.last_offset()), 3.0)
+
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    assert path.stat().st_size < 70 << 20
+
+
+def test_more_waiting_bytes_than_the_bound_are_refused(path: Path) -> None:
+    writer = SqliteWriter(path, queue_bytes=1000)
+    blocker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    blocker.execute("BEGIN IMMEDIATE")  # the disk is slow
+
+    async def flood() -> tuple[int, list[int]]:
+        tasks = [asyncio.create_task(writer.append(batch(number, b"x" * 400))) for number in range(1, 6)]
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        refused = sum(isinstance(task.exception(), LogBusy) for task in done)
+        blocker.execute("COMMIT")
+        return refused, list(await asyncio.gather(*pending))
+
+    refused, offsets = asyncio.run(flood())
+    blocker.close()
+    writer.close()
+
+    assert refused == 3
+    assert sorted(offsets) == [1, 2]
+
+
+def test_the_log_is_readable_by_its_owner_only(path: Path, writer: SqliteWriter) -> None:
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 10)).map(lambda pair: (pair[0], sum(pair)))))
+def test_merged_ranges_hold_the_same_numbers_and_never_touch(ranges: list[tuple[int, int]]) -> None:
+    merged = list(merge_ranges(ranges))
+
+    def numbers(of: list[tuple[int, int]]) -> set[int]:
+        return {number for first, last in of for number in range(first, last + 1)}
+
+    assert numbers(merged) == numbers(ranges)
+    assert all(left[1] + 1 < right[0] for left, right in pairwise(merged))
+
+
+def test_a_damaged_log_is_said_with_what_to_do(path: Path) -> None:
+    path.write_bytes(b"this is no database" * 100)
+    with pytest.raises(LogDamagedError, match="move it and its -wal file away"):
+        go_on_behind(path, 5)
