@@ -6,6 +6,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from agent.messages import Importance
+
 
 class Piece(Struct, frozen=True):
     """One batch to come: its compressed body, weight, content per kind, and the digests of its documents."""
@@ -33,12 +35,13 @@ class Saved(Struct):
 
 
 class Outgoing(Struct, frozen=True):
-    """The next batch to send: always the same one, under the same number, until it is settled."""
+    """The next batch to send. It has the same number whenever it is offered."""
 
     id: int
     stream: str
     seq: int
     body: bytes
+    importance: Importance = Importance.EVENTS
 
 
 class Backlog(Struct, frozen=True):

@@ -19,7 +19,7 @@ from agent.messages import (
     encode_batch,
 )
 from agent.runtime.models import Piece
-from agent.runtime.spool_file import CHATTER, DOCUMENTS, EVENTS
+from agent.runtime.spool_file import ALARMS, CHATTER, DOCUMENTS, EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +44,7 @@ class Content(Struct, frozen=True):
     @property
     def weight(self) -> int:
         if self.events:
-            return EVENTS
+            return ALARMS if all(map(_is_alarm, self.events)) else EVENTS
         return DOCUMENTS if self.documents else CHATTER
 
     @property
@@ -68,6 +68,17 @@ class Content(Struct, frozen=True):
             dropped=dropped,
         )
 
+    def by_importance(self) -> list[Content]:
+        """The same in up to three contents, so that what is important need not wait for what is not: what antiviruses
+        found, documents, other events. Metrics and health go with what is there anyway, the least important first."""
+        parts = [
+            Content(events=[event for event in self.events if _is_alarm(event)]),
+            Content(documents=self.documents),
+            Content(events=[event for event in self.events if not _is_alarm(event)]),
+        ]
+        found = [part for part in parts if not part.empty] or [Content()]
+        return [*found[:-1], structs.replace(found[-1], metrics=self.metrics, health=self.health)]
+
     def halves(self) -> tuple[Content, Content]:
         """Two contents that together, in order, are this one; neither is empty where this holds two items."""
         sizes = [len(self.events), len(self.documents), len(self.metrics), len(self.health)]
@@ -79,6 +90,10 @@ class Content(Struct, frozen=True):
             second.append(list(items[left:]))
             left = max(0, left - len(items))
         return Content(*first), Content(*second)  # type: ignore[arg-type] # in the fields' own order
+
+
+def _is_alarm(event: Event) -> bool:
+    return event.logsource.category == "antivirus"
 
 
 class PackedPiece(Piece, frozen=True):
@@ -96,7 +111,19 @@ class PackedPiece(Piece, frozen=True):
 def pack(
     content: Content, created_at: float, dropped: dict[str, int]
 ) -> tuple[list[PackedPiece], dict[str, int]]:
-    """Return the pieces, and the counts of single items that no batch can carry."""
+    """Return the pieces, the most important first, and the counts of single items that no batch can carry."""
+    pieces: list[PackedPiece] = []
+    oversized: dict[str, int] = {}
+    for part in content.by_importance():
+        made, left_out = _pack(part, created_at, dropped)
+        pieces += made
+        _add(oversized, left_out)
+    return pieces, oversized
+
+
+def _pack(
+    content: Content, created_at: float, dropped: dict[str, int]
+) -> tuple[list[PackedPiece], dict[str, int]]:
     parts = sum(content.counts.values())
     encoded = encode_batch(content.batch(created_at, dropped))
     if len(encoded) <= _MAX_ENCODED_BYTES and parts <= MAX_BATCH_PARTS:
@@ -109,8 +136,12 @@ def pack(
     pieces: list[PackedPiece] = []
     oversized: dict[str, int] = {}
     for half in content.halves():
-        made, left_out = pack(half, created_at, dropped)
+        made, left_out = _pack(half, created_at, dropped)
         pieces += made
-        for kind, number in left_out.items():
-            oversized[kind] = oversized.get(kind, 0) + number
+        _add(oversized, left_out)
     return pieces, oversized
+
+
+def _add(counts: dict[str, int], more: dict[str, int]) -> None:
+    for kind, number in more.items():
+        counts[kind] = counts.get(kind, 0) + number

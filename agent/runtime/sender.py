@@ -1,4 +1,4 @@
-"""Sends what the spool holds, in order, and says once a minute that the endpoint lives.
+"""Sends what the spool holds, the important first, and says once a minute that the endpoint lives.
 
 One step does what is due and says when it wants to be called again, so that tests drive it with a clock of
 their own. A batch leaves the spool only when the collector has answered 202.
@@ -14,8 +14,10 @@ from agent.messages import (
     BATCH_HEADER,
     BATCH_PATH,
     HEARTBEAT_PATH,
+    IMPORTANCE_HEADER,
     PROBLEM_REVOKED,
     BatchHeader,
+    Importance,
 )
 from agent.runtime.errors import SpoolError, TransportError
 
@@ -68,6 +70,9 @@ class Sender:
         self._failures = 0
         self._not_before = monotonic()
         self._heartbeat_due = monotonic()
+        #: Until then the collector takes only what is at least that important.
+        self._short_until = monotonic()
+        self._least = Importance.CHATTER
 
     @property
     def offline(self) -> bool:
@@ -84,10 +89,11 @@ class Sender:
         now = self._monotonic()
         if now < self._not_before:
             return self._not_before - now
-        outgoing = self._spool.next()
+        short = now < self._short_until
+        outgoing = self._spool.next(self._least if short else Importance.CHATTER)
         if outgoing is None:
             if now < self._heartbeat_due:
-                return self._heartbeat_due - now
+                return (min(self._heartbeat_due, self._short_until) if short else self._heartbeat_due) - now
             if self._spool.refusing:
                 # A heartbeat says that nothing is new. Where news cannot be kept, silence is the truth: otherwise
                 # a machine whose disk is full would stay as protected as it was.
@@ -103,6 +109,8 @@ class Sender:
             sent_at=self._time(),
         )
         headers = {BATCH_HEADER: header.encode(), AGENT_HEADER: agent.__version__}
+        if outgoing is not None and outgoing.importance is not Importance.EVENTS:
+            headers[IMPORTANCE_HEADER] = outgoing.importance.word
         path = BATCH_PATH if outgoing else HEARTBEAT_PATH
         try:
             reply = self._connection.request("POST", path, headers, outgoing.body if outgoing else b"")
@@ -126,7 +134,19 @@ class Sender:
             self._log.say("batch_refused", seq=outgoing.seq, reason=words)
             self._try(lambda: self._spool.refuse(outgoing, words))
             return self._fine()
+        if reply.takes is not None and outgoing is not None and reply.takes > outgoing.importance:
+            return self._short(words, reply.takes, reply.retry_after_seconds)
         return self._lost("busy", words, reply.retry_after_seconds)
+
+    def _short(self, words: str, takes: Importance, retry_after_seconds: float) -> float:
+        """Keep back what is less important than ``takes``, and go on with the rest at once."""
+        if self._link.code != "busy":
+            self._link.since = self._time()
+        self._link.code, self._link.detail = "busy", words
+        self._log.lost("link", "busy", detail=words)
+        self._least = takes
+        self._short_until = self._monotonic() + max(1.0, retry_after_seconds) * (1 + 0.1 * self._random())
+        return 0.0
 
     def _try(self, settle: Callable[[], None]) -> None:
         try:
@@ -138,6 +158,8 @@ class Sender:
         self._failures = 0
         self._heartbeat_due = self._monotonic() + self._heartbeat_seconds
         self._link.last_contact = self._time()
+        if self._monotonic() < self._short_until:
+            return 0.0
         if self._link.code != "ok":
             self._link.code, self._link.detail, self._link.since = "ok", "", self._time()
         self._log.found("link")
@@ -157,6 +179,7 @@ class Sender:
         if retry_after_seconds:
             wait = max(wait, retry_after_seconds * (1 + 0.1 * self._random()))
         self._failures += 1
-        self._connection.close()
+        if code != "busy":  # who is busy has answered; the next try need not begin with a handshake
+            self._connection.close()
         self._not_before = self._monotonic() + wait
         return wait

@@ -5,9 +5,9 @@ the heads of the spool files made since then are replayed over it. So the one re
 into being commits its batch together with the cursors and digests it carries, and a file is only ever removed
 after a checkpoint that includes it.
 
-Numbers in the stream are given when a batch is first sent, in order, and are written into the file's name
-before that: a batch that a full spool had to let go never had one, so numbers are consecutive, and one that
-was sent before a crash is sent again under its old number. What was let go is counted per kind (``dropped``).
+Numbers in the stream are given when a batch is first sent (what is important first), and are written into the
+file's name before that: a batch that a full spool had to let go never had one, so numbers are consecutive, and one
+that was sent before a crash is sent again under its old number. What was let go is counted per kind (``dropped``).
 
 Thread-safe: one thread appends, another sends.
 """
@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from agent.messages import Importance
 from agent.runtime.errors import SpoolError, TornFileError
 from agent.runtime.files import sync_directory, write_atomically
 from agent.runtime.models import Backlog, Outgoing, Piece, Saved
-from agent.runtime.spool_file import WEIGHTS, FileName, Head, decode_file, encode_file
+from agent.runtime.spool_file import IMPORTANCE, WEIGHTS, FileName, Head, decode_file, encode_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -293,15 +294,16 @@ class Spool:
 
     # -- sending -------------------------------------------------------------------------------------------
 
-    def next(self) -> Outgoing | None:
-        """Return the oldest batch with its number, or ``None``. The same until :meth:`acknowledge` or
-        :meth:`refuse`, also across restarts.
+    def next(self, least: Importance = Importance.CHATTER) -> Outgoing | None:
+        """Return the oldest of the most important batches, with its number, or ``None`` where none is at least as
+        important as ``least``. It is offered again, under that number, until :meth:`acknowledge` or :meth:`refuse`,
+        also across restarts; a more important one may come between.
 
         Raises:
             OSError: the disk does not take the number; the batch keeps its place.
         """
         with self._lock:
-            while (name := self._oldest()) is not None:
+            while (name := self._first(least)) is not None:
                 path = self._folder / name.encode()
                 try:
                     _, body = decode_file(path.read_bytes())
@@ -315,21 +317,31 @@ class Spool:
                     path.rename(self._folder / name.encode())
                     self._numbers[name.id] = self.saved.last_seq = name.seq
                 self._flight = name
-                return Outgoing(id=name.id, stream=self.saved.stream, seq=name.seq, body=body)
+                return Outgoing(
+                    id=name.id,
+                    stream=self.saved.stream,
+                    seq=name.seq,
+                    body=body,
+                    importance=IMPORTANCE[name.weight],
+                )
             return None
 
-    def _oldest(self) -> FileName | None:
-        heads = [(line.ids[0], weight) for weight, line in enumerate(self._lines) if line.ids]
+    def _first(self, least: Importance = Importance.CHATTER) -> FileName | None:
+        heads = [
+            (-IMPORTANCE[weight], line.ids[0], weight)
+            for weight, line in enumerate(self._lines)
+            if line.ids and IMPORTANCE[weight] >= least
+        ]
         if not heads:
             return None
-        file_id, weight = min(heads)
+        _, file_id, weight = min(heads)
         return FileName(file_id, weight, self._numbers.get(file_id, 0))
 
     def acknowledge(self, outgoing: Outgoing) -> None:
         """The collector has it, durably. The file goes away behind the next checkpoint."""
         with self._lock:
             self._settle(outgoing)
-            if len(self._settled) >= _ACKNOWLEDGED_AT_ONCE or self._oldest() is None:
+            if len(self._settled) >= _ACKNOWLEDGED_AT_ONCE or self._first() is None:
                 self._sweep()
 
     def refuse(self, outgoing: Outgoing, reason: str) -> None:

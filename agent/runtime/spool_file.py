@@ -15,16 +15,22 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from agent.messages import Importance
 from agent.runtime.errors import TornFileError
 
 MAGIC: Final = b"VGS1"
 _FIXED: Final = 12
 
-#: What a batch holds at most, least valuable first: the order in which a full spool lets go.
+#: What a batch holds at most, least valuable first: the order in which a full spool lets go. ``ALARMS`` are events
+#: of an antivirus.
 CHATTER: Final = 0
 DOCUMENTS: Final = 1
 EVENTS: Final = 2
-WEIGHTS: Final = (CHATTER, DOCUMENTS, EVENTS)
+ALARMS: Final = 3
+WEIGHTS: Final = (CHATTER, DOCUMENTS, EVENTS, ALARMS)
+#: How important each is to the collector: the order in which they are sent. (A document can be made again and an event
+#: cannot, so what is let go first is not what is sent last.)
+IMPORTANCE: Final = (Importance.CHATTER, Importance.STATUS, Importance.EVENTS, Importance.STATUS)
 
 
 class Head(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -54,7 +60,7 @@ class FileName(Struct, frozen=True):
 
     @classmethod
     def decode(cls, name: str) -> FileName | None:
-        match = re.fullmatch(r"([0-9]{12,15})\.([0-2])(?:\.([1-9][0-9]{0,14}))?\.zst", name)
+        match = re.fullmatch(r"([0-9]{12,15})\.([0-3])(?:\.([1-9][0-9]{0,14}))?\.zst", name)
         return cls(id=int(match[1]), weight=int(match[2]), seq=int(match[3] or 0)) if match else None
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from agent.messages import Problem
+from agent.messages import TAKES_HEADER, TIME_HEADER, Importance, Problem
 from agent.runtime.errors import TransportError
 
 if TYPE_CHECKING:
@@ -53,12 +53,14 @@ class Address(Struct, frozen=True):
 
 class Reply(Struct, frozen=True):
     """What the collector answered. ``retry_after_seconds`` is 0 where it said nothing (RFC 9110, 10.2.3; only
-    the form in seconds is understood). ``collector_time`` is its clock, ``None`` where it was not told."""
+    the form in seconds is understood). ``collector_time`` is its clock, ``None`` where it was not told. ``takes``:
+    batches of at least this importance are taken although this one was not."""
 
     status: int
     body: bytes = b""
     retry_after_seconds: float = 0.0
     collector_time: float | None = None
+    takes: Importance | None = None
 
     @property
     def problem(self) -> Problem:
@@ -89,7 +91,11 @@ def identified_context(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext
 
 
 class Connection:
-    """Opens when needed, stays open, is opened again when the other side closed it. One thread only."""
+    """Opens when needed, stays open, is opened again when the other side closed it. One thread only.
+
+    What the collector gave to resume the session by (a ticket, RFC 8446, 4.6.1) is shown when it is opened again, so
+    that neither side signs anew; where the collector does not know it any more, it is as the first time.
+    """
 
     def __init__(
         self,
@@ -104,6 +110,7 @@ class Connection:
         self._connect_timeout = connect_timeout_seconds
         self._answer_timeout = answer_timeout_seconds
         self._socket: ssl.SSLSocket | None = None
+        self._session: ssl.SSLSession | None = None
 
     def request(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> Reply:
         """Send one request and read its answer.
@@ -144,13 +151,17 @@ class Connection:
             response.begin()
             body = response.read(_MOST_OF_AN_ANSWER)
             whole = response.isclosed() or not response.read(1)
+            session = self._socket.session  # the ticket has come with the first answer
+            if session is not None and session.has_ticket:
+                self._session = session
             if response.will_close or not whole:
                 self.close()
             return Reply(
                 status=response.status,
                 body=body,
                 retry_after_seconds=_seconds(response.getheader("Retry-After")) or 0.0,
-                collector_time=_seconds(response.getheader("Vonggac-Time"), most=1e11),
+                collector_time=_seconds(response.getheader(TIME_HEADER), most=1e11),
+                takes=Importance.of(response.getheader(TAKES_HEADER, "")),
             )
         finally:
             response.close()
@@ -161,7 +172,9 @@ class Connection:
         )
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            wrapped = self._context.wrap_socket(plain, server_hostname=self._address.host)
+            wrapped = self._context.wrap_socket(
+                plain, server_hostname=self._address.host, session=self._session
+            )
         except BaseException:
             plain.close()
             raise

@@ -95,6 +95,7 @@ class Seen(msgspec.Struct):
     body: bytes
     connection: int
     certified: bool
+    resumed: bool
 
 
 class StubCollector:
@@ -213,6 +214,7 @@ class StubCollector:
                     body=body,
                     connection=self.client_address[1],
                     certified=self.connection.getpeercert() is not None,
+                    resumed=bool(self.connection.session_reused),
                 )
                 stub.seen.append(seen)
                 status, headers, answer = stub._take(seen)

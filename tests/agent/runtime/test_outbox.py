@@ -15,6 +15,7 @@ from agent.messages import (
     Batch,
     CollectorHealth,
     Event,
+    Importance,
     LogSource,
     Metric,
     StatusDocument,
@@ -139,8 +140,32 @@ def test_events_are_due_at_once_documents_in_a_second_metrics_in_five_minutes(be
     assert bench.outbox.due() == 1001.0
     bench.take(Output(events=[event(User="lan")]))
     assert bench.outbox.due() == 1000.0
-    (batch,) = bench.flushed()
-    assert (len(batch.events), len(batch.documents), len(batch.metrics)) == (1, 1, 1)
+    assert [(len(b.events), len(b.documents), len(b.metrics)) for b in bench.flushed()] == [
+        (0, 1, 0),
+        (1, 0, 1),
+    ]
+
+
+def test_what_an_antivirus_found_and_status_leave_before_everything_else(bench: Bench) -> None:
+    found = Event(time=1.0, logsource=LogSource(product="linux", category="antivirus"), fields={"n": 2})
+    for number in range(3):
+        bench.take(Output(events=[event(n=number)], metrics=[metric()]))
+        bench.outbox.flush()
+    bench.take(Output(metrics=[metric()]))
+    bench.outbox.flush()
+    bench.take(Output(events=[event(n=3), found], documents=[document(a=1)], metrics=[metric()]))
+    bench.outbox.flush()
+    order = []
+    while (outgoing := bench.spool.next()) is not None:
+        batch = unpacked(outgoing.body)
+        order.append((outgoing.importance, [e.fields["n"] for e in batch.events], len(batch.documents)))
+        bench.spool.acknowledge(outgoing)
+    assert order == [
+        (Importance.STATUS, [2], 0),
+        (Importance.STATUS, [], 1),
+        *((Importance.EVENTS, [number], 0) for number in range(4)),
+        (Importance.CHATTER, [], 0),
+    ]
 
 
 def test_events_are_gathered_while_nobody_can_be_reached(bench: Bench) -> None:
@@ -230,9 +255,9 @@ def test_nothing_is_forgotten_while_the_disk_refuses(bench: Bench, monkeypatch: 
             bench.outbox.flush()
         assert bench.outbox.due() > bench.clock
         bench.take(Output(events=[event(n=2)], documents=[document(a=1)]), offset=2)
-    (batch,) = bench.flushed()
-    assert [e.fields["n"] for e in batch.events] == [1, 2]
-    assert len(batch.documents) == 1
+    status, events = bench.flushed()
+    assert [e.fields["n"] for e in events.events] == [1, 2]
+    assert len(status.documents) == 1
     assert bench.spool.saved.cursors == {"host": {"offset": 2}}
 
 

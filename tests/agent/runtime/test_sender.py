@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from agent.messages import PROBLEM_REVOKED, BatchHeader, Problem
+from agent.messages import PROBLEM_REVOKED, BatchHeader, Importance, Problem
 from agent.runtime.errors import SpoolError, TransportError
 from agent.runtime.log import Log
 from agent.runtime.models import Piece
 from agent.runtime.sender import LONGEST_WAIT_SECONDS, REVOKED_WAIT_SECONDS, Sender
 from agent.runtime.spool import Spool
-from agent.runtime.spool_file import EVENTS
+from agent.runtime.spool_file import DOCUMENTS, EVENTS
 from agent.runtime.status import Link
 from agent.runtime.transport import Reply
 
@@ -26,11 +26,13 @@ class FakeConnection:
     def __init__(self) -> None:
         self.answers: list[Reply | TransportError] = []
         self.requests: list[tuple[str, BatchHeader, bytes]] = []
+        self.importance: list[str] = []
         self.closed = 0
 
     def request(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> Reply:
         assert method == "POST"
         self.requests.append((path, BatchHeader.decode(headers["Vonggac-Batch"]), body))
+        self.importance.append(headers.get("Vonggac-Importance", ""))
         answer = self.answers.pop(0) if self.answers else Reply(status=202)
         if isinstance(answer, TransportError):
             raise answer
@@ -63,8 +65,8 @@ class Bench:
     def now(self) -> float:
         return self.clock
 
-    def batch(self, body: bytes) -> None:
-        self.spool.append([Piece(body=body, weight=EVENTS, counts={"events": 1})], {}, self.clock)
+    def batch(self, body: bytes, weight: int = EVENTS) -> None:
+        self.spool.append([Piece(body=body, weight=weight, counts={"events": 1})], {}, self.clock)
 
     def run(self, seconds: float) -> None:
         """Step as the agent's thread does until the clock has moved by ``seconds``."""
@@ -175,6 +177,37 @@ def test_a_wait_the_collector_asked_for_is_never_shortened(bench: Bench) -> None
         wait = bench.sender.step()
         assert 60.0 <= wait <= 66.0
         bench.clock += wait
+
+
+def test_a_busy_collector_is_asked_again_over_the_same_connection(bench: Bench) -> None:
+    bench.connection.answers = [Reply(status=503, retry_after_seconds=20.0)]
+    bench.batch(b"1")
+    bench.run(30)
+    assert [body for _, _, body in bench.connection.requests] == [b"1", b"1"]
+    assert bench.connection.closed == 0
+
+
+def test_where_room_is_short_status_goes_on_and_the_rest_waits(bench: Bench) -> None:
+    bench.connection.answers = [Reply(status=503, retry_after_seconds=40.0, takes=Importance.STATUS)]
+    bench.batch(b"event")
+    bench.run(1)
+    bench.batch(b"status", DOCUMENTS)
+    bench.run(1)
+    assert bench.link.code == "busy"
+    bench.run(30)
+    assert [body for _, _, body in bench.connection.requests] == [b"event", b"", b"status"]
+    bench.run(15)
+    assert [body for _, _, body in bench.connection.requests] == [b"event", b"", b"status", b"event"]
+    assert bench.connection.importance == ["", "", "status", ""]
+    assert [header.seq for _, header, _ in bench.connection.requests] == [1, 1, 2, 1]
+    assert bench.link.code == "ok"
+
+
+def test_a_collector_that_takes_only_what_it_just_refused_is_waited_for(bench: Bench) -> None:
+    bench.connection.answers = [Reply(status=503, retry_after_seconds=40.0, takes=Importance.EVENTS)]
+    bench.batch(b"event")
+    bench.run(39)
+    assert len(bench.connection.requests) == 1
 
 
 def test_success_forgets_earlier_failures(bench: Bench) -> None:

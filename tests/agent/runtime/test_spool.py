@@ -8,10 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.messages import Importance
 from agent.runtime.errors import SpoolError, TornFileError
 from agent.runtime.models import Outgoing, Piece
 from agent.runtime.spool import Spool
-from agent.runtime.spool_file import CHATTER, DOCUMENTS, EVENTS, FileName, Head, decode_file, encode_file
+from agent.runtime.spool_file import (
+    ALARMS,
+    CHATTER,
+    DOCUMENTS,
+    EVENTS,
+    FileName,
+    Head,
+    decode_file,
+    encode_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +35,7 @@ def opened(folder: Path, limit: int = LIMIT, **options: str) -> Spool:
 
 
 def piece(body: bytes = b"body", weight: int = EVENTS, **digests: str | None) -> Piece:
-    kind = {CHATTER: "metrics", DOCUMENTS: "documents", EVENTS: "events"}[weight]
+    kind = {CHATTER: "metrics", DOCUMENTS: "documents", EVENTS: "events", ALARMS: "events"}[weight]
     return Piece(body=body, weight=weight, counts={kind: 1}, digests=digests)
 
 
@@ -45,6 +55,33 @@ def test_batches_leave_in_order_with_consecutive_numbers(tmp_path: Path) -> None
         spool.append([piece(body)], {}, 1.0)
     assert [(o.seq, o.body) for o in drain(spool)] == [(1, b"1"), (2, b"2"), (3, b"3")]
     assert files(tmp_path) == []
+
+
+def test_the_important_goes_first_and_what_is_held_back_keeps_its_number(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    spool.append([piece(b"metrics", CHATTER)], {}, 1.0)
+    held = spool.next()
+    assert held is not None
+    for body, weight in ((b"event", EVENTS), (b"status", DOCUMENTS), (b"alarm", ALARMS)):
+        spool.append([piece(body, weight)], {}, 1.0)
+    assert [o.body for o in (spool.next(Importance.STATUS), spool.next(Importance.STATUS)) if o] == [
+        b"status"
+    ] * 2
+    spool = opened(tmp_path)
+    assert [(o.seq, o.body) for o in drain(spool)] == [
+        (2, b"status"),
+        (3, b"alarm"),
+        (4, b"event"),
+        (1, b"metrics"),
+    ]
+    assert files(tmp_path) == []
+
+
+def test_nothing_important_is_no_batch(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    spool.append([piece(b"event", EVENTS)], {}, 1.0)
+    assert spool.next(Importance.STATUS) is None
+    assert spool.next(Importance.EVENTS) is not None
 
 
 def test_a_batch_stays_until_it_is_acknowledged_and_keeps_its_number(tmp_path: Path) -> None:

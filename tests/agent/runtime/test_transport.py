@@ -47,6 +47,23 @@ def test_a_connection_the_collector_closed_is_opened_again(
     assert len({seen.connection for seen in stub.seen}) == 2
 
 
+def test_a_connection_opened_again_resumes_its_session_and_is_known_by_its_certificate(
+    stub: StubCollector, enrolled: StateDirectory
+) -> None:
+    connection = connect(stub, enrolled)
+    stub.close_after_answer = True
+    for _ in range(3):
+        assert (
+            connection.request("POST", "/v1/heartbeat", {"Vonggac-Batch": f"{'a' * 32};0;1.5"}).status == 202
+        )
+    connection.close()
+    assert [(seen.resumed, seen.certified) for seen in stub.seen] == [
+        (False, True),
+        (True, True),
+        (True, True),
+    ]
+
+
 def test_answer_carries_the_collectors_clock_and_its_wish_to_wait(
     stub: StubCollector, enrolled: StateDirectory
 ) -> None:
