@@ -57,8 +57,6 @@ class Sender:
         self._bucket = settings.export_bucket
         self._answer = threading.Event()
         self._outcome = Outcome(taken=False)
-        # The client's logger writes each failure at length; what matters of it is said by us, once.
-        logging.getLogger("influxdb_client").setLevel(logging.CRITICAL)
         self._client = InfluxDBClient(
             url=settings.export_url,
             token=_token(settings),
@@ -72,6 +70,8 @@ class Sender:
             success_callback=self._taken,
             error_callback=self._failed,
         )
+        # The client's logger writes each failure at length; what matters of it is said by us, once.
+        logging.getLogger("influxdb_client.client.write_api").setLevel(logging.CRITICAL)
 
     def send(self, lines: list[str]) -> Outcome:
         """Blocking. A batch whose answer was lost may have been taken: the same points sent again are the same."""
