@@ -6,7 +6,7 @@ import re
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from influxdb_client import Point, WritePrecision
+from influxdb_client.client.write.point import Point
 
 from collector.export.lines import Labels, line
 from collector.export.spool import SpooledPoint
@@ -67,13 +67,13 @@ def test_whatever_an_agent_says_stays_one_line_of_one_field(
 @given(st.text("abc ,=Đ", min_size=1, max_size=12).map(str.strip).filter(bool))
 def test_tags_are_escaped_as_the_client_itself_does(host: str) -> None:
     said = line(point(), Labels(host, "a"))
-    theirs = (
-        Point("vonggac")
-        .tag("agency", "a")
-        .tag("endpoint", "ep-1")
-        .tag("host", host)
-        .field("host_cpu_used_ratio", 0.25)
-        .time(1_795_000_000_250_000_000, WritePrecision.NS)
+    theirs = Point.from_dict(
+        {
+            "measurement": "vonggac",
+            "tags": {"agency": "a", "endpoint": "ep-1", "host": host},
+            "fields": {"host_cpu_used_ratio": 0.25},
+            "time": 1_795_000_000_250_000_000,
+        }
     )
 
     assert said == theirs.to_line_protocol()

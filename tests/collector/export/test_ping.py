@@ -41,7 +41,7 @@ def look(state: StateStore, at: float, *troubles: str) -> None:
     """What the watch leaves behind it."""
     moment = datetime.fromtimestamp(at, UTC)
     states = [(PULSE, "", "ok"), *(("disk_free", subject, "trouble") for subject in troubles)]
-    rows = [
+    rows: list[dict[str, object]] = [
         {
             "concern": concern,
             "subject": subject,
