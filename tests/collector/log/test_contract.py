@@ -14,7 +14,7 @@ from tests.collector.log.rows import append, batch, endpoint_in, heartbeat, read
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collector.log.interface import LogReader, LogWriter
+    from collector.log.interface import LogReader, LogRow, LogWriter
     from tests.collector.log.conftest import Place
 
 
@@ -78,7 +78,8 @@ def test_each_partition_is_without_a_gap_however_little_is_taken(
 ) -> None:
     names = [f"host-{number}" for number in range(60)]
     offsets = append(writer, *(batch(number, endpoint=name) for number in range(1, 11) for name in names))
-    positions, seen = all_from(0), []
+    positions = all_from(0)
+    seen: list[LogRow] = []
     while len(seen) < 600:
         rows = reader.read(positions, 50)
         taken = rows[: max(1, len(rows) // 3)]

@@ -1,0 +1,137 @@
+"""Three replicas on three servers: one of them killed, or cut off, under load."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.nats_cluster import NatsCluster, possible
+from tests.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not possible(), reason="network namespaces and nats-server are needed"),
+]
+
+_HERE = Path(__file__).parent
+_ENDPOINTS = 20
+
+
+@dataclass
+class Far:
+    """A program in the clients' namespace, with the lines that it has said."""
+
+    process: subprocess.Popen[str]
+    lines: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            (self.complaints if line.startswith("!") else self.lines).append(line.strip())
+
+    def finish(self, seconds: float) -> list[str]:
+        """Let it end; all that it said, in order."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        wait_until(lambda: self.lines and self.lines[-1] == "end", seconds=seconds, what="the end")
+        assert self.process.wait(10) == 0
+        return self.lines[:-1]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[NatsCluster]:
+    made = NatsCluster(tmp_path)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture
+def reader(cluster: NatsCluster) -> Far:
+    far = Far(cluster.client(str(_HERE / "far_reader.py"), cluster.url))
+    wait_until(lambda: far.lines, seconds=30, what="the stream to be made")
+    return far
+
+
+@pytest.fixture
+def sender(cluster: NatsCluster, reader: Far) -> Far:
+    far = Far(cluster.client(str(_HERE / "far_sender.py"), cluster.url, str(_ENDPOINTS)))
+    wait_until(lambda: len(far.lines) > 200, seconds=30, what="the first acknowledgements")
+    return far
+
+
+def goes_on(far: Far, more: int = 500, seconds: float = 40) -> None:
+    begun = len(far.lines)
+    wait_until(lambda: len(far.lines) > begun + more, seconds=seconds, what="more of it")
+
+
+def assert_all_is_there_once(sender: Far, reader: Far) -> None:
+    acknowledged = sender.finish(30)
+    got = [line.split() for line in reader.finish(60)[1:]]
+    times = Counter((endpoint, int(seq)) for endpoint, seq, _ in got)
+
+    assert {each for each, count in times.items() if count > 1} == set()
+    assert {(line.split()[0], int(line.split()[1])) for line in acknowledged} <= times.keys()
+    assert all(body == f"{endpoint}/{seq}" for endpoint, seq, body in got)
+    for name in {endpoint for endpoint, _, _ in got}:
+        numbers = [int(seq) for endpoint, seq, _ in got if endpoint == name]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_the_streams_leader_killed_twice_loses_nothing_and_doubles_nothing(
+    cluster: NatsCluster, sender: Far, reader: Far
+) -> None:
+    for _ in range(2):
+        leader = wait_until(cluster.stream_leader, seconds=30, what="the stream's leader")
+        cluster.kill(leader)
+        goes_on(sender)
+        goes_on(reader)
+        cluster.start_node(leader)
+        goes_on(sender)
+    assert_all_is_there_once(sender, reader)
+
+
+def test_a_leader_cut_off_from_the_others_and_back_loses_nothing_and_doubles_nothing(
+    cluster: NatsCluster, sender: Far, reader: Far
+) -> None:
+    leader = wait_until(cluster.stream_leader, seconds=30, what="the stream's leader")
+    cluster.unplug(leader)
+    goes_on(sender)
+    goes_on(reader)
+    cluster.plug_in(leader)
+    goes_on(sender)
+    goes_on(reader)
+    assert_all_is_there_once(sender, reader)
+
+
+def test_without_a_majority_nothing_is_acknowledged_and_it_recovers_by_itself(
+    cluster: NatsCluster, sender: Far, reader: Far
+) -> None:
+    leader = wait_until(cluster.stream_leader, seconds=30, what="the stream's leader")
+    others = [node for node in (1, 2, 3) if node != leader]
+    for node in others:
+        cluster.unplug(node)
+    wait_until(lambda: sender.complaints, seconds=30, what="the sender to be refused")
+    acknowledged = len(sender.lines)
+    wait_until(lambda: reader.complaints, seconds=40, what="the reader to know that it knows nothing")
+    assert len(sender.lines) == acknowledged
+    for node in others:
+        cluster.plug_in(node)
+    goes_on(sender)
+    assert_all_is_there_once(sender, reader)
