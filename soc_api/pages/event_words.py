@@ -248,6 +248,7 @@ SOURCES: Final = {
     "vonggac/stream": N_("Agent's stream"),
     "vonggac/collector_health": N_("Agent's collectors"),
     "vonggac/rule_health": N_("Rules' health"),
+    "vonggac/collector": N_("The collector itself"),
     "linux/auth": N_("Linux: sign-ins and rights"),
     "linux/process_creation": N_("Linux: program starts"),
     "linux/antivirus": N_("Malware found by antivirus"),
