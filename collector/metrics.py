@@ -70,6 +70,9 @@ class DetectMetrics:
         self.dead_letters = _counter(
             self.registry, "detect_dead_letters", "Batches, or parts of them, that could not be read"
         )
+        self.unexported = _counter(
+            self.registry, "detect_unexported_points", "Points that could not be kept for the export"
+        )
         self.repeated = _counter(self.registry, "detect_repeated", "Batches that had come before")
         self.orphaned = _counter(self.registry, "detect_orphaned", "Rows of endpoints that were removed")
         self.rule_errors = _counter(self.registry, "detect_rule_errors", "Events on which the rules failed")

@@ -99,8 +99,16 @@ class Ingest(Struct, frozen=True):
 
 
 class Detect(Struct, frozen=True):
-    """The detect worker. ``silence_marks_seconds`` are the ages of silence at which an event is made."""
+    """The detect workers. ``silence_marks_seconds`` are the ages of silence at which an event is made."""
 
+    workers: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=32,
+            description="How many workers share the work on this machine; 0: one for every two cores.",
+        ),
+    ] = 0
     poll_seconds: Annotated[Seconds, Meta(description="How often the worker looks for new batches.")] = 0.2
     clock_seconds: Annotated[
         Seconds, Meta(description="How often it looks for what did not come: silence, a day that passed.")

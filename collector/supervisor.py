@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Final
 
 from collector import locks
 from collector.errors import CollectorError
-from collector.process import CANNOT_START, PROCESSES
+from collector.process import CANNOT_START, PROCESSES, SEVERAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from collector.settings import DataDirectory
+    from collector.settings import DataDirectory, Settings
 
 _TICK_SECONDS: Final = 0.2
 _BACKOFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -57,10 +57,28 @@ class _Child:
     proved: bool = False
 
 
-def collector_commands(data: DataDirectory, config: Path | None = None) -> dict[str, list[str]]:
-    """The command lines of the collector's own processes, for :class:`Supervisor`."""
+def collector_commands(
+    data: DataDirectory, settings: Settings, config: Path | None = None
+) -> dict[str, list[str]]:
+    """The command lines of the collector's own processes that these settings ask for, for :class:`Supervisor`."""
     options = ["--data", str(data.root), *(["--config", str(config)] if config is not None else [])]
-    return {name: [sys.executable, "-m", "collector.process", name, *options] for name in PROCESSES}
+    from collector.export.process import is_wanted
+
+    commands = {}
+    for name in PROCESSES:
+        command = [sys.executable, "-m", "collector.process", name, *options]
+        if name in SEVERAL:
+            numbers = range(1, worker_count(settings) + 1)
+            commands.update({f"{name}-{number}": [*command, "--number", str(number)] for number in numbers})
+        elif name != "export" or is_wanted(settings):
+            commands[name] = command
+    return commands
+
+
+def worker_count(settings: Settings) -> int:
+    """How many detect workers run on this machine: as many as are set, or one for every two cores, since what feeds
+    them and what they feed needs the other."""
+    return settings.detect.workers or max(1, (os.cpu_count() or 1) // 2)
 
 
 class Supervisor:

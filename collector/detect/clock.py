@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import false, func, or_, select
@@ -17,20 +18,22 @@ from collector.detect.derive import document_fields, note_age, sum_up_protection
 from collector.detect.step import Origin, Record
 from collector.detect.values import event_id, moment
 from collector.documents.service import AGES
+from collector.partitions import partition_of
 from collector.state.tables import Document, Endpoint
 from rules.engine import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from sqlalchemy.orm import Session
 
-    from collector.detect.step import Step
+    from collector.detect.step import Step, WorkStep
     from collector.rulebook.statistics import Turn
     from collector.settings import Coverage, Settings
 
 _AGING_FIELDS = ("state", "signature_time", "pending_since", "security_pending")
 _MAX_DUE = 1000
+_CHUNK = 500
 
 
 @dataclass(frozen=True)
@@ -43,20 +46,30 @@ class DueAge:
 
 
 class AgeIndex:
-    """Every document that grows older, in memory: a day's passing is found without asking the store."""
+    """Every document of some partitions that grows older, in memory: a day's passing is found without asking the
+    store."""
 
     def __init__(self) -> None:
         self._facts: dict[tuple[str, str, str], dict[str, Any]] = {}
         self._told: dict[str, Mapping[str, Any]] = {}
 
-    def load(self, session: Session) -> None:
+    def load(self, session: Session, partitions: Collection[int]) -> None:
+        """Add these partitions' documents."""
+        ids = [each for each in session.scalars(select(Endpoint.id)) if partition_of(each) in partitions]
         query = select(Document.endpoint_id, Document.kind, Document.item, Document.body).where(
             Document.kind.in_((*AGING, AGES))
         )
-        for endpoint_id, kind, item, body in session.execute(query):
-            self._note(endpoint_id, kind, item, body)
+        for start in range(0, len(ids), _CHUNK):
+            of_some = query.where(Document.endpoint_id.in_(ids[start : start + _CHUNK]))
+            for endpoint_id, kind, item, body in session.execute(of_some):
+                self._note(endpoint_id, kind, item, body)
 
-    def follow(self, step: Step) -> None:
+    def leave(self, partitions: Collection[int]) -> None:
+        """Forget what is of these partitions."""
+        held = {key[0] for key in self._facts} | self._told.keys()
+        self.forget(each for each in held if partition_of(each) in partitions)
+
+    def follow(self, step: WorkStep) -> None:
         """Note what a committed step put."""
         for (endpoint_id, kind, item), stored in step.documents.changed().items():
             self._note(endpoint_id, kind, item, None if stored is None else stored.body)
@@ -90,8 +103,11 @@ class AgeIndex:
                 self._facts[endpoint_id, kind, item] = facts
 
 
-def newly_silent(session: Session, marks: Iterable[int], now: float) -> list[str]:
-    """Endpoints that have passed a further mark of silence. At most 1,000; the next look finds the rest."""
+def newly_silent(
+    session: Session, marks: Iterable[int], now: float, partitions: Collection[int]
+) -> list[str]:
+    """Endpoints of these partitions that have passed a further mark of silence. At most 1,000; the next look finds the
+    rest."""
     last = func.coalesce(Endpoint.last_seen_at, Endpoint.enrolled_at)
     # Only those with something to tell: a thousand machines that are off and told of must not hide the next.
     passed = [
@@ -99,10 +115,13 @@ def newly_silent(session: Session, marks: Iterable[int], now: float) -> list[str
         for mark in marks
     ]
     query = select(Endpoint.id).where(Endpoint.retired_at.is_(None), or_(false(), *passed))
-    return list(session.scalars(query.limit(_MAX_DUE)))
+    found = (
+        each for each in session.scalars(query.order_by(Endpoint.id)) if partition_of(each) in partitions
+    )
+    return list(islice(found, _MAX_DUE))
 
 
-def tell_silence(step: Step, settings: Settings, now: float, log_offset: int) -> None:
+def tell_silence(step: WorkStep, settings: Settings, now: float, positions: Mapping[int, int]) -> None:
     """One event for each endpoint of the step that passed a mark; the highest one where it passed several."""
     marks = sorted(settings.detect.silence_marks_seconds)
     for context in step.contexts.values():
@@ -120,7 +139,8 @@ def tell_silence(step: Step, settings: Settings, now: float, log_offset: int) ->
             "changed": ["silence.seconds"],
             "previous": {"silence": {"seconds": context.silence_mark_seconds}},
         }
-        origin = Origin(now, log_offset, context.id, "silence", int(since * 1000), passed)
+        place = positions[partition_of(context.id)]
+        origin = Origin(now, place, context.id, "silence", int(since * 1000), passed)
         step.derive(context, origin, "silence", fields, action="silent", identity=origin.next_id())
         step.change_endpoint(context, silence_mark_seconds=passed)
 
@@ -147,7 +167,7 @@ def tell_rules(step: Step, turns: Iterable[Turn], now: float, log_offset: int) -
         step.events.append(Record(event, "", 0, False, now, log_offset))
 
 
-def tell_ages(step: Step, due: Iterable[DueAge], now: float, log_offset: int) -> None:
+def tell_ages(step: WorkStep, due: Iterable[DueAge], now: float, positions: Mapping[int, int]) -> None:
     """An event for each document whose age in days has grown, and the endpoint's protection where that changes."""
     for each in due:
         context = step.contexts.get(each.endpoint_id)
@@ -161,7 +181,7 @@ def tell_ages(step: Step, due: Iterable[DueAge], now: float, log_offset: int) ->
             continue
         name = f"{each.kind}.{age.field}"
         parts = (each.kind, each.item, stored.digest, age.days)
-        origin = Origin(now, log_offset, context.id, "age", *parts)
+        origin = Origin(now, positions[partition_of(context.id)], context.id, "age", *parts)
         fields = document_fields(each.kind, each.item, stored.body, now, step)
         fields["changed"] = [name]
         if previous is not None:

@@ -1,5 +1,5 @@
-"""Writes a step to the state store: documents, devices, streams, endpoints, dead letters, alerts and the checkpoint,
-all in the caller's one transaction. Either all of it holds, or the step is done again."""
+"""Writes a worker's step to the state store: documents, streams, endpoints, dead letters, alerts, what is handed over
+and the checkpoints, all in the caller's one transaction. Either all of it holds, or the step is done again."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, select, update
 
 from collector.alerts.findings import Applied, apply_outcomes
+from collector.detect.handover import hand_over, row_of
 from collector.detect.values import moment
-from collector.state.tables import Checkpoint, DeadLetter, Endpoint
-from collector.state.upsert import upsert
+from collector.state.tables import DeadLetter, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from collector.alerts.models import CatalogueLike, Outcome
-    from collector.detect.step import Letter, Step
+    from collector.detect.step import Letter, WorkStep
 
-WORKER = "detect"
 _LETTERS_KEPT = 200
 _LETTER_BYTES = 64 << 10
 _CHUNK = 500
@@ -30,30 +29,19 @@ _CHUNK = 500
 
 def commit_step(
     session: Session,
-    step: Step,
+    step: WorkStep,
     outcomes: Sequence[Outcome],
     catalogue: CatalogueLike,
-    checkpoint: int,
     now: datetime,
 ) -> Applied:
-    """Write all of ``step``. Endpoints that were removed since it was read are left out."""
+    """Write all of ``step`` but its checkpoints. Endpoints that were removed since it was read are left out."""
     existing = _existing(session, sorted(step.contexts))
     _write_endpoints(session, step, existing)
     step.documents.flush(session, existing)
-    step.devices.flush(session, existing)
     step.streams.flush(session, existing, now)
     _write_letters(session, [letter for letter in step.letters if letter.endpoint_id in existing])
-    applied = apply_outcomes(session, outcomes, catalogue, now)
-    save_checkpoint(session, checkpoint, now)
-    return applied
-
-
-def load_checkpoint(session: Session) -> Checkpoint | None:
-    return session.get(Checkpoint, WORKER)
-
-
-def save_checkpoint(session: Session, offset: int, now: datetime) -> None:
-    upsert(session, Checkpoint, [{"worker": WORKER, "log_offset": offset, "updated_at": now}], ("worker",))
+    hand_over(session, [row_of(*place, notes, now) for place, notes in step.notes.items()])
+    return apply_outcomes(session, outcomes, catalogue, now)
 
 
 def _existing(session: Session, ids: list[str]) -> set[str]:
@@ -64,7 +52,7 @@ def _existing(session: Session, ids: list[str]) -> set[str]:
     return found
 
 
-def _write_endpoints(session: Session, step: Step, existing: set[str]) -> None:
+def _write_endpoints(session: Session, step: WorkStep, existing: set[str]) -> None:
     by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for endpoint_id, values in step.endpoint_updates.items():
         if endpoint_id in existing:

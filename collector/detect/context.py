@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -10,7 +10,7 @@ from sqlalchemy import select
 from collector.state.tables import Agency, Assignment, Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from sqlalchemy.orm import Session
@@ -37,14 +37,25 @@ class EndpointContext:
     agency_id: int | None
     agency_code: str
     agency_name: str
+    _fields: dict[str, Any] | None = field(default=None, repr=False, compare=False)
 
     def fields(self) -> dict[str, Any]:
-        """``host.*``, ``agency.*`` and ``simulated`` as rules and people see them."""
-        return {
-            "host": {"id": self.id, "name": self.hostname, "role": self.role},
-            "agency": {"id": self.agency_id, "code": self.agency_code, "name": self.agency_name},
-            "simulated": self.simulated,
-        }
+        """``host.*``, ``agency.*`` and ``simulated`` as rules and people see them: shared by all events of the step,
+        and never to be changed."""
+        if self._fields is None:
+            self._fields = {
+                "host": {"id": self.id, "name": self.hostname, "role": self.role},
+                "agency": {"id": self.agency_id, "code": self.agency_code, "name": self.agency_name},
+                "simulated": self.simulated,
+            }
+        return self._fields
+
+    def follow(self, values: Mapping[str, Any]) -> None:
+        """Take what a step changes of the endpoint's columns."""
+        for name, value in values.items():
+            if hasattr(self, name):
+                setattr(self, name, value)
+        self._fields = None
 
 
 def load_contexts(session: Session, endpoint_ids: Iterable[str]) -> dict[str, EndpointContext]:

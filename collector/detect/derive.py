@@ -7,14 +7,13 @@ with the kind before them; empty at first) and ``previous.<path>`` for what a ch
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from collector.coverage.protection import ANTIVIRUS, protection_of
 from collector.detect.ages import AGING, age_of, with_age
+from collector.detect.handover import Look
 from collector.detect.step import observed
 from collector.detect.values import moment
-from collector.devices.service import Watcher
 from collector.devices.sightings import gateway_of, neighbours_of, own_macs_of
 from collector.documents.diff import difference, packages_difference
 from collector.documents.service import AGES, HEALTH, MAX_ITEMS, PROTECTION, Stored, digest_of
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 
     from agent.messages import CollectorHealth, StatusDocument
     from collector.detect.context import EndpointContext
-    from collector.detect.step import Origin, Step
-    from collector.devices.service import Observed
+    from collector.detect.step import Origin, WorkStep
 
 # Which field names the item, for documents that come several of a kind.
 _ITEM_FIELDS = {"antivirus": "product", "storage": "mount"}
@@ -37,7 +35,7 @@ class TooManyDocumentsError(ValueError):
     """An endpoint has more documents than any real one."""
 
 
-def take_document(step: Step, context: EndpointContext, origin: Origin, document: StatusDocument) -> None:
+def take_document(step: WorkStep, context: EndpointContext, origin: Origin, document: StatusDocument) -> None:
     """Store a document, make the events of its change, and note what it says of devices.
 
     Raises:
@@ -70,7 +68,7 @@ def take_document(step: Step, context: EndpointContext, origin: Origin, document
         if kind == "host":
             _take_host(step, context, document.body)
         if kind in ("host", "lan") and changed:
-            _take_macs(step, context)
+            _tell_macs(step, context, origin)
         if changed:
             _tell(step, context, origin, kind, item, old, document.body, document.observed_at)
             _look_around(step, context, origin, kind, document.body, first_look=before is None)
@@ -78,7 +76,7 @@ def take_document(step: Step, context: EndpointContext, origin: Origin, document
         sum_up_protection(step, context, origin)
 
 
-def take_health(step: Step, context: EndpointContext, origin: Origin, health: CollectorHealth) -> None:
+def take_health(step: WorkStep, context: EndpointContext, origin: Origin, health: CollectorHealth) -> None:
     """How one of the agent's collectors fares: an event where that is new."""
     body = {"name": health.name, "ok": health.ok, "reason": health.reason}
     digest = digest_of(body)
@@ -99,7 +97,9 @@ def take_health(step: Step, context: EndpointContext, origin: Origin, health: Co
         sum_up_protection(step, context, origin)
 
 
-def sum_up_protection(step: Step, context: EndpointContext, origin: Origin, *, identity: str = "") -> None:
+def sum_up_protection(
+    step: WorkStep, context: EndpointContext, origin: Origin, *, identity: str = ""
+) -> None:
     """Make a ``protection`` event where the summary of the endpoint's antivirus documents changed."""
     summary = protection_of(
         step.documents.items(context.id, ANTIVIRUS),
@@ -138,7 +138,7 @@ def sum_up_protection(step: Step, context: EndpointContext, origin: Origin, *, i
 
 
 def note_age(
-    step: Step, context: EndpointContext, kind: str, item: str, days: int | None, when: float
+    step: WorkStep, context: EndpointContext, kind: str, item: str, days: int | None, when: float
 ) -> None:
     """Keep the age that was last told, so that the clock tells only what is new."""
     before = step.documents.get(context.id, AGES)
@@ -154,7 +154,9 @@ def note_age(
     step.documents.put(context.id, Stored(AGES, "", ages, digest_of(ages), received, received, received))
 
 
-def document_fields(kind: str, item: str, body: Mapping[str, Any], now: float, step: Step) -> dict[str, Any]:
+def document_fields(
+    kind: str, item: str, body: Mapping[str, Any], now: float, step: WorkStep
+) -> dict[str, Any]:
     """The document as its events carry it: under its kind, with its item's name and its age."""
     shown = with_age(body, age_of(kind, body, now, step.settings.coverage))
     if item and kind in _ITEM_FIELDS:
@@ -166,7 +168,7 @@ def document_fields(kind: str, item: str, body: Mapping[str, Any], now: float, s
 
 
 def _tell(
-    step: Step,
+    step: WorkStep,
     context: EndpointContext,
     origin: Origin,
     kind: str,
@@ -197,7 +199,7 @@ def _tell(
     step.derive(context, origin, kind, fields, time=time, action=action)
 
 
-def _take_host(step: Step, context: EndpointContext, body: Mapping[str, Any]) -> None:
+def _take_host(step: WorkStep, context: EndpointContext, body: Mapping[str, Any]) -> None:
     values: dict[str, Any] = {}
     name = body.get("name")
     if isinstance(name, str) and name.strip() and name.isprintable() and name[:255] != context.hostname:
@@ -215,14 +217,14 @@ def _take_host(step: Step, context: EndpointContext, body: Mapping[str, Any]) ->
         step.change_endpoint(context, **values)
 
 
-def _take_macs(step: Step, context: EndpointContext) -> None:
+def _tell_macs(step: WorkStep, context: EndpointContext, origin: Origin) -> None:
     host, lan = step.documents.get(context.id, "host"), step.documents.get(context.id, "lan")
     macs = own_macs_of(None if host is None else host.body, None if lan is None else lan.body)
-    step.devices.own(context.id, macs)
+    _hand_over(step, context, origin, own_macs=sorted(macs))
 
 
 def _look_around(
-    step: Step,
+    step: WorkStep,
     context: EndpointContext,
     origin: Origin,
     kind: str,
@@ -230,39 +232,24 @@ def _look_around(
     *,
     first_look: bool,
 ) -> None:
-    if context.agency_id is None or kind not in ("neighbours", "lan"):
+    """Devices are of an agency, which many endpoints see: who sees all of them is to judge."""
+    if context.agency_id is None:
         return
-    watcher = Watcher(context.id, context.agency_id, context.simulated, moment(origin.received_at))
     if kind == "neighbours":
-        told = step.devices.observe(watcher, neighbours_of(body), first_look=first_look)
-    else:
-        gateway = gateway_of(body)
-        if gateway is None:
-            return
-        told = step.devices.observe_gateway(watcher, gateway)
-    _tell_devices(step, context, origin, watcher, told)
+        seen = [(each.mac, each.ip) for each in neighbours_of(body)]
+        _hand_over(step, context, origin, seen=seen, first_look=first_look)
+    elif kind == "lan" and (gateway := gateway_of(body)) is not None:
+        _hand_over(step, context, origin, gateway=(gateway.mac, gateway.ip))
 
 
-def _tell_devices(
-    step: Step, context: EndpointContext, origin: Origin, watcher: Watcher, told: Observed
-) -> None:
-    for new in told.new:
-        device = {
-            **asdict(new),
-            "first_seen": watcher.when.timestamp(),
-            "agency_known_devices": new.known_devices,
-        }
-        del device["known_devices"]
-        step.derive(context, origin, "device", {"device": device}, action="device_new")
-    for moved in told.moved:
-        fields = {
-            "device": {
-                "ip": moved.ip,
-                "mac": moved.mac,
-                "held_seconds": moved.held_seconds,
-                "gateway": moved.gateway,
-            },
-            "changed": ["device.mac"],
-            "previous": {"device": {"mac": moved.previous_mac}},
-        }
-        step.derive(context, origin, "ip_binding", fields, action="binding_changed")
+def _hand_over(step: WorkStep, context: EndpointContext, origin: Origin, **said: Any) -> None:
+    look = Look(
+        context.id,
+        context.agency_id,
+        context.simulated,
+        origin.received_at,
+        context.fields(),
+        origin.next_look(),
+        **said,
+    )
+    step.hand_over(context.id, origin.log_offset, look)

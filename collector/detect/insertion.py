@@ -15,10 +15,10 @@ import msgspec
 
 from collector.detect.decode import Refusal
 from collector.detect.step import Letter
-from collector.store.errors import QueryError, StoreError, StoreUnavailableError
+from collector.store.errors import FencedError, QueryError, StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from collector.detect.ports import EventStore
     from collector.store.rows import EventRow, MetricRow
@@ -35,8 +35,9 @@ _IDS_A_QUERY: Final = 500
 class Insertion:
     """Call it until it raises nothing; then every row is in the store exactly once, or is one of ``letters``.
 
-    ``fresh_rows``: the rows are of offsets above ``checkpoint``, so that rewinding undoes them. Else they are
-    of the clock, at ``checkpoint`` itself, and those that the store has already are left out.
+    ``positions``: how far each partition held is worked, ``epochs`` of its leases. ``fresh_rows``: the rows are of
+    offsets above these, so that rewinding undoes them. Else they are of the clock, at the positions themselves, and
+    those that the store has already are left out.
     """
 
     def __init__(
@@ -45,7 +46,8 @@ class Insertion:
         events: Sequence[EventRow],
         metrics: Sequence[MetricRow],
         *,
-        checkpoint: int,
+        positions: Mapping[int, int],
+        epochs: Mapping[int, int],
         fresh_rows: bool,
         now: float,
     ) -> None:
@@ -53,7 +55,8 @@ class Insertion:
         self._store = store
         self._events = events
         self._metrics = metrics
-        self._checkpoint = checkpoint
+        self._positions = positions
+        self._epochs = epochs
         self._fresh_rows = fresh_rows
         self._now = now
         self._first = True
@@ -70,17 +73,17 @@ class Insertion:
         """
         try:
             if not self._first:  # a failed insert may have been half of one
-                self._store.rewind(self._checkpoint)
+                self._rewind()
             self._first = False
             if self._refusals >= REFUSALS:
                 self._refusals = 0
                 self._try_apart()
-                self._store.rewind(self._checkpoint)
+                self._rewind()
             for events in self._event_groups:
                 self._insert_events(events)
             for metrics in self._metric_groups:
-                self._store.insert_metrics(metrics)
-        except (QueryError, StoreUnavailableError):
+                self._insert_metrics(metrics)
+        except (FencedError, QueryError, StoreUnavailableError):
             self._refusals = 0
             raise
         except StoreError:
@@ -91,7 +94,13 @@ class Insertion:
         if not self._fresh_rows:
             known = self._known([row.event_id for row in rows])
             rows = [row for row in rows if row.event_id not in known]
-        self._store.insert_events(rows)
+        self._store.insert_events(rows, self._epochs)
+
+    def _insert_metrics(self, rows: Sequence[MetricRow]) -> None:
+        self._store.insert_metrics(rows, self._epochs)
+
+    def _rewind(self) -> None:
+        self._store.rewind(self._positions, self._epochs)
 
     def _try_apart(self) -> None:
         self.letters = []
@@ -99,7 +108,7 @@ class Insertion:
             self._events, self._insert_events, self._harmless_event, _event_letter
         )
         self._metric_groups = self._sound(
-            self._metrics, self._store.insert_metrics, self._harmless_metric, self._metric_letter
+            self._metrics, self._insert_metrics, self._harmless_metric, self._metric_letter
         )
         if self.letters:
             log.error(
@@ -139,7 +148,7 @@ class Insertion:
             event_id="0" * 32,
             time=self._now,
             received_at=self._now,
-            log_offset=self._checkpoint + 1,
+            log_offset=self._positions[row.partition] + 1,
             endpoint_id="",
             agency_id=0,
             product="vonggac",
@@ -158,7 +167,7 @@ class Insertion:
             value=0.0,
             unit="",
             attributes={},
-            log_offset=self._checkpoint + 1,
+            log_offset=self._positions[row.partition] + 1,
         )
 
     def _metric_letter(self, row: MetricRow, reason: str) -> Letter:
@@ -170,8 +179,12 @@ class Insertion:
         known: set[str] = set()
         for start in range(0, len(ids), _IDS_A_QUERY):
             found = self._store.query(
-                "SELECT event_id FROM events WHERE log_offset = {offset:UInt64} AND event_id IN {ids:Array(String)}",
-                {"offset": self._checkpoint, "ids": ids[start : start + _IDS_A_QUERY]},
+                "SELECT event_id FROM events WHERE log_offset IN {offsets:Array(UInt64)}"
+                " AND event_id IN {ids:Array(String)}",
+                {
+                    "offsets": sorted(set(self._positions.values())),
+                    "ids": ids[start : start + _IDS_A_QUERY],
+                },
             )
             known.update(row["event_id"] for row in found)
         return known
@@ -181,7 +194,7 @@ def _refusal(insert: Callable[[Sequence[R]], None], rows: Sequence[R]) -> StoreE
     """What an answering store has against ``rows``; None where it took them."""
     try:
         insert(rows)
-    except (QueryError, StoreUnavailableError):
+    except (FencedError, QueryError, StoreUnavailableError):
         raise
     except StoreError as error:
         return error

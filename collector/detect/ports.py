@@ -1,4 +1,4 @@
-"""What the worker needs of the rooms around it."""
+"""What the workers need of the rooms around them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,39 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from sqlalchemy.orm import Session
+
+    from collector.detect.step import Step
     from collector.store.rows import EventRow, MetricRow
 
 
 class EventStore(Protocol):
     """``collector.store.client.StoreClient`` fits."""
 
-    def insert_events(self, rows: Sequence[EventRow]) -> None: ...
-    def insert_metrics(self, rows: Sequence[MetricRow]) -> None: ...
-    def rewind(self, after_offset: int) -> int: ...
+    def insert_events(self, rows: Sequence[EventRow], epochs: Mapping[int, int]) -> None: ...
+    def insert_metrics(self, rows: Sequence[MetricRow], epochs: Mapping[int, int]) -> None: ...
+    def rewind(self, positions: Mapping[int, int], epochs: Mapping[int, int]) -> int: ...
     def forget_before(self, moment: datetime) -> int: ...
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]: ...
+
+
+class Export(Protocol):
+    """``collector.export.spool.SpoolWriter`` fits: what keeps metrics for another store. ``lost``: how many it could
+    not."""
+
+    lost: int
+
+    def put(self, rows: Sequence[MetricRow], epochs: Mapping[int, int]) -> None: ...
+
+
+class SelfWatch(Protocol):
+    """``collector.watch.service.Watch`` fits."""
+
+    def due(self) -> bool: ...
+    def look(self, session: Session, store: EventStore) -> Any: ...
+    def tell(self, step: Step, look: Any, log_offset: int) -> None: ...
+    def write(self, session: Session, look: Any) -> None: ...
+    def done(self, look: Any) -> None: ...
 
 
 class Pause(Protocol):

@@ -12,10 +12,10 @@ from collector.detect.values import moment
 from collector.store.rows import MetricRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from collector.detect.context import EndpointContext
-    from collector.detect.step import Step
+    from collector.detect.step import WorkStep
     from collector.log.interface import LogRow
 
 #: A step takes no more than about this (at least one row), so that it is short: alerts come out between steps, and
@@ -41,7 +41,16 @@ def decode_rows(rows: Sequence[LogRow]) -> list[tuple[LogRow, Decoded | None]]:
     return taken
 
 
-def take_row(step: Step, context: EndpointContext, row: LogRow, decoded: Decoded | None) -> bool:
+def documented(taken: Iterable[tuple[LogRow, Decoded | None]]) -> list[str]:
+    """The endpoints whose documents will be asked for: those that say something of their state."""
+    return [
+        row.endpoint_id
+        for row, decoded in taken
+        if decoded is not None and (decoded.documents or decoded.health)
+    ]
+
+
+def take_row(step: WorkStep, context: EndpointContext, row: LogRow, decoded: Decoded | None) -> bool:
     """Take in one row. False where it is a batch that came before (nothing is taken then)."""
     if decoded is None:
         # Heartbeats carry the number of a batch, so they go by their place in the log.
@@ -78,7 +87,9 @@ def take_row(step: Step, context: EndpointContext, row: LogRow, decoded: Decoded
     return True
 
 
-def _take_parts(step: Step, context: EndpointContext, origin: Origin, row: LogRow, decoded: Decoded) -> None:
+def _take_parts(
+    step: WorkStep, context: EndpointContext, origin: Origin, row: LogRow, decoded: Decoded
+) -> None:
     refusals = list(decoded.refusals)
     # Documents first: events are then told under the host's present name.
     for index, document in decoded.documents:
@@ -106,6 +117,7 @@ def _take_parts(step: Step, context: EndpointContext, origin: Origin, row: LogRo
             metric.attributes,
             row.offset,
             context.simulated,
+            row.partition,
         )
         for metric in decoded.metrics
     ]
@@ -115,7 +127,7 @@ def _take_parts(step: Step, context: EndpointContext, origin: Origin, row: LogRo
     step.letters += [Letter(context.id, row.offset, row.received_at, refusal) for refusal in refusals]
 
 
-def _seen(step: Step, context: EndpointContext, origin: Origin, row: LogRow) -> None:
+def _seen(step: WorkStep, context: EndpointContext, origin: Origin, row: LogRow) -> None:
     when = moment(row.received_at)
     before = context.last_seen_at
     if before is None or when > before:

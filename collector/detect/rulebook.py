@@ -9,13 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collector.rulebook.models import Book, Entry, TextFault
 from collector.rulebook.sources import catalogue_of
-from collector.rulebook.statistics import mark_applied
 from rules.engine import Engine, RuleError
 
 if TYPE_CHECKING:
@@ -74,12 +72,11 @@ class LiveRules:
             extra={"rules": self.engine.rules_loaded, "unsupported": len(self.engine.unsupported)},
         )
 
-    def begin(self, now: float) -> None:
-        """Once the engine is warm: from now on findings count, and what was asked for so far is taken."""
+    def begin(self) -> None:
+        """Once the engine is warm: from now on findings count."""
         self._throttle()
-        self._say_applied({}, now)
 
-    def look(self, now: float) -> bool:
+    def look(self) -> bool:
         """Take what has changed, if anything; whether it did. Cheap where nothing has.
 
         Raises:
@@ -100,7 +97,6 @@ class LiveRules:
         }
         self.book, self.catalogue, self._mark = book, catalogue_of(book), mark
         self._throttle()
-        self._say_applied(self.refused, now)
         log.info(
             "rules changed",
             extra={
@@ -196,10 +192,6 @@ class LiveRules:
                 if entry.active and entry.setting.throttle is not None
             }
         )
-
-    def _say_applied(self, refused: dict[str, TextFault], now: float) -> None:
-        with self._state.write() as session:
-            mark_applied(session, self.book.change, refused, datetime.fromtimestamp(now, UTC))
 
 
 def _sources(session: Session, rulebook: Rulebook, book: Book) -> list[Source]:

@@ -1,4 +1,4 @@
-"""One step of the worker: a run of log rows, or one look at the clock, and all that comes of it.
+"""One step: a run of log rows, one look at the clock, or what workers handed over; and all that comes of it.
 
 Everything is read in one transaction and kept here; :mod:`collector.detect.commit` writes it in another.
 """
@@ -6,25 +6,26 @@ Everything is read in one transaction and kept here; :mod:`collector.detect.comm
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from collector.detect.streams import StreamsView
 from collector.detect.values import event_id, moment
-from collector.devices.service import DevicesView
 from collector.documents.service import DocumentsView
+from collector.partitions import WHOLE, partition_of
 from collector.store.rows import EventRow, MetricRow
 from rules.engine import Event
 from rules.logsources import LogSources
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy.orm import Session
 
     from collector.detect.context import EndpointContext
     from collector.detect.decode import Refusal
+    from collector.detect.handover import Note
     from collector.settings import Settings
     from rules.engine.routing import Sources
 
@@ -45,6 +46,8 @@ class Record:
     log_offset: int
     #: All that the event belongs to; ``None``: what it says itself.
     sources: Sources | None = None
+    #: Of the endpoint; ``WHOLE``: of what one process finds for all.
+    partition: int = WHOLE
 
     def row(self, rule_ids: list[str]) -> EventRow:
         return EventRow(
@@ -60,6 +63,7 @@ class Record:
             simulated=self.simulated,
             rules=rule_ids,
             body=msgspec.json.encode(self.event.fields).decode(),
+            partition=self.partition,
         )
 
 
@@ -73,58 +77,51 @@ class Letter:
     refusal: Refusal
 
 
+class About(Protocol):
+    """Whom an event is about."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def agency_id(self) -> int | None: ...
+    @property
+    def simulated(self) -> bool: ...
+    def fields(self) -> dict[str, Any]: ...
+
+
 class Origin:
     """Where events come from: gives each a number of its own, so that the same input makes the same ids."""
 
     def __init__(self, received_at: float, log_offset: int, *parts: str | int) -> None:
         self.received_at = received_at
         self.log_offset = log_offset
-        self._parts = parts
+        self.parts = parts
         self._next = 0
+        self._looks = 0
 
     def id_of(self, index: int) -> str:
-        return event_id(*self._parts, f"e{index}")
+        return event_id(*self.parts, f"e{index}")
 
     def next_id(self) -> str:
         self._next += 1
-        return event_id(*self._parts, f"d{self._next - 1}")
+        return event_id(*self.parts, f"d{self._next - 1}")
+
+    def next_look(self) -> list[str | int]:
+        """The parts of a further origin: of what ``correlate`` makes of what was seen."""
+        self._looks += 1
+        return [*self.parts, f"look{self._looks - 1}"]
 
 
 class Step:
-    """What a step reads and what it makes. ``events`` are in the order in which rules are to see them.
+    """The events of a step, in the order in which rules are to see them."""
 
-    ``log_sources``: what agents' events gain beside what they say of themselves (default: nothing).
-    """
-
-    def __init__(
-        self,
-        session: Session,
-        settings: Settings,
-        contexts: Mapping[str, EndpointContext],
-        log_sources: LogSources | None = None,
-    ) -> None:
-        self.session = session
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.contexts = contexts
-        self._log_sources = log_sources or LogSources(())
-        self.documents = DocumentsView(session, contexts)
-        self.devices = DevicesView(session)
-        self.streams = StreamsView(session, contexts)
         self.events: list[Record] = []
-        self.metrics: list[MetricRow] = []
-        self.letters: list[Letter] = []
-        self.endpoint_updates: dict[str, dict[str, Any]] = {}
-
-    def change_endpoint(self, context: EndpointContext, **values: Any) -> None:
-        """Set columns of the endpoint; the context follows where it has the same."""
-        self.endpoint_updates.setdefault(context.id, {}).update(values)
-        for name, value in values.items():
-            if hasattr(context, name):
-                setattr(context, name, value)
 
     def derive(
         self,
-        context: EndpointContext,
+        about: About,
         origin: Origin,
         category: str,
         fields: Mapping[str, Any],
@@ -135,15 +132,71 @@ class Step:
     ) -> None:
         """Make an event of the collector's own (``product: vonggac``).
 
-        ``fields`` may hold ``host`` (a host document): the context lies over it. ``identity`` replaces the
-        numbered id where the same event may be found again (clock events).
+        ``fields`` may hold ``host`` (a host document): what is known of the endpoint lies over it. ``identity``
+        replaces the numbered id where the same event may be found again (clock events).
         """
         made = identity or origin.next_id()
         happened, suspicious = judge_time(origin.received_at if time is None else time, origin.received_at)
-        body = {**fields, **_over(fields, context.fields())}
+        body = {**fields, **_over(fields, about.fields())}
         body["event"] = {"id": made, **({"action": action} if action else {}), **suspicious}
         event = Event(made, happened, "vonggac", category, "", body)
-        self._record(context, origin, event)
+        self.record(about, origin, event)
+
+    def record(self, about: About, origin: Origin, event: Event, sources: Sources | None = None) -> None:
+        self.events.append(
+            Record(
+                event,
+                about.id,
+                about.agency_id or 0,
+                about.simulated,
+                origin.received_at,
+                origin.log_offset,
+                sources,
+                self.partition_of(about),
+            )
+        )
+
+    def partition_of(self, about: About) -> int:  # noqa: ARG002 - a worker's step asks
+        """Where this step's events belong."""
+        return WHOLE
+
+
+class WorkStep(Step):
+    """What a worker reads for a step and what it makes of it.
+
+    ``log_sources``: what agents' events gain beside what they say of themselves (default: nothing).
+    ``documented``: the endpoints whose documents will be asked for.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        settings: Settings,
+        contexts: Mapping[str, EndpointContext],
+        log_sources: LogSources | None = None,
+        documented: Iterable[str] = (),
+    ) -> None:
+        super().__init__(settings)
+        self.contexts = contexts
+        self._log_sources = log_sources or LogSources(())
+        self.documents = DocumentsView(session, documented)
+        self.streams = StreamsView(session, contexts)
+        self.metrics: list[MetricRow] = []
+        self.letters: list[Letter] = []
+        self.endpoint_updates: dict[str, dict[str, Any]] = {}
+        #: What is left for ``correlate``, by partition and offset.
+        self.notes: dict[tuple[int, int], list[Note]] = {}
+
+    def partition_of(self, about: About) -> int:
+        return partition_of(about.id)
+
+    def hand_over(self, endpoint_id: str, log_offset: int, note: Note) -> None:
+        self.notes.setdefault((partition_of(endpoint_id), log_offset), []).append(note)
+
+    def change_endpoint(self, context: EndpointContext, **values: Any) -> None:
+        """Set columns of the endpoint; the context follows where it has the same."""
+        self.endpoint_updates.setdefault(context.id, {}).update(values)
+        context.follow(values)
 
     def take(
         self,
@@ -171,22 +224,7 @@ class Step:
         body["event"] = {**said, "id": made, **suspicious}
         # Before the event is stored: history is to hold what the rules saw.
         body, sources = self._log_sources.read(*logsource, body)
-        self._record(context, origin, Event(made, happened, *logsource, body), sources)
-
-    def _record(
-        self, context: EndpointContext, origin: Origin, event: Event, sources: Sources | None = None
-    ) -> None:
-        self.events.append(
-            Record(
-                event,
-                context.id,
-                context.agency_id or 0,
-                context.simulated,
-                origin.received_at,
-                origin.log_offset,
-                sources,
-            )
-        )
+        self.record(context, origin, Event(made, happened, *logsource, body), sources)
 
 
 def judge_time(claimed: float, received_at: float) -> tuple[float, dict[str, Any]]:

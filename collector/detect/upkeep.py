@@ -1,4 +1,4 @@
-"""What the worker does beside its steps: signs of life, the log's trimming, and forgetting."""
+"""What ``correlate`` does beside its steps, for all: the log's trimming, and forgetting."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import OperationalError
 
-from collector.detect.commit import save_checkpoint
+from collector.detect.checkpoints import load_places
 from collector.detect.values import moment
 from collector.devices.service import forget, refresh
 from collector.documents.service import trim_history
 from collector.log.errors import LogError
-from collector.partitions import all_from
 from collector.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
     from collector.settings import Settings
     from collector.state.database import StateStore
 
-log = logging.getLogger("vonggac.detect")
+log = logging.getLogger("vonggac.correlate")
 
-_ALIVE_SECONDS = 60.0
 _TRIM_SECONDS = 600.0
 _DAILY_SECONDS = 86_400.0
 _EVENTS_SECONDS = 3600.0
@@ -33,7 +31,7 @@ _DEVICE_DAYS = 400
 
 
 class Upkeep:
-    """Each duty at its own interval, by the clock that the worker is given. A busy store puts a duty off."""
+    """Each duty at its own interval, by the clock that it is given. A busy store puts a duty off."""
 
     def __init__(self, state: StateStore, reader: LogReader, store: EventStore, settings: Settings) -> None:
         self._state = state
@@ -42,13 +40,10 @@ class Upkeep:
         self._settings = settings
         self._done: dict[str, float] = {}
 
-    def run(self, now: float, checkpoint: int) -> None:
+    def run(self, now: float) -> None:
         try:
-            if self._due("alive", now, _ALIVE_SECONDS):
-                with self._state.write() as session:
-                    save_checkpoint(session, checkpoint, moment(now))
             if self._due("trim", now, _TRIM_SECONDS):
-                self._trim_log(now, checkpoint)
+                self._trim_log(now)
             if self._due("daily", now, _DAILY_SECONDS):
                 self._forget(now)
             if self._due("events", now, _EVENTS_SECONDS):
@@ -63,9 +58,11 @@ class Upkeep:
         self._done[duty] = now
         return True
 
-    def _trim_log(self, now: float, checkpoint: int) -> None:
+    def _trim_log(self, now: float) -> None:
         keep = now - self._settings.detect.log_keep_hours * 3600
-        removed = self._reader.trim(all_from(checkpoint), keep)
+        with self._state.read() as session:
+            worked = {each: place.log_offset for each, place in load_places(session).items()}
+        removed = self._reader.trim(worked, keep)
         if removed:
             log.info("log trimmed", extra={"removed_rows": removed})
 

@@ -133,26 +133,26 @@ class DevicesView:
                 agency.devices[mac]["endpoint_id"] = self._owners[mac]
                 agency.devices[mac]["_changed"] = True
 
-    def flush(self, session: Session, existing: Collection[str]) -> None:
+    def flush(self, session: Session) -> None:
         """Write the changes, in the caller's transaction; endpoints that are gone are left out."""
+        named: set[str | None] = set(self._macs)
+        for agency in self._agencies.values():
+            named.update(*((each["endpoint_id"], each["seen_by"]) for each in agency.devices.values()))
+            named.update(each["seen_by"] for each in agency.bindings.values())
+        alive = _existing(session, named)
 
         def there(endpoint_id: str | None) -> str | None:
-            return endpoint_id if endpoint_id in existing else None
+            return endpoint_id if endpoint_id in alive else None
 
         for endpoint_id, macs in self._macs.items():
-            if endpoint_id in existing:
+            if endpoint_id in alive:
                 _write_macs(session, endpoint_id, macs, self._owners)
-        # An owner may be an endpoint that is not part of this step.
-        owners = {
-            device["endpoint_id"] for agency in self._agencies.values() for device in agency.devices.values()
-        }
-        alive = set(existing) | _existing(session, owners - {None} - set(existing))
         new, changed, bindings = [], [], []
         for agency_id, agency in self._agencies.items():
             for device in agency.devices.values():
                 row = {key: value for key, value in device.items() if not key.startswith("_")}
                 row["seen_by"] = there(row["seen_by"])
-                row["endpoint_id"] = row["endpoint_id"] if row["endpoint_id"] in alive else None
+                row["endpoint_id"] = there(row["endpoint_id"])
                 if device.get("id") is None:
                     row.pop("id", None)
                     new.append({**row, "agency_id": agency_id})
@@ -314,9 +314,9 @@ _BINDING_COLUMNS = (
 )
 
 
-def _existing(session: Session, ids: Collection[str]) -> set[str]:
+def _existing(session: Session, ids: Collection[str | None]) -> set[str]:
     found: set[str] = set()
-    wanted = sorted(ids)
+    wanted = sorted(filter(None, ids))
     for start in range(0, len(wanted), _CHUNK):
         part = wanted[start : start + _CHUNK]
         found.update(session.scalars(select(Endpoint.id).where(Endpoint.id.in_(part))))

@@ -61,9 +61,10 @@ def digest_of(body: dict[str, Any]) -> str:
 
 
 class DocumentsView:
-    """Documents of the endpoints named, with the step's own changes over them.
+    """Documents as a step sees them, with its own changes over them: those of the endpoints named are read at once, of
+    others when they are asked for.
 
-    Bodies of ``software`` are large: kinds in ``lazy`` are read one endpoint at a time, when asked for.
+    Bodies of ``software`` are large: they are always read one endpoint at a time, when asked for.
     """
 
     _LAZY = frozenset({"software"})
@@ -71,6 +72,7 @@ class DocumentsView:
     def __init__(self, session: Session, endpoint_ids: Iterable[str]) -> None:
         self._session = session
         self._stored: dict[str, dict[tuple[str, str], Stored]] = defaultdict(dict)
+        self._read: set[str] = set()
         self._lazy_read: set[str] = set()
         self._put: dict[tuple[str, str, str], Stored | None] = {}
         self._changes: list[Change] = []
@@ -82,26 +84,26 @@ class DocumentsView:
         if kind in self._LAZY and endpoint_id not in self._lazy_read:
             self._lazy_read.add(endpoint_id)
             self._load([endpoint_id], lazy=True)
-        return self._stored[endpoint_id].get((kind, item))
+        return self._of(endpoint_id).get((kind, item))
 
     def items(self, endpoint_id: str, kind: str) -> dict[str, dict[str, Any]]:
         """Bodies by item."""
-        return {item: stored.body for (its, item), stored in self._stored[endpoint_id].items() if its == kind}
+        return {item: stored.body for (its, item), stored in self._of(endpoint_id).items() if its == kind}
 
     def count(self, endpoint_id: str) -> int:
-        return len(self._stored[endpoint_id])
+        return len(self._of(endpoint_id))
 
     def put(self, endpoint_id: str, stored: Stored, *, history: dict[str, Any] | None = None) -> None:
         """Replace the document. ``history`` is what the history keeps, the body itself where it is None."""
         before = self.get(endpoint_id, stored.kind, stored.item)
-        self._stored[endpoint_id][stored.kind, stored.item] = stored
+        self._of(endpoint_id)[stored.kind, stored.item] = stored
         self._put[endpoint_id, stored.kind, stored.item] = stored
         if (before is None or before.digest != stored.digest) and stored.kind != AGES:
             body = stored.body if history is None else history
             self._changes.append(Change(endpoint_id, stored.kind, stored.item, body, stored.changed_at))
 
     def remove(self, endpoint_id: str, kind: str, item: str, when: datetime) -> None:
-        if self._stored[endpoint_id].pop((kind, item), None) is not None:
+        if self._of(endpoint_id).pop((kind, item), None) is not None:
             self._put[endpoint_id, kind, item] = None
             self._changes.append(Change(endpoint_id, kind, item, None, when))
 
@@ -137,7 +139,14 @@ class DocumentsView:
         if changes:
             session.execute(insert(DocumentChange), changes)
 
+    def _of(self, endpoint_id: str) -> dict[tuple[str, str], Stored]:
+        if endpoint_id not in self._read:
+            self._load([endpoint_id], lazy=False)
+        return self._stored[endpoint_id]
+
     def _load(self, ids: list[str], *, lazy: bool) -> None:
+        if not lazy:
+            self._read.update(ids)
         of_kind = Document.kind.in_(self._LAZY) if lazy else Document.kind.not_in(self._LAZY)
         query = select(
             Document.endpoint_id,

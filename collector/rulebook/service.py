@@ -15,7 +15,7 @@ from collector.errors import ConflictError, NotFoundError
 from collector.rulebook.errors import StaleRevisionError
 from collector.rulebook.models import Setting
 from collector.rulebook.sources import setting_of
-from collector.state.tables import RuleChange, RuleFigures, RuleRevision, RuleSetting, WorkerFigures
+from collector.state.tables import RuleChange, RuleFigures, RuleRevision, RuleSetting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -178,10 +178,6 @@ def figures(session: Session, rule_ids: Sequence[str] = ()) -> dict[str, RuleFig
     if rule_ids:
         query = query.where(RuleFigures.rule_id.in_(rule_ids))
     return {row.rule_id: row for row in session.scalars(query)}
-
-
-def worker_figures(session: Session, worker: str) -> WorkerFigures | None:
-    return session.get(WorkerFigures, worker)
 
 
 def _switch(session: Session, book: Book, rule_id: str, by: Author, *, enabled: bool) -> Setting:

@@ -6,6 +6,7 @@ rule ids, and nothing of machines or people.
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 
 from fastapi import APIRouter, Request
@@ -18,7 +19,8 @@ from starlette.responses import Response
 from collector.ingest.limits import is_loopback
 from collector.rulebook import service as rulebook
 from collector.rulebook.models import Book
-from collector.state.tables import RuleChange, RuleFigures, WorkerFigures
+from collector.rulebook.statistics import engines
+from collector.state.tables import RuleChange, RuleFigures
 from soc_api.accounts.dependencies import RequestServices, client_address
 from soc_api.errors import ForbiddenError
 from soc_api.rulebook.service import state_of
@@ -27,7 +29,6 @@ router = APIRouter(include_in_schema=False)
 
 #: Series of single rules are given for so many rules at most, the ones with most matches first.
 MAX_RULES: Final = 2_000
-_WORKER: Final = "detect"
 _STATES: Final = ("ok", "slow", "noisy", "refused", "disabled")
 _GAUGES: Final = {
     "rules_loaded": "Rules and correlations that run",
@@ -46,10 +47,10 @@ def metrics(request: Request, services: RequestServices) -> Response:
         raise ForbiddenError("metrics are not for this address: see [web] metrics_from")
     with services.state.read() as session:
         figures = rulebook.figures(session)
-        worker = rulebook.worker_figures(session, _WORKER)
+        said = engines(session)
         change = rulebook.latest_change(session)
     registry = CollectorRegistry()
-    registry.register(_Rules(services.rules.book, figures, worker, change))
+    registry.register(_Rules(services.rules.book, figures, said, change))
     encode, kind = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(registry), media_type=kind)
 
@@ -61,10 +62,10 @@ class _Rules:
         self,
         book: Book,
         figures: dict[str, RuleFigures],
-        worker: WorkerFigures | None,
+        engines: tuple[dict[str, float], datetime] | None,
         change: RuleChange | None,
     ) -> None:
-        self._book, self._figures, self._worker, self._change = book, figures, worker, change
+        self._book, self._figures, self._engines, self._change = book, figures, engines, change
 
     def collect(self) -> Iterator[Metric]:
         yield self._states()
@@ -111,22 +112,18 @@ class _Rules:
         yield GaugeMetricFamily(
             "vonggac_rules_change", "Number of the last change of the rules", value=number
         )
-        if self._worker is None:
+        if self._engines is None:
             return
-        said = self._worker.figures
+        said, updated_at = self._engines
         yield GaugeMetricFamily(
             "vonggac_rules_change_applied",
             "Number of the last change that runs",
-            value=_number(said.get("change")),
+            value=said.get("change", 0.0),
         )
         for name, words in _GAUGES.items():
-            yield GaugeMetricFamily(f"vonggac_detect_{name}", words, value=_number(said.get(name)))
+            yield GaugeMetricFamily(f"vonggac_detect_{name}", words, value=said.get(name, 0.0))
         yield GaugeMetricFamily(
             "vonggac_detect_figures_timestamp_seconds",
-            "When the worker wrote these figures",
-            value=self._worker.updated_at.timestamp(),
+            "When the workers wrote these figures, the oldest of them",
+            value=updated_at.timestamp(),
         )
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0

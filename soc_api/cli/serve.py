@@ -65,7 +65,7 @@ def make_ready(place: Place) -> None:
 def commands(place: Place) -> dict[str, list[str]]:
     """The processes that the supervisor keeps running, by name."""
     web = [sys.executable, "-m", "soc_api.process", *place.arguments()]
-    return {**collector_commands(place.data, place.config), "web": web}
+    return {**collector_commands(place.data, place.settings, place.config), "web": web}
 
 
 def _demand_ports(place: Place) -> None:

@@ -1,29 +1,36 @@
-"""A detect worker in the test's own process: real state store, real rules engine, a log and an event store
-in memory.
+"""Detect workers and ``correlate`` in the test's own process: real state store, real rules engine, a log and an event
+store in memory.
 """
 
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 import zstandard
 
+from collector.detect.checkpoints import CORRELATE, NAMES, load_places
+from collector.detect.correlator import Correlator
 from collector.detect.rulebook import LiveRules
 from collector.detect.worker import Worker
+from collector.leases import RENEW_SECONDS, Leases
 from collector.log.interface import LogRow
+from collector.metrics import CorrelateMetrics, DetectMetrics
+from collector.partitions import partition_of
 from collector.rulebook.sources import Rulebook
 from collector.settings import Settings
 from collector.state.tables import Agency, Assignment, Endpoint
-from collector.store.errors import StoreError, StoreUnavailableError
+from collector.store.errors import FencedError, StoreError, StoreUnavailableError
 from collector.store.rows import EventRow, MetricRow, events_table, metrics_table
 from tests.support.state import new_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from collector.state.database import StateStore
@@ -90,6 +97,9 @@ class MemoryLog:
     def waiting(self, positions: Mapping[int, int]) -> int:
         return len(self.read(positions, len(self.rows)))
 
+    def first_waiting(self, positions: Mapping[int, int]) -> int | None:
+        return min((row.offset for row in self.read(positions, len(self.rows))), default=None)
+
     def changed(self) -> bool:
         before, self._version = self._version, len(self.rows)
         return before != self._version
@@ -120,9 +130,11 @@ class MemoryStore:
     fail_after_insert: int = 0
     full: int = 0
     refused: str = ""
+    epochs: dict[int, int] = field(default_factory=dict)
 
-    def insert_events(self, rows: Sequence[EventRow]) -> None:
+    def insert_events(self, rows: Sequence[EventRow], epochs: Mapping[int, int]) -> None:
         self._maybe_fail()
+        self._admit(epochs, rows)
         events_table(list(rows))  # what Arrow cannot hold the real one refuses
         self._maybe_refuse([row.body for row in rows])
         self.events.extend(rows)
@@ -130,18 +142,31 @@ class MemoryStore:
             self.fail_after_insert -= 1
             raise StoreUnavailableError("the answer was lost")
 
-    def insert_metrics(self, rows: Sequence[MetricRow]) -> None:
+    def insert_metrics(self, rows: Sequence[MetricRow], epochs: Mapping[int, int]) -> None:
         self._maybe_fail()
+        self._admit(epochs, rows)
         metrics_table(list(rows))
         self._maybe_refuse([row.name for row in rows])
         self.metrics.extend(rows)
 
-    def rewind(self, after_offset: int) -> int:
+    def rewind(self, positions: Mapping[int, int], epochs: Mapping[int, int]) -> int:
         self._maybe_fail()
+        self._admit(epochs, ())
+
+        def stays(row: EventRow | MetricRow) -> bool:
+            return row.log_offset <= positions.get(row.partition, row.log_offset)
+
         count = len(self.events) + len(self.metrics)
-        self.events = [row for row in self.events if row.log_offset <= after_offset]
-        self.metrics = [row for row in self.metrics if row.log_offset <= after_offset]
+        self.events = list(filter(stays, self.events))
+        self.metrics = list(filter(stays, self.metrics))
         return count - len(self.events) - len(self.metrics)
+
+    def _admit(self, epochs: Mapping[int, int], rows: Sequence[EventRow | MetricRow]) -> None:
+        assert {row.partition for row in rows} <= epochs.keys(), "rows of partitions that nobody holds"
+        for partition, epoch in epochs.items():
+            if epoch < self.epochs.get(partition, 0):
+                raise FencedError(f"partition {partition} was taken over")
+        self.epochs.update(epochs)
 
     def forget_before(self, moment: datetime) -> int:
         self._maybe_fail()
@@ -161,25 +186,28 @@ class MemoryStore:
             return [{"event_id": row.event_id} for row in self.events if row.event_id in wanted]
         if "OFFSET" in sql:
             return []
-        since, floor = int(str(given["since"])) / 1e6, int(str(given["floor"]))
-        after = (given["offset"], given["id"])
+
+        def key(row: EventRow) -> tuple[int, int, str]:
+            return round(row.received_at * 1e6), round(row.time * 1e6), row.event_id
+
+        since, until = int(str(given["since"])), int(str(given["until"]))
+        after = (given["received"], given["happened"], given["id"])
         found = sorted(
-            (row.log_offset, row.event_id, row)
-            for row in self.events
-            if row.received_at >= since and row.log_offset >= floor and (row.log_offset, row.event_id) > after
+            (row for row in self.events if since <= key(row)[0] <= until and key(row) > after), key=key
         )
         return [
             {
                 "event_id": row.event_id,
+                "partition": row.partition,
                 "log_offset": row.log_offset,
-                "seconds": row.time,
-                "received": row.received_at,
+                "happened": key(row)[1],
+                "received": key(row)[0],
                 "product": row.product,
                 "category": row.category,
                 "service": row.service,
                 "body": row.body,
             }
-            for _, _, row in found[: int(str(given["page"]))]
+            for row in found[: int(str(given["page"]))]
         ]
 
     def _maybe_refuse(self, texts: list[str]) -> None:
@@ -218,16 +246,27 @@ class NoWait(threading.Event):
         return self.is_set()
 
 
-class Pipeline:
-    """Everything a test of the worker needs, and a way to restart it as after a crash."""
+class KilledError(BaseException):
+    """As if the process had been killed here: nothing handles it."""
 
-    def __init__(self, tmp_path: Path, *rules: str, settings: Settings | None = None) -> None:
+
+class Pipeline:
+    """Everything a test of the workers needs, and a way to restart them as after a crash.
+
+    :meth:`work` runs all workers and ``correlate`` until nothing is left. ``worker`` is the first one; with ``workers``
+    more of them the partitions are shared out.
+    """
+
+    def __init__(
+        self, tmp_path: Path, *rules: str, settings: Settings | None = None, workers: int = 1
+    ) -> None:
         self.state = new_state(tmp_path)
         self.agency_id = add_agency(self.state)
         self.endpoint_id = add_endpoint(self.state, "ep-1", self.agency_id)
         self.log = MemoryLog()
         self.store = MemoryStore()
         self.clock = Clock()
+        self.monotonic = Clock(1000.0)
         self.stop = NoWait()
         self.settings = settings or Settings()
         self.memory = tmp_path / "correlations.bin"
@@ -236,21 +275,94 @@ class Pipeline:
         for number, rule in enumerate(rules):
             (self.rules / f"rule{number}.yml").write_text(rule, encoding="utf-8")
         self._seq: dict[tuple[str, str], int] = {}
-        self.worker = self.restart()
+        self.restart(workers)
 
-    def restart(self) -> Worker:
-        self.worker = Worker(
+    @property
+    def worker(self) -> Worker:
+        return self.workers[0]
+
+    def restart(self, workers: int | None = None) -> Worker:
+        """As after the death of all of them."""
+        count = len(self.workers) if workers is None else workers
+        self.workers: list[Worker] = []
+        for number in range(1, count + 1):
+            self.workers.append(self.new_worker(f"detect-{number}"))
+        self.correlator = self.new_correlator()
+        self.share_out()
+        self.correlator.hold(at_once=True)
+        return self.worker
+
+    def new_worker(self, name: str) -> Worker:
+        worker = Worker(
+            state=self.state,
+            reader=self.log,
+            store=self.store,
+            rules=LiveRules(Rulebook(own=self.rules), self.state),
+            leases=self.leases(name, NAMES, "detect"),
+            settings=self.settings,
+            metrics=DetectMetrics(),
+            now=self.clock,
+            stop=self.stop,
+        )
+        worker.begin()
+        return worker
+
+    def new_correlator(self, name: str = CORRELATE) -> Correlator:
+        return Correlator(
             state=self.state,
             reader=self.log,
             store=self.store,
             rules=LiveRules(Rulebook(own=self.rules), self.state),
             memory=self.memory,
+            leases=self.leases(name, [CORRELATE], "correlate"),
             settings=self.settings,
+            metrics=CorrelateMetrics(),
             now=self.clock,
             stop=self.stop,
         )
-        self.worker.start()
-        return self.worker
+
+    def leases(self, owner: str, names: Iterable[str], group: str) -> Leases:
+        return Leases(
+            self.state,
+            owner,
+            names,
+            group=group,
+            now=lambda: datetime.fromtimestamp(self.clock.seconds, UTC),
+            monotonic=self.monotonic,
+        )
+
+    @property
+    def position(self) -> int:
+        """How far the log is worked."""
+        return max(position for worker in self.workers for position in worker.positions.values())
+
+    def committed(self, endpoint_id: str = "ep-1") -> int:
+        """The checkpoint of the endpoint's partition."""
+        with self.state.read() as session:
+            return load_places(session)[partition_of(endpoint_id)].log_offset
+
+    @contextmanager
+    def crash_before_commit(self) -> Iterator[None]:
+        """The first worker dies between the event store and the state store."""
+
+        def crash(*_: object) -> None:
+            raise KilledError
+
+        stepper = self.worker._stepper
+        commit = stepper._commit
+        stepper._commit = crash  # type: ignore[assignment,method-assign] # for this once
+        try:
+            with pytest.raises(KilledError):
+                yield
+        finally:
+            stepper._commit = commit  # type: ignore[method-assign] # as it was
+
+    def share_out(self) -> None:
+        """Until every partition is held, each worker having its share."""
+        for _ in range(3):
+            self.monotonic.seconds += RENEW_SECONDS
+            for worker in self.workers:
+                worker.hold()
 
     def batch(self, *, endpoint_id: str = "ep-1", stream: str = STREAM, seq: int = 0, **parts: Any) -> LogRow:
         """Append a batch made of ``events``, ``documents``, … at the clock's present time."""
@@ -275,8 +387,23 @@ class Pipeline:
         return row
 
     def work(self) -> None:
-        while self.worker.step_rows():
+        while sum(worker.step_rows() for worker in self.workers):
             pass
+        while self.correlator.step_rows():
+            pass
+
+    def look_at_rules(self) -> bool:
+        """Whether the first worker found them changed."""
+        found = [worker.look_at_rules() for worker in self.workers]
+        self.correlator.look_at_rules()
+        return found[0]
+
+    def turn(self) -> int:
+        """A look at the clock by all, and what comes of it; how many events."""
+        made = sum(worker.step_clock() for worker in self.workers) + self.correlator.step_clock()
+        while self.correlator.step_rows():
+            pass
+        return made
 
 
 def event(time: float = T0, category: str = "process_creation", **fields: Any) -> dict[str, Any]:

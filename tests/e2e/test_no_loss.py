@@ -48,6 +48,7 @@ def test_processes_killed_while_agents_send_lose_nothing_and_double_nothing(
     victims = [
         ("collector.process", "ingest"),
         ("collector.process", "detect"),
+        ("collector.process", "correlate"),
         ("collector.process", "store"),
         ("everything",),
     ]

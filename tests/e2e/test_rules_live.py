@@ -116,7 +116,7 @@ def subjects(analyst: httpx.Client, rule_id: str = RULE_ID) -> list[str]:
 
 
 def processes(stack: Stack) -> dict[str, int]:
-    return {name: stack.process("collector.process", name).pid for name in ("ingest", "detect", "store")}
+    return {name: stack.process("collector.process", name).pid for name in ("ingest", "detect", "correlate", "store")}
 
 
 def test_a_rule_lives_its_life_while_events_flow(
@@ -198,7 +198,8 @@ def test_correlations_complete_over_changes_of_other_rules_and_a_killed_worker(
     machine.failed("careless", 3)
     wait_until(lambda: _stored(stack, "careless") == 6, seconds=_SECONDS, what="the next three")
     _settled(stack)
-    stack.process("collector.process", "detect").kill()
+    for name in ("detect", "correlate"):
+        stack.process("collector.process", name).kill()
     machine.failed("careless")
     wait_until(
         lambda: subjects(analyst, burst_id) == ["careless"], seconds=60, what="the correlation's alert"
@@ -212,8 +213,10 @@ def _taken(analyst: httpx.Client) -> Any:
 
 
 def _settled(stack: Stack) -> None:
-    """Once the checkpoint has moved on behind what was stored (heartbeats come every two seconds)."""
-    from collector.detect.commit import load_checkpoint
+    """Once the checkpoints have moved on behind what was stored (heartbeats come every two seconds), and correlations
+    have seen what was handed over."""
+    from collector.detect.checkpoints import load_places
+    from collector.detect.handover import oldest_waiting
     from collector.settings import DataDirectory
     from collector.state.database import StateStore
 
@@ -221,11 +224,15 @@ def _settled(stack: Stack) -> None:
 
     def offset() -> int:
         with state.read() as session:
-            found = load_checkpoint(session)
-            return 0 if found is None else found.log_offset
+            return max(place.log_offset for place in load_places(session).values())
+
+    def all_taken() -> bool:
+        with state.read() as session:
+            return oldest_waiting(session) is None
 
     start = offset()
     wait_until(lambda: offset() > start, seconds=_SECONDS, what="the checkpoint to move on")
+    wait_until(all_taken, seconds=_SECONDS, what="the handovers to be taken")
     state.close()
 
 

@@ -17,7 +17,7 @@ from agent.messages import MAX_BATCH_PARTS, MAX_DECODED_BYTES
 from collector.detect.decode import RESERVED_KINDS, decode
 from collector.detect.streams import StreamState
 from collector.detect.values import UnusableValueError, clean, clean_text, event_id, moment
-from collector.state.tables import Checkpoint, DeadLetter
+from collector.state.tables import DeadLetter
 from tests.collector.documents.test_diff import JSON
 from tests.collector.pipeline import T0, Pipeline, document, event, frame
 
@@ -259,12 +259,12 @@ def test_no_batch_stops_the_worker_or_fails_inside_it(tmp_path: Path, batches: l
         pipeline.raw(zstandard.compress(encode(each)))
     pipeline.work()
     pipeline.clock.seconds += 86_400
-    pipeline.worker.step_clock()
-    assert pipeline.worker.checkpoint == pipeline.log.rows[-1].offset
+    pipeline.turn()
+    assert pipeline.position == pipeline.log.rows[-1].offset
     with pipeline.state.read() as session:
         reasons = session.scalars(
             select(DeadLetter.reason).where(DeadLetter.reason.startswith("internal error"))
         ).all()
         assert reasons == []
-        assert session.get_one(Checkpoint, "detect").log_offset == pipeline.worker.checkpoint
-    assert pipeline.worker.counts.rule_errors == 0
+        assert pipeline.committed() == pipeline.position
+    assert pipeline.worker.metrics.rule_errors._value.get() == 0

@@ -62,32 +62,32 @@ def failures(pipeline: Pipeline, count: int) -> None:
 def test_a_new_rule_runs_from_the_next_step_on_and_its_alert_has_its_level(pipeline: Pipeline) -> None:
     sight(pipeline, "/tmp/worse")
     write(pipeline, NEW.replace("level: high", "level: critical"), NEW_ID)
-    assert pipeline.worker.look_at_rules()
+    assert pipeline.look_at_rules()
     assert last_change(pipeline).applied_at is not None
     sight(pipeline, "/tmp/worse", "/tmp/evil")
     assert sorted(alerts(pipeline)) == [("1", "host-ep-1", 1), ("5", "host-ep-1", 1)]
     assert pipeline.worker._rules.catalogue[NEW_ID].level == "critical"
-    assert not pipeline.worker.look_at_rules()
+    assert not pipeline.look_at_rules()
 
 
 def test_correlations_that_a_change_does_not_touch_go_on_counting(pipeline: Pipeline) -> None:
     failures(pipeline, 2)
     write(pipeline, NEW, NEW_ID)
-    assert pipeline.worker.look_at_rules()
+    assert pipeline.look_at_rules()
     failures(pipeline, 1)
     assert alerts(pipeline) == [("4", "host-ep-1", 1)]
 
 
 def test_a_changed_shipped_rule_runs_with_its_new_text_and_goes_back(pipeline: Pipeline) -> None:
     write(pipeline, BAD_PROCESS.replace("/evil", "/bad"), BAD, based_on=0)
-    pipeline.worker.look_at_rules()
+    pipeline.look_at_rules()
     sight(pipeline, "/tmp/evil")
     assert alerts(pipeline) == []
     sight(pipeline, "/tmp/bad")
     assert alerts(pipeline) == [("1", "host-ep-1", 1)]
     with pipeline.state.write() as session:
         service.revert(session, book(pipeline), BAD, 0, BY)
-    pipeline.worker.look_at_rules()
+    pipeline.look_at_rules()
     sight(pipeline, "/tmp/evil", "/tmp/bad")
     assert alerts(pipeline) == [("1", "host-ep-1", 2)]
 
@@ -95,7 +95,7 @@ def test_a_changed_shipped_rule_runs_with_its_new_text_and_goes_back(pipeline: P
 def test_a_disabled_rule_is_silent_until_it_is_enabled_also_over_a_restart(pipeline: Pipeline) -> None:
     with pipeline.state.write() as session:
         service.disable(session, book(pipeline), BAD, BY)
-    pipeline.worker.look_at_rules()
+    pipeline.look_at_rules()
     sight(pipeline, "/tmp/evil")
     pipeline.restart()
     sight(pipeline, "/tmp/evil")
@@ -103,7 +103,7 @@ def test_a_disabled_rule_is_silent_until_it_is_enabled_also_over_a_restart(pipel
     assert pipeline.worker._rules.catalogue[BAD].title["en"] == "Bad process"
     with pipeline.state.write() as session:
         service.enable(session, book(pipeline), BAD, BY)
-    pipeline.worker.look_at_rules()
+    pipeline.look_at_rules()
     sight(pipeline, "/tmp/evil")
     assert alerts(pipeline) == [("1", "host-ep-1", 1)]
 
@@ -113,7 +113,7 @@ def test_a_text_that_the_engine_refuses_is_said_with_its_line_and_the_old_one_ru
 ) -> None:
     write(pipeline, BROKEN.replace("000000000005", "000000000001"), BAD, based_on=0)
     write(pipeline, NEW, NEW_ID)
-    pipeline.worker.look_at_rules()
+    pipeline.look_at_rules()
     sight(pipeline, "/tmp/evil", "/tmp/worse")
     assert sorted(alerts(pipeline)) == [("1", "host-ep-1", 1), ("5", "host-ep-1", 1)]
     with pipeline.state.read() as session:
@@ -122,18 +122,18 @@ def test_a_text_that_the_engine_refuses_is_said_with_its_line_and_the_old_one_ru
     assert refused.refused_line == 7
     assert (refused.applied_at, taken.applied_at) != (None, None)
     assert taken.refused == ""
-    assert not pipeline.worker.look_at_rules()
-    pipeline.worker.step_clock()
+    assert not pipeline.look_at_rules()
+    pipeline.turn()
     with pipeline.state.read() as session:
         assert "selektion" in session.get_one(RuleFigures, BAD).refused
 
 
 def test_a_refused_text_that_is_corrected_runs_and_is_no_longer_refused(pipeline: Pipeline) -> None:
     write(pipeline, BROKEN, NEW_ID)
-    pipeline.worker.look_at_rules()
+    pipeline.look_at_rules()
     assert NEW_ID in pipeline.worker._rules.refused
     write(pipeline, NEW, NEW_ID, based_on=1)
-    pipeline.worker.look_at_rules()
+    pipeline.look_at_rules()
     sight(pipeline, "/tmp/worse")
     assert alerts(pipeline) == [("5", "host-ep-1", 1)]
     assert pipeline.worker._rules.refused == {}
@@ -144,7 +144,7 @@ def test_a_rule_and_a_correlation_over_it_come_in_one_change_in_either_order(pip
     write(pipeline, correlation, "00000000-0000-4000-8000-000000000006")
     write(pipeline, NEW.replace("status: test", "name: fresh\nstatus: test"), NEW_ID)
     write(pipeline, BROKEN.replace("000000000005", "000000000007"), "00000000-0000-4000-8000-000000000007")
-    pipeline.worker.look_at_rules()
+    pipeline.look_at_rules()
     assert set(pipeline.worker._rules.refused) == {"00000000-0000-4000-8000-000000000007"}
     sight(pipeline, "/tmp/worse", "/tmp/worse", "/tmp/worse")
     assert alerts(pipeline) == [("6", "host-ep-1", 1)]
@@ -155,14 +155,14 @@ def test_a_correlation_that_lost_its_rules_name_is_said_and_runs_again_when_it_i
 ) -> None:
     failed = BURST.split("---")[0]
     write(pipeline, failed.replace("name: failed\n", "name: renamed\n"), FAILED, based_on=0)
-    pipeline.worker.look_at_rules()
+    pipeline.look_at_rules()
     assert set(pipeline.worker._rules.refused) == {ANY_BURST}
-    pipeline.worker.step_clock()
+    pipeline.turn()
     with pipeline.state.read() as session:
         assert "failed" in session.get_one(RuleFigures, ANY_BURST).refused
     with pipeline.state.write() as session:
         service.revert(session, book(pipeline), FAILED, 0, BY)
-    pipeline.worker.look_at_rules()
+    pipeline.look_at_rules()
     assert pipeline.worker._rules.refused == {}
     failures(pipeline, 3)
     assert alerts(pipeline) == [("4", "host-ep-1", 1)]
@@ -173,27 +173,27 @@ def test_a_throttled_rule_speaks_no_more_than_allowed_and_what_is_held_back_is_c
 ) -> None:
     with pipeline.state.write() as session:
         service.throttle(session, book(pipeline), BAD, 2, BY)
-    pipeline.worker.look_at_rules()
+    pipeline.look_at_rules()
     sight(pipeline, *["/tmp/evil"] * 5)
     assert alerts(pipeline) == [("1", "host-ep-1", 2)]
-    pipeline.worker.step_clock()
+    pipeline.turn()
     with pipeline.state.read() as session:
         figures = session.get_one(RuleFigures, BAD)
         assert (figures.offered, figures.matches, figures.throttled) == (5, 5, 3)
         assert figures.last_match_at == NOW
-        assert session.get_one(WorkerFigures, "detect").figures["rules_loaded"] == 3
+        assert session.get_one(WorkerFigures, "detect-1").figures["rules_loaded"] == 3
 
 
 def test_figures_are_summed_over_restarts_and_warming_up_counts_nothing(pipeline: Pipeline) -> None:
     failures(pipeline, 2)
-    pipeline.worker.step_clock()
+    pipeline.turn()
     pipeline.memory.unlink(missing_ok=True)
     pipeline.clock.seconds += 40
     pipeline.restart()
-    pipeline.worker.step_clock()
+    pipeline.turn()
     failures(pipeline, 1)
     pipeline.clock.seconds += 40
-    pipeline.worker.step_clock()
+    pipeline.turn()
     with pipeline.state.read() as session:
         assert session.get_one(RuleFigures, FAILED).matches == 3
         burst = session.get_one(RuleFigures, ANY_BURST)
@@ -207,7 +207,7 @@ def test_a_noisy_rule_makes_an_event_once_and_another_when_it_is_quiet_again(tmp
     pipeline = Pipeline(tmp_path, BAD_PROCESS, settings=settings)
     sight(pipeline, *["/tmp/evil"] * 5)
     for _ in range(3):
-        pipeline.worker.step_clock()
+        pipeline.turn()
         pipeline.clock.seconds += 40
     (told,) = pipeline.store.of("rule_health")
     assert told["rule"]["id"] == BAD
@@ -217,7 +217,7 @@ def test_a_noisy_rule_makes_an_event_once_and_another_when_it_is_quiet_again(tmp
     with pipeline.state.read() as session:
         assert session.get_one(RuleFigures, BAD).state == "noisy"
     pipeline.clock.seconds += 3600
-    pipeline.worker.step_clock()
+    pipeline.turn()
     assert [each["rule"]["state"] for each in pipeline.store.of("rule_health")] == ["noisy", "ok"]
 
 
@@ -228,8 +228,8 @@ def test_a_slow_rule_is_called_slow_by_its_average_over_many_events(
     from rules.engine.statistics import RuleStatistics
 
     counted = {BAD: RuleStatistics(2000, 2000, 1, 0, 2000 * 300e-6, T0)}
-    monkeypatch.setattr(pipeline.worker._engine, "statistics", lambda: counted)
-    pipeline.worker.step_clock()
+    monkeypatch.setattr(pipeline.worker._rules.engine, "statistics", lambda: counted)
+    pipeline.turn()
     (told,) = pipeline.store.of("rule_health")
     assert told["rule"]["state"] == "slow"
     assert told["rule"]["microseconds_an_event"] == pytest.approx(300)
@@ -241,7 +241,7 @@ NEW_ID = "00000000-0000-4000-8000-000000000005"
 def reload(pipeline: Pipeline) -> None:
     with pipeline.state.write() as session:
         service.note(session, "", "reload", "lan", NOW)
-    assert pipeline.worker.look_at_rules()
+    assert pipeline.look_at_rules()
 
 
 def test_rules_of_a_file_that_breaks_run_on_and_are_refused_until_it_is_corrected(pipeline: Pipeline) -> None:
@@ -252,10 +252,10 @@ def test_rules_of_a_file_that_breaks_run_on_and_are_refused_until_it_is_correcte
     sight(pipeline, "/tmp/evil")
     assert alerts(pipeline) == [("1", "host-ep-1", 1)]
     assert pipeline.worker._rules.refused[BAD].line > 0
-    pipeline.worker.step_clock()
+    pipeline.turn()
     with pipeline.state.read() as session:
         assert "cannot be read" in session.get_one(RuleFigures, BAD).refused
-    assert not pipeline.worker.look_at_rules()
+    assert not pipeline.look_at_rules()
     path.write_text(text.replace("/evil", "/bad"))
     reload(pipeline)
     assert pipeline.worker._rules.refused == {}
@@ -277,5 +277,5 @@ def test_a_broken_file_at_the_start_stops_nothing_and_its_rules_are_refused(
     path.write_text(text)
     with pipeline.state.write() as session:
         service.note(session, "", "reload", "lan", NOW)
-    assert rules.look(T0)
+    assert rules.look()
     assert (rules.refused, rules.engine.rules_loaded) == ({}, 3)

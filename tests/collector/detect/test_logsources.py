@@ -122,7 +122,7 @@ def test_events_of_the_collectors_own_are_known_again_in_files_by_what_they_hold
     pipeline.heartbeat(skew=500.0)
     pipeline.work()
     pipeline.clock.seconds += 4000.0
-    pipeline.worker.step_clock()
+    pipeline.turn()
     reader = Reader([find_pipeline("vonggac")])
     seen = {row.category for row in pipeline.store.events}
     assert seen >= {

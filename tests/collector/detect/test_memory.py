@@ -37,30 +37,30 @@ def pipeline(tmp_path: Path) -> Pipeline:
 
 
 def save(pipeline: Pipeline) -> None:
-    pipeline.worker._memory.save(at_once=True)
+    pipeline.correlator.memory.save(at_once=True)
 
 
 def processed(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every event that an engine is shown from now on."""
+    """Every event that the correlations of an engine are shown from now on."""
     from rules.engine import Engine
 
     shown: list[Any] = []
-    process = Engine.process
+    complete = Engine.complete
 
-    def remember(self: Engine, event: Any, *rest: Any) -> Any:
+    def remember(self: Engine, event: Any, matched: Any) -> Any:
         shown.append(event)
-        return process(self, event, *rest)
+        return complete(self, event, matched)
 
-    monkeypatch.setattr(Engine, "process", remember)
+    monkeypatch.setattr(Engine, "complete", remember)
     return shown
 
 
-def test_a_stopped_worker_goes_on_without_reading_events_again(
+def test_a_stopped_process_goes_on_without_reading_events_again(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures(pipeline, 2)
     pipeline.stop.set()
-    pipeline.worker.run()
+    pipeline.correlator.run()
     pipeline.stop.clear()
     shown = processed(pipeline, monkeypatch)
     pipeline.restart()
@@ -97,7 +97,7 @@ def test_a_finding_that_was_committed_is_not_made_again_by_what_is_shown_again(p
 def silence(pipeline: Pipeline, seconds: float) -> None:
     pipeline.clock.seconds += seconds
     pipeline.worker._silence_from = 0.0
-    pipeline.worker.step_clock()
+    pipeline.turn()
 
 
 def test_events_of_the_clock_at_the_checkpoint_are_counted_once_before_and_after_a_snapshot(
@@ -122,14 +122,11 @@ def test_an_event_of_the_clock_that_was_never_committed_counts_once(pipeline: Pi
     pipeline.heartbeat()
     pipeline.work()
     save(pipeline)
-    commit = pipeline.worker._commit
-    pipeline.worker._commit = lambda *_: 1 / 0  # type: ignore[assignment,method-assign] # a crash
-    with pytest.raises(ZeroDivisionError):
+    with pipeline.crash_before_commit():
         silence(pipeline, 1000)
-    pipeline.worker._commit = commit  # type: ignore[method-assign] # as it was
     pipeline.restart()
     pipeline.worker._silence_from = 0.0
-    pipeline.worker.step_clock()
+    pipeline.turn()
     assert len(pipeline.store.of("silence")) == 1
     assert alerts(pipeline) == []
 
@@ -155,8 +152,7 @@ def test_a_snapshot_newer_than_a_state_store_that_was_brought_back_does_not_coun
     failures(pipeline, 2)
     save(pipeline)
     content = pipeline.memory.read_bytes()
-    pipeline.worker._memory._checkpoint = 99
-    pipeline.worker._memory._changed = True
+    pipeline.correlator.memory.follow(99)
     save(pipeline)
     assert pipeline.memory.read_bytes() != content
     pipeline.restart()
@@ -203,8 +199,8 @@ def test_a_disk_that_is_full_does_not_stop_the_worker(
 
 def test_it_is_saved_no_more_often_than_asked_for(pipeline: Pipeline) -> None:
     failures(pipeline, 1)
-    pipeline.worker._memory.save()
+    pipeline.correlator.memory.save()
     first = pipeline.memory.stat().st_mtime_ns
     failures(pipeline, 1)
-    pipeline.worker._memory.save()
+    pipeline.correlator.memory.save()
     assert pipeline.memory.stat().st_mtime_ns == first

@@ -8,11 +8,12 @@ import pytest
 from sqlalchemy import select
 
 from collector.detect.commit import commit_step
+from collector.detect.patience import StoppedError
 from collector.detect.upkeep import Upkeep
-from collector.detect.worker import StoppedError
 from collector.log.errors import LogDamagedError
+from collector.partitions import all_from
 from collector.settings import Detect, Settings
-from collector.state.tables import Alert, AlertEvidence, Checkpoint, DeadLetter, Document, Endpoint, Stream
+from collector.state.tables import Alert, AlertEvidence, DeadLetter, Document, Endpoint, Stream
 from tests.collector.pipeline import STREAM, T0, Clock, MemoryLog, Pipeline, add_endpoint, document, event
 
 if TYPE_CHECKING:
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from collector.alerts.service import Applied
-    from collector.detect.step import Step
+    from collector.detect.step import WorkStep
     from collector.log.interface import LogRow
-    from rules.engine import Event, Finding
 
 BAD_PROCESS = """
 title: Bad process
@@ -143,7 +143,7 @@ def test_a_repeated_batch_changes_nothing(pipeline: Pipeline) -> None:
     pipeline.work()
     assert alerts(pipeline) == [("1", "host-ep-1", 1)]
     assert len(pipeline.store.events) == 1
-    assert pipeline.worker.counts.repeated == 1
+    assert pipeline.worker.metrics.repeated._value.get() == 1
 
 
 def test_missing_numbers_are_counted_and_a_late_one_is_taken_back(pipeline: Pipeline) -> None:
@@ -259,8 +259,9 @@ def test_the_clock_tells_each_day_once_even_over_a_restart(pipeline: Pipeline) -
     pipeline.work()
     for seconds in (3600, 82_800, 82_900, 169_200):
         pipeline.clock.seconds = T0 + seconds
-        pipeline.restart().step_clock()
-        pipeline.worker.step_clock()
+        pipeline.restart()
+        pipeline.turn()
+        pipeline.turn()
     passed = [
         fields for fields in pipeline.store.of("antivirus") if fields["event"]["action"] == "day_passed"
     ]
@@ -279,7 +280,7 @@ def test_silence_is_told_at_each_mark_once_and_so_is_the_return(tmp_path: Path) 
     pipeline.work()
     for seconds in (100, 901, 950, 3601, 9000):
         pipeline.clock.seconds = T0 + seconds
-        pipeline.worker.step_clock()
+        pipeline.turn()
     assert [fields["silence"]["seconds"] for fields in pipeline.store.of("silence")] == [900, 3600]
     pipeline.heartbeat()
     pipeline.work()
@@ -296,7 +297,7 @@ def test_machines_that_are_told_of_already_do_not_hide_the_next(
         add_endpoint(pipeline.state, name, pipeline.agency_id)
     pipeline.clock.seconds += 1000
     for _ in range(4):
-        pipeline.worker.step_clock()
+        pipeline.turn()
     told = {fields["host"]["id"] for fields in pipeline.store.of("silence")}
     assert told >= {"a", "b", "c", "d", "e"}
 
@@ -305,10 +306,11 @@ def test_after_the_collector_was_away_nobody_is_called_silent_at_once(pipeline: 
     pipeline.heartbeat()
     pipeline.work()
     pipeline.clock.seconds = T0 + 7200
-    pipeline.restart().step_clock()
+    pipeline.restart()
+    pipeline.turn()
     assert pipeline.store.of("silence") == []
     pipeline.clock.seconds += 901
-    pipeline.worker.step_clock()
+    pipeline.turn()
     assert [fields["silence"]["seconds"] for fields in pipeline.store.of("silence")] == [3600]
 
 
@@ -324,7 +326,7 @@ def test_a_removed_endpoint_does_not_stop_its_waiting_batches_or_others(pipeline
     pipeline.batch(events=[event(Image="/tmp/evil")])
     pipeline.work()
     assert alerts(pipeline) == [("1", "host-ep-1", 1)]
-    assert pipeline.worker.counts.orphaned == 1
+    assert pipeline.worker.metrics.orphaned._value.get() == 1
 
 
 def test_an_endpoint_removed_between_reading_and_writing_is_left_out(
@@ -332,10 +334,10 @@ def test_an_endpoint_removed_between_reading_and_writing_is_left_out(
 ) -> None:
     insert = pipeline.store.insert_events
 
-    def remove_then_insert(rows: object) -> None:
+    def remove_then_insert(rows: object, epochs: object) -> None:
         with pipeline.state.write() as session:
             session.delete(session.get_one(Endpoint, "ep-1"))
-        insert(rows)  # type: ignore[arg-type] # passed through
+        insert(rows, epochs)  # type: ignore[arg-type] # passed through
 
     monkeypatch.setattr(pipeline.store, "insert_events", remove_then_insert)
     lan = {"gateway": {"ip": "10.0.0.1", "mac": "00:11:22:33:44:55"}}
@@ -350,7 +352,7 @@ def test_an_endpoint_removed_between_reading_and_writing_is_left_out(
     with pipeline.state.read() as session:
         (alert,) = session.scalars(select(Alert))
     assert (alert.endpoint_id, alert.subject) == (None, "a")
-    assert pipeline.worker.checkpoint == 1
+    assert pipeline.position == 1
 
 
 def test_a_store_that_is_away_is_waited_for_and_nothing_counts_twice(pipeline: Pipeline) -> None:
@@ -373,7 +375,7 @@ def test_told_to_stop_while_the_store_is_away_it_gives_the_step_up(pipeline: Pip
     pipeline.stop.set()
     with pytest.raises(StoppedError):
         pipeline.worker.step_rows()
-    assert pipeline.worker.checkpoint == 0
+    assert pipeline.position == 0
 
 
 @pytest.mark.parametrize(
@@ -403,7 +405,7 @@ def test_a_crash_anywhere_leaves_nothing_missing_and_nothing_twice(
         )
     pipeline.worker._settings = Settings(detect=Detect(batch_rows=2))
     with monkeypatch.context() as patch:
-        store, worker = pipeline.store, pipeline.worker
+        store, worker = pipeline.store, pipeline.worker._stepper
         insert, commit = store.insert_events, worker._commit
         if where == "before the insert":
             patch.setattr(store, "insert_events", failing)
@@ -420,8 +422,7 @@ def test_a_crash_anywhere_leaves_nothing_missing_and_nothing_twice(
     ids = [row.event_id for row in pipeline.store.events]
     assert len(ids) == len(set(ids)) == 9
     assert sorted(alerts(pipeline)) == [("1", "host-ep-1", 3), ("4", "host-ep-1", 1)]
-    with pipeline.state.read() as session:
-        assert session.get_one(Checkpoint, "detect").log_offset == 3
+    assert pipeline.committed() == 3
 
 
 def test_a_correlation_goes_on_over_a_restart_without_telling_what_it_told(pipeline: Pipeline) -> None:
@@ -466,12 +467,12 @@ def test_an_internal_error_in_one_row_is_a_dead_letter(
 def test_a_row_that_cannot_be_written_is_found_and_put_aside(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails_on_the_second(session: Session, step: Step, *rest: Any) -> Applied:
+    def fails_on_the_second(session: Session, step: WorkStep, *rest: Any) -> Applied:
         if any(record.log_offset == 2 for record in step.events):
             raise ZeroDivisionError("a bug of ours")
         return commit_step(session, step, *rest)
 
-    monkeypatch.setattr("collector.detect.worker.commit_step", fails_on_the_second)
+    monkeypatch.setattr("collector.detect.stepping.commit_step", fails_on_the_second)
     for _ in range(3):
         pipeline.batch(events=[event(Image="/tmp/evil")])
     pipeline.work()
@@ -479,7 +480,7 @@ def test_a_row_that_cannot_be_written_is_found_and_put_aside(
     assert [row.log_offset for row in pipeline.store.events] == [1, 3]
     with pipeline.state.read() as session:
         (letter,) = session.scalars(select(DeadLetter))
-        assert session.get_one(Checkpoint, "detect").log_offset == 3
+        assert pipeline.committed() == 3
     assert (letter.log_offset, letter.part) == (2, "")
     assert "a bug of ours" in letter.reason
 
@@ -494,14 +495,14 @@ def test_a_step_that_is_done_again_counts_no_event_twice(
     }
     calls = 0
 
-    def fails_once(session: Session, step: Step, *rest: Any) -> Applied:
+    def fails_once(session: Session, step: WorkStep, *rest: Any) -> Applied:
         nonlocal calls
         calls += 1
         if calls == 1:
             raise ZeroDivisionError("a bug of ours")
         return commit_step(session, step, *rest)
 
-    monkeypatch.setattr("collector.detect.worker.commit_step", fails_once)
+    monkeypatch.setattr("collector.detect.stepping.commit_step", fails_once)
     for _ in range(2):
         pipeline.batch(events=[failed])
     pipeline.work()
@@ -514,14 +515,15 @@ def test_done_rows_older_than_kept_are_trimmed_from_the_log(pipeline: Pipeline) 
         pipeline.clock.seconds = T0 + hour * 3600
         pipeline.heartbeat()
     upkeep = Upkeep(pipeline.state, pipeline.log, pipeline.store, pipeline.settings)
-    upkeep.run(T0 + 90 * 3600, checkpoint=0)
+    upkeep.run(T0 + 90 * 3600)
     assert len(pipeline.log.rows) == 10
     pipeline.work()
-    upkeep.run(T0 + 91 * 3600, checkpoint=10)
+    upkeep.run(T0 + 91 * 3600)
     # 72 hours are kept: hours 20 to 90.
     assert [row.offset for row in pipeline.log.rows] == list(range(3, 11))
-    upkeep.run(T0 + 900 * 3600, checkpoint=5)
-    assert [row.offset for row in pipeline.log.rows] == list(range(6, 11))
+    pipeline.heartbeat()
+    upkeep.run(T0 + 900 * 3600)
+    assert [row.offset for row in pipeline.log.rows] == [11]
 
 
 def test_an_endpoint_that_invents_streams_fills_no_table(
@@ -549,25 +551,25 @@ def test_events_older_than_kept_are_dropped_by_the_hour(pipeline: Pipeline) -> N
         pipeline.batch(events=[event(Image="/bin/ls")])
         pipeline.work()
     upkeep = Upkeep(pipeline.state, pipeline.log, pipeline.store, pipeline.settings)
-    upkeep.run(T0 + 90 * 86_400, checkpoint=3)
+    upkeep.run(T0 + 90 * 86_400)
     assert len(pipeline.store.events) == 3
     pipeline.store.fail = 1
-    upkeep.run(T0 + 91 * 86_400, checkpoint=3)
-    upkeep.run(T0 + 91 * 86_400 + 3600, checkpoint=3)
+    upkeep.run(T0 + 91 * 86_400)
+    upkeep.run(T0 + 91 * 86_400 + 3600)
     assert [row.log_offset for row in pipeline.store.events] == [2, 3]
 
 
 def test_rules_that_fail_on_an_event_do_not_lose_it(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def explode(_: Event) -> list[Finding]:
+    def explode(*_: object) -> NoReturn:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(pipeline.worker._engine, "process", explode)
+    monkeypatch.setattr(pipeline.worker._stepper._engine, "match", explode)
     pipeline.batch(events=[event(Image="/tmp/evil")])
     pipeline.work()
     assert len(pipeline.store.events) == 1
-    assert pipeline.worker.counts.rule_errors == 1
+    assert pipeline.worker.metrics.rule_errors._value.get() == 1
 
 
 def test_evidence_of_an_alert_is_the_first_ten_and_the_newest_ten(pipeline: Pipeline) -> None:
@@ -605,8 +607,7 @@ def test_run_works_until_it_is_told_to_stop(pipeline: Pipeline) -> None:
     pipeline.stop.wait = wait  # type: ignore[assignment,method-assign] # the loop's only pause
     pipeline.worker.run()
     assert alerts(pipeline) == [("1", "host-ep-1", 1)]
-    with pipeline.state.read() as session:
-        assert session.get_one(Checkpoint, "detect").log_offset == 1
+    assert pipeline.committed() == 1
 
 
 def test_under_steady_load_the_clock_still_runs(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -635,7 +636,7 @@ def test_far_behind_nobody_is_called_silent(pipeline: Pipeline, monkeypatch: pyt
 
     def step() -> int:
         taken = steps()
-        if pipeline.worker.checkpoint == 19:
+        if pipeline.position == 19:
             pipeline.stop.set()
         return taken
 
@@ -668,8 +669,8 @@ def test_rows_that_a_healthy_store_refuses_are_dead_letters_and_the_rest_goes_in
     assert stored == ["/bin/ls", "/tmp/evil", "/bin/cat", "/bin/true"]
     assert [row.name for row in pipeline.store.metrics] == ["a.b_ratio"]
     assert alerts(pipeline) == [("1", "host-ep-1", 1)]
-    assert pipeline.worker.checkpoint == 2
-    assert pipeline.store.rewind(2) == 0
+    assert pipeline.position == 2
+    assert pipeline.store.rewind(all_from(2), {}) == 0
     with pipeline.state.read() as session:
         letters = session.scalars(select(DeadLetter).order_by(DeadLetter.id)).all()
     assert [letter.log_offset for letter in letters] == [1, 1, 1]
@@ -695,7 +696,7 @@ def test_an_event_of_the_clock_that_is_refused_is_a_dead_letter_too(pipeline: Pi
     add_endpoint(pipeline.state, "bad", pipeline.agency_id)
     pipeline.store.refused = "host-bad"
     pipeline.clock.seconds += 1000
-    pipeline.worker.step_clock()
+    pipeline.turn()
     assert [fields["host"]["id"] for fields in pipeline.store.of("silence")] == ["ep-1"]
     assert len(pipeline.store.events) == 1
     with pipeline.state.read() as session:

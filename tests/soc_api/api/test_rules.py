@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from collector.rulebook.live import LiveCatalogue
 from collector.settings import Settings, Web
-from collector.state.tables import AuditEntry, RuleFigures, WorkerFigures
+from collector.state.tables import AuditEntry, Lease, RuleFigures, WorkerFigures
 from soc_api.app import assemble
 from soc_api.rulebook.service import difference
 from tests.collector.rulebook.conftest import RULE
@@ -142,9 +142,11 @@ def figures(services: Services) -> None:
     with services.state.write() as session:
         session.add(RuleFigures(rule_id=OWN, offered=90, candidates=9, matches=7, throttled=2, **common))
         session.add(RuleFigures(rule_id="gone", offered=1, matches=1, **common))
-        session.add(
-            WorkerFigures(worker="detect", figures={"rules_loaded": 51, "shadow_misses": 0}, updated_at=START)
-        )
+        for number in (1, 2):
+            said = {"rules_loaded": 51, "shadow_misses": 0, "shadow_checks": 3}
+            session.add(WorkerFigures(worker=f"detect-{number}", figures=said, updated_at=START))
+            held = {"owner": f"detect-{number}", "epoch": 1, "renewals": 1, "renewed_at": START}
+            session.add(Lease(name=f"partition/0{number}", **held))
 
 
 def test_figures_are_in_the_list_which_sorts_by_them(figures: None, signed_in: SignedIn) -> None:
@@ -175,6 +177,7 @@ def test_metrics_are_prometheus_text_for_this_machine_and_those_of_the_setting(
     states = {each.labels["state"]: each.value for each in families["vonggac_rules"].samples}
     assert states["ok"] > 40
     assert families["vonggac_detect_rules_loaded"].samples[0].value == 51
+    assert families["vonggac_detect_shadow_checks"].samples[0].value == 6
     openmetrics = scrape(services, "::1", accept="application/openmetrics-text; version=1.0.0")
     assert openmetrics.headers["content-type"].startswith("application/openmetrics-text")
     assert openmetrics.text.endswith("# EOF\n")

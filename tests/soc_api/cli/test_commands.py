@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from agent.messages import TokenParts
 from collector import locks
-from collector.detect.commit import save_checkpoint
+from collector.detect.checkpoints import save_places
 from collector.state.base import utcnow
 from collector.state.database import StateStore
 from soc_api.accounts.sign_in import sign_in
@@ -295,7 +295,7 @@ def test_doctor_tells_a_damaged_lost_or_replaced_log_from_a_whole_one(
     log.unlink()
     state = StateStore(data / "state.db")
     with state.write() as session:
-        save_checkpoint(session, 7, utcnow())
+        save_places(session, {3: 7}, utcnow(), utcnow())
     state.close()
     assert "is missing; 7 batches" in check("log")["finding"]
     log.touch()
