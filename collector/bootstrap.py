@@ -14,11 +14,12 @@ from sqlalchemy.exc import DBAPIError
 from collector.detect.checkpoints import load_places
 from collector.enrolment.errors import AuthorityError
 from collector.enrolment.files import ensure_server_certificate, make_authority
+from collector.errors import CollectorError
 from collector.log.opening import prepare_log
 from collector.state.base import utcnow
 from collector.state.database import StateStore, place_of_state
 from collector.state.migrate import upgrade
-from collector.state.postgres import StateAwayError
+from collector.state.postgres import Database, StateAwayError
 from collector.state.tables import Installation
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("vonggac.prepare")
 
 _AUTHORITY: Final = "ca_sha256"
+
+
+class NotMovedError(CollectorError):
+    """The settings name a new state store, and the present one has not been moved there."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,10 @@ def _same_authority(data: DataDirectory, state: StateStore, now: datetime) -> Au
     half of the agents would be strangers to half of the machines."""
     with state.write() as session:
         known = session.get(Installation, _AUTHORITY)
+        if known is None and isinstance(state.where, Database) and data.state.exists():
+            raise NotMovedError(
+                f"{state.where} is empty, but there is {data.state}: bring it over with `vonggac move`, or move it away"
+            )
         if known is not None and not (data.ca / "ca.key").exists():
             raise AuthorityError(
                 f"{data.ca / 'ca.key'} is missing, but agents trust an authority already: copy ca.key and ca.crt"

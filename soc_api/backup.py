@@ -1,7 +1,8 @@
 """The data directory as one consistent file, and back.
 
 A backup is a tar file: ``manifest.json`` first, then the directory's files. The state store and the log are
-taken by SQLite's online backup, the event store by hard-linked snapshots of its immutable parts (``ALTER
+taken by SQLite's online backup (a state store in PostgreSQL as the same file, copied row by row from one moment), the
+event store by hard-linked snapshots of its immutable parts (``ALTER
 TABLE … FREEZE``), so the processes keep running. The order makes it consistent: the state store first (it
 says how far the worker was), the log after it (it holds everything since), the event store last; on the next
 start the worker deletes what lies beyond its checkpoint and works it again. The file holds the private keys:
@@ -24,13 +25,17 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from collector.errors import CollectorError
+from collector.state import transfer
+from collector.state.database import StateStore, is_made, place_of_state
+from collector.state.migrate import upgrade
 from soc_api.events_here import with_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from collector.settings import DataDirectory
+    from collector.settings import DataDirectory, Settings
+    from collector.state.postgres import Database
     from collector.store.client import StoreClient
     from collector.store.engine import Engine
 
@@ -55,13 +60,15 @@ class BackupResult:
     live: bool
 
 
-def make(data: DataDirectory, target: Path, now: datetime, progress: Callable[[str], None]) -> BackupResult:
+def make(
+    data: DataDirectory, settings: Settings, target: Path, now: datetime, progress: Callable[[str], None]
+) -> BackupResult:
     """Write a backup of ``data`` to ``target``, which must not exist. ``progress`` gets one line a step.
 
     Raises:
         BackupError: no data directory, the target exists, or a store cannot be read.
     """
-    if not data.state.exists():
+    if not is_made(settings, data):
         raise BackupError(f"{data.root} is not a data directory: name another with --data")
     if target.exists():
         raise BackupError(f"{target} exists: a backup never overwrites; name another file")
@@ -70,12 +77,13 @@ def make(data: DataDirectory, target: Path, now: datetime, progress: Callable[[s
     with tempfile.TemporaryDirectory(prefix=".backup-", dir=data.root) as passing:
         files: dict[str, Path] = {}
         try:
-            for database in (data.state, data.log):
-                if database.exists():
-                    progress(f"{database.name} …")
-                    copy = Path(passing) / database.name
-                    _copy_database(database, copy)
-                    files[database.name] = copy
+            progress("state …")
+            files[data.state.name] = Path(passing) / data.state.name
+            _copy_state(place_of_state(settings, data), files[data.state.name])
+            if data.log.exists():
+                progress("log …")
+                files[data.log.name] = Path(passing) / data.log.name
+                _copy_database(data.log, files[data.log.name])
             live = False
             if data.events.exists():
                 progress("events …")
@@ -119,6 +127,17 @@ def bring_back(source: Path, target: Path, progress: Callable[[str], None]) -> d
         Path(passing).rename(target)
         Path(passing).mkdir()  # for the context manager to remove
     return manifest
+
+
+def _copy_state(where: Path | Database, target: Path) -> None:
+    if isinstance(where, Path):
+        _copy_database(where, target)
+        return
+    upgrade(target)
+    with closing(StateStore(where)) as source, closing(StateStore(target)) as copy:
+        transfer.copy(source, copy, lambda _line: None)
+    with closing(sqlite3.connect(target)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
 
 
 def _copy_database(source: Path, target: Path) -> None:

@@ -60,8 +60,10 @@ def _is_final(cause: BaseException | None) -> bool:
     from agent.settings_file import SettingsError
     from collector.errors import CollectorError
     from collector.locks import AlreadyRunningError
+    from collector.state.postgres import StateAwayError
 
-    return isinstance(cause, (SettingsError, CollectorError)) and not isinstance(cause, AlreadyRunningError)
+    passing = (AlreadyRunningError, StateAwayError)
+    return isinstance(cause, (SettingsError, CollectorError)) and not isinstance(cause, passing)
 
 
 def _first_line(name: str) -> str:

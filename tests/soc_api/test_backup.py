@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
-from collector.settings import DataDirectory
+from collector.settings import DataDirectory, Settings
 from collector.store.engine import Engine
 from collector.store.rows import EVENT_SCHEMA, encode
 from soc_api import backup
@@ -75,7 +75,7 @@ def test_a_backup_brought_back_has_the_same_state_log_events_and_keys(
     engine.insert("events", events(500))
     engine.insert("events", events(250))
     engine.close()
-    made = backup.make(data, tmp_path / "b.tar", NOW, quiet)
+    made = backup.make(data, Settings(), tmp_path / "b.tar", NOW, quiet)
     assert made.path.stat().st_mode & 0o777 == 0o600
     assert not list((data.events / "shadow").glob("backup*"))
     target = DataDirectory(tmp_path / "again")
@@ -93,19 +93,19 @@ def test_a_backup_brought_back_has_the_same_state_log_events_and_keys(
 def test_a_backup_never_overwrites(data: DataDirectory, tmp_path: Path) -> None:
     (tmp_path / "b.tar").write_text("mine")
     with pytest.raises(backup.BackupError, match="never overwrites"):
-        backup.make(data, tmp_path / "b.tar", NOW, quiet)
+        backup.make(data, Settings(), tmp_path / "b.tar", NOW, quiet)
     assert (tmp_path / "b.tar").read_text() == "mine"
 
 
 def test_a_restore_never_overwrites(data: DataDirectory, tmp_path: Path) -> None:
-    backup.make(data, tmp_path / "b.tar", NOW, quiet)
+    backup.make(data, Settings(), tmp_path / "b.tar", NOW, quiet)
     with pytest.raises(backup.BackupError, match="not empty"):
         backup.bring_back(tmp_path / "b.tar", data.root, quiet)
     assert content(data.state) == "kept"
 
 
 def test_a_damaged_backup_leaves_nothing_behind(data: DataDirectory, tmp_path: Path) -> None:
-    backup.make(data, tmp_path / "b.tar", NOW, quiet)
+    backup.make(data, Settings(), tmp_path / "b.tar", NOW, quiet)
     raw = (tmp_path / "b.tar").read_bytes()
     (tmp_path / "b.tar").write_bytes(raw.replace(b"secret", b"forged"))
     with pytest.raises(backup.BackupError, match=r"ca/ca\.key in the backup is damaged"):
@@ -116,7 +116,7 @@ def test_a_damaged_backup_leaves_nothing_behind(data: DataDirectory, tmp_path: P
 
 @pytest.mark.parametrize("length", [0, 100, 5000, 20000])
 def test_a_backup_that_was_cut_off_is_refused(data: DataDirectory, tmp_path: Path, length: int) -> None:
-    backup.make(data, tmp_path / "b.tar", NOW, quiet)
+    backup.make(data, Settings(), tmp_path / "b.tar", NOW, quiet)
     (tmp_path / "b.tar").write_bytes((tmp_path / "b.tar").read_bytes()[:length])
     with pytest.raises(backup.BackupError):
         backup.bring_back(tmp_path / "b.tar", tmp_path / "again", quiet)
