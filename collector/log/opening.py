@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from collector.log import schema
+from collector.log.mending import mend_if_marked
 from collector.log.sqlite_reader import SqliteReader
 from collector.log.sqlite_writer import SqliteWriter
 
@@ -57,12 +58,13 @@ def prepare_log(settings: Settings, data: DataDirectory, positions: Mapping[int,
     whether the log was behind them: it was lost then, or is an older one. To be called before writers and
     readers run.
 
-    Where JetStream has taken the place of the file, what the file has and nobody read is carried over first, and the
-    file gets out of the way (`log.db.carried`).
+    A file with damaged pages is mended first. Where JetStream has taken the place of the file, what it has and nobody
+    read is carried over, and it gets out of the way (`log.db.carried`).
 
     Raises as :func:`open_writer`.
     """
     checkpoint = max(positions.values())
+    mend_if_marked(data.log)
     if not settings.log.url:
         return schema.go_on_behind(data.log, checkpoint) > 0
     from collector.log.jetstream.preparing import prepare_stream

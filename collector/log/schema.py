@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing, contextmanager
+import zlib
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from collector.log.errors import LogDamagedError, LogError, LogFull
@@ -12,6 +13,9 @@ from collector.partitions import partition_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from collector.log.interface import LogRow
+
 
 # ``record.offset`` is AUTOINCREMENT so that a number is never used again, not even after the newest rows were
 # trimmed. ``received`` remembers which numbers of a stream are behind trimmed rows, as ranges: one range
@@ -26,7 +30,8 @@ CREATE TABLE IF NOT EXISTS record (
     seq INTEGER NOT NULL,
     sent_at REAL NOT NULL,
     received_at REAL NOT NULL,
-    body BLOB NOT NULL
+    body BLOB NOT NULL,
+    checksum INTEGER
 );
 CREATE UNIQUE INDEX IF NOT EXISTS uq_record_batch ON record (endpoint_id, stream, seq) WHERE kind = 'batch';
 CREATE INDEX IF NOT EXISTS ix_record_partition ON record (partition);
@@ -39,6 +44,10 @@ CREATE TABLE IF NOT EXISTS received (
 ) WITHOUT ROWID;
 """
 
+_INSERT: Final = (
+    'INSERT INTO record ("offset", partition, kind, endpoint_id, stream, seq, sent_at, received_at, body, checksum)'
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 #: A log of before there were partitions has no such column; its rows get theirs one after the other.
 _UNKNOWN: Final = -1
 _FILL_ROWS: Final = 1000
@@ -55,6 +64,9 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # only a new file listens to this
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA cell_size_check=ON")
+    # Some builds overwrite what is deleted: trimming would write the whole log once more, on a disk that may be full.
+    connection.execute("PRAGMA secure_delete=FAST")
     connection.execute("PRAGMA wal_autocheckpoint=2000")
     connection.execute(f"PRAGMA journal_size_limit={64 << 20}")
     return connection
@@ -62,7 +74,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def create(connection: sqlite3.Connection) -> None:
     """Make the tables where they are missing, and give every row its partition; two processes may do it at once."""
-    _add_partition(connection)
+    _add_columns(connection)
     for statement in _SCHEMA.split(";"):
         if statement.strip():
             connection.execute(statement)
@@ -70,13 +82,45 @@ def create(connection: sqlite3.Connection) -> None:
         _fill_partitions(connection)
 
 
-def _add_partition(connection: sqlite3.Connection) -> None:
-    columns = {row[1] for row in connection.execute("PRAGMA table_info(record)")}
-    if columns and "partition" not in columns:
-        connection.execute("BEGIN IMMEDIATE")
-        if not any(row[1] == "partition" for row in connection.execute("PRAGMA table_info(record)")):
-            connection.execute(f"ALTER TABLE record ADD COLUMN partition INTEGER NOT NULL DEFAULT {_UNKNOWN}")
-        connection.execute("COMMIT")
+def _add_columns(connection: sqlite3.Connection) -> None:
+    """To a log of before there were partitions and checksums."""
+    columns = _columns(connection)
+    if not columns or "partition" in columns:
+        return  # new, or as it should be
+    connection.execute("BEGIN IMMEDIATE")
+    if "partition" not in _columns(connection):
+        connection.execute(f"ALTER TABLE record ADD COLUMN partition INTEGER NOT NULL DEFAULT {_UNKNOWN}")
+        connection.execute("ALTER TABLE record ADD COLUMN checksum INTEGER")
+    connection.execute("COMMIT")
+
+
+def _columns(connection: sqlite3.Connection) -> set[str]:
+    return {str(row[1]) for row in connection.execute("PRAGMA table_info(record)")}
+
+
+def checksum_of(row: LogRow) -> int:
+    """Over all that must not change. SQLite itself notices damage only where its structure is hit, and most of the
+    file is bodies."""
+    names = f"{row.kind}/{row.endpoint_id}/{row.stream}/{row.seq}".encode()
+    return zlib.crc32(row.body, zlib.crc32(names))
+
+
+def insert(connection: sqlite3.Connection, row: LogRow, offset: int | None = None) -> int:
+    """Add the row, at the next offset where none is given; return its offset."""
+    values = (
+        offset,
+        row.partition,
+        row.kind,
+        row.endpoint_id,
+        row.stream,
+        row.seq,
+        row.sent_at,
+        row.received_at,
+        row.body,
+        checksum_of(row),
+    )
+    cursor = connection.execute(_INSERT, values)
+    return int(cursor.lastrowid or 0)
 
 
 def _fill_partitions(connection: sqlite3.Connection) -> None:
@@ -94,8 +138,10 @@ def _fill_partitions(connection: sqlite3.Connection) -> None:
             return
 
 
-def as_write_error(error: sqlite3.Error) -> LogError:
+def as_write_error(path: Path, error: sqlite3.Error) -> LogError:
     """What a sender or a trimming worker is told: nothing was changed, try again later."""
+    if _code(error) == sqlite3.SQLITE_CORRUPT:
+        mark(path)
     if _code(error) == sqlite3.SQLITE_FULL:
         return LogFull(FULL)
     return LogError(f"the log could not write: {error}")
@@ -107,9 +153,25 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        if _code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        if _code(error) == sqlite3.SQLITE_CORRUPT:
+            mark(path)
+            raise LogDamagedError(
+                f"{path}: the log has a damaged page ({error}): stop `vonggac serve` and start it again, which keeps"
+                " what can be read; look after the disk"
+            ) from error
+        if _code(error) == sqlite3.SQLITE_NOTADB:
             raise damaged(path, error) from error
         raise LogError(f"{path}: the log cannot be read now: {error}") from error
+
+
+def mark(path: Path) -> None:
+    """Say that this log has a damaged page, for :mod:`collector.log.mending`."""
+    with suppress(OSError):
+        mark_of(path).touch(mode=0o600)
+
+
+def mark_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.damaged")
 
 
 def damaged(path: Path, error: Exception) -> LogDamagedError:

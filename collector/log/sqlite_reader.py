@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+from dataclasses import replace
 from heapq import merge
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +16,12 @@ from collector.partitions import check_complete
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+log = logging.getLogger("vonggac.log")
+
+_HEAD: Final = '"offset", kind, endpoint_id, stream, seq, sent_at, received_at'
+_SELECT_HEAD: Final = f"SELECT {_HEAD}, x'' FROM record WHERE \"offset\" = ?"  # noqa: S608 - our own column names
+_SELECT_ROW: Final = f'SELECT {_HEAD}, body, checksum FROM record WHERE "offset" = ?'  # noqa: S608
 
 #: ``read`` stops here even below its row limit (it always returns at least one row).
 _READ_BYTES: Final = 32 << 20
@@ -57,13 +65,22 @@ class SqliteReader:
             yield offset
 
     def _row(self, offset: int) -> LogRow:
-        return LogRow(
-            *self._connection.execute(
-                'SELECT "offset", kind, endpoint_id, stream, seq, sent_at, received_at, body FROM record'
-                ' WHERE "offset" = ?',
-                (offset,),
-            ).fetchone()
+        try:
+            *values, checksum = self._connection.execute(_SELECT_ROW, (offset,)).fetchone()
+            row = LogRow(*values)
+        except sqlite3.DatabaseError:
+            # A body lies on pages of its own: without them, what precedes it can still be read.
+            row = LogRow(*self._connection.execute(_SELECT_HEAD, (offset,)).fetchone())
+        else:
+            if checksum is None or checksum == schema.checksum_of(row):
+                return row
+        # Its number has come, so it must not be missed; but nothing that it holds can be believed.
+        schema.mark(self._path)
+        log.error(
+            "a row of the log is damaged on the disk",
+            extra={"log_offset": offset, "endpoint": row.endpoint_id},
         )
+        return replace(row, body=b"")
 
     def changed(self) -> bool:
         with schema.reading(self._path):
@@ -106,7 +123,7 @@ class SqliteReader:
         try:
             return trim(self._connection, end, received_before)
         except sqlite3.Error as error:
-            raise schema.as_write_error(error) from error
+            raise schema.as_write_error(self._path, error) from error
 
     def close(self) -> None:
         self._connection.close()

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 _GROUP_ROWS: Final = 512
 _GROUP_BYTES: Final = 16 << 20
 
-#: How long a look at the disk's free space holds.
-_ROOM_SECONDS: Final = 1.0
-
 _FIND_BATCH: Final = (
     "SELECT \"offset\" FROM record WHERE kind = 'batch' AND endpoint_id = ? AND stream = ? AND seq = ?"
 )
@@ -50,7 +47,6 @@ class SqliteWriter:
         queue_bytes: bodies waiting for the disk beyond this are refused with :class:`LogBusy`.
         reserve_bytes: this much of the disk stays free for the other stores: rows are refused with
             :class:`LogFull` before the last byte is used, and the worker can go on emptying the log.
-        max_bytes: a bound on the file itself.
         on_commit: called in the writer's thread after each commit with its seconds and rows.
     """
 
@@ -61,22 +57,17 @@ class SqliteWriter:
         queue_bytes: int = 64 << 20,
         on_commit: Callable[[float, int], None] | None = None,
         reserve_bytes: int = 0,
-        max_bytes: int | None = None,
     ) -> None:
         self._connection = schema.connect(path)
         schema.create(self._connection)
         path.chmod(0o600)
-        if max_bytes is not None:
-            page_bytes = self._connection.execute("PRAGMA page_size").fetchone()[0]
-            self._connection.execute(f"PRAGMA max_page_count={max(1, max_bytes // page_bytes)}")
         self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._queue_bytes = queue_bytes
         self._waiting_bytes = 0
         self._lock = threading.Lock()
         self._on_commit = on_commit
-        self._folder = path.parent
+        self._path = path
         self._reserve_bytes = reserve_bytes
-        self._room_known_until = 0.0
         self._closed = False
         self.statistics = WriterStatistics(last_offset=schema.last_offset(self._connection))
         self._thread = threading.Thread(target=self._work, name="log-writer", daemon=True)
@@ -139,14 +130,14 @@ class SqliteWriter:
         started = monotonic()
         results: list[int] | LogError
         try:
-            self._check_room(started)
+            self._check_room(sum(len(waiting.row.body) for waiting in group))
             results = self._write([waiting.row for waiting in group])
         except LogFull as error:
             results = error
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
-            results = schema.as_write_error(error)
+            results = schema.as_write_error(self._path, error)
         except Exception as error:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
@@ -164,13 +155,13 @@ class SqliteWriter:
         else:
             answer(zip(group, results, strict=True))
 
-    def _check_room(self, now: float) -> None:
-        if not self._reserve_bytes or now < self._room_known_until:
+    def _check_room(self, size: int) -> None:
+        if not self._reserve_bytes:
             return
-        disk = os.statvfs(self._folder)
-        if disk.f_bavail * disk.f_frsize < self._reserve_bytes:
+        disk = os.statvfs(self._path.parent)
+        # Twice: the write-ahead log has it first, the file itself later.
+        if disk.f_bavail * disk.f_frsize < self._reserve_bytes + 2 * size:
             raise LogFull(schema.FULL)
-        self._room_known_until = now + _ROOM_SECONDS
 
     def _write(self, rows: Sequence[LogRow]) -> list[int]:
         execute = self._connection.execute
@@ -183,21 +174,7 @@ class SqliteWriter:
                 offsets.append(known)
                 repeats += 1
                 continue
-            cursor = execute(
-                "INSERT INTO record (partition, kind, endpoint_id, stream, seq, sent_at, received_at, body)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    row.partition,
-                    row.kind,
-                    row.endpoint_id,
-                    row.stream,
-                    row.seq,
-                    row.sent_at,
-                    row.received_at,
-                    row.body,
-                ),
-            )
-            offsets.append(int(cursor.lastrowid or 0))
+            offsets.append(schema.insert(self._connection, row))
             new += 1
         execute("COMMIT")
         self.statistics.rows += new

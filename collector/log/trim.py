@@ -7,11 +7,12 @@ believed twice.
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import suppress
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Iterator
 
 #: Rows a transaction: the writer of new rows waits no longer than one of them takes.
@@ -30,7 +31,12 @@ def trim(connection: sqlite3.Connection, end: int, received_before: float) -> in
         if removed:
             _give_back(connection)
         if removed < _CHUNK_ROWS:
-            return total
+            break
+    if total:
+        connection.execute(
+            "PRAGMA wal_checkpoint(PASSIVE)"
+        ).fetchall()  # only then the file itself gets smaller
+    return total
 
 
 def _first_since(connection: sqlite3.Connection, moment: float) -> int:
@@ -84,7 +90,8 @@ def _trim_chunk(connection: sqlite3.Connection, end: int) -> int:
             connection.execute('DELETE FROM record WHERE "offset" <= ?', (rows[-1][0],))
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        with suppress(sqlite3.OperationalError):  # on a full disk SQLite has done it already
+            connection.execute("ROLLBACK")
         raise
     return len(rows)
 

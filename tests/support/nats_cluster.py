@@ -128,12 +128,14 @@ class NatsCluster:
         self._in(self._tag, "link", "set", f"to{node}", "up")
 
     def remove(self) -> None:
-        for process in (*self._clients, *self._running.values()):
-            process.kill()
-            process.wait(10)
-            for pipe in (process.stdout, process.stdin):
+        for client in self._clients:
+            client.kill()
+            client.wait(10)
+            for pipe in (client.stdout, client.stdin):
                 if pipe is not None:
                     pipe.close()
+        for node in tuple(self._running):
+            self.kill(node)
         for name in (*(self._name(node) for node in (*NODES, _CLIENT)), self._tag):
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 

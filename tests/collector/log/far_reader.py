@@ -1,5 +1,5 @@
-"""Run in a namespace of its own: `far_reader.py URL`. Makes the stream, says so, reads all partitions with a real reader as
-a worker does, and writes each row as a line `endpoint seq body`, until its input ends and nothing waits.
+"""Run in a namespace of its own: `far_reader.py URL`. Makes the stream, says so, reads all partitions with a real
+reader as a worker does, and writes each row as a line `endpoint seq body`, until its input ends and nothing waits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,12 @@ def main() -> None:
     print("ready", flush=True)
     reader = NatsReader(settings)
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+
+    def listen() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=listen, daemon=True).start()
     positions = all_from(0)
     while True:
         try:

@@ -76,6 +76,12 @@ def sender(cluster: NatsCluster, reader: Far) -> Far:
     return far
 
 
+def leader_of(cluster: NatsCluster) -> int:
+    found = wait_until(cluster.stream_leader, seconds=30, what="the stream's leader")
+    assert found is not None
+    return found
+
+
 def goes_on(far: Far, more: int = 500, seconds: float = 40) -> None:
     begun = len(far.lines)
     wait_until(lambda: len(far.lines) > begun + more, seconds=seconds, what="more of it")
@@ -98,7 +104,7 @@ def test_the_streams_leader_killed_twice_loses_nothing_and_doubles_nothing(
     cluster: NatsCluster, sender: Far, reader: Far
 ) -> None:
     for _ in range(2):
-        leader = wait_until(cluster.stream_leader, seconds=30, what="the stream's leader")
+        leader = leader_of(cluster)
         cluster.kill(leader)
         goes_on(sender)
         goes_on(reader)
@@ -110,7 +116,7 @@ def test_the_streams_leader_killed_twice_loses_nothing_and_doubles_nothing(
 def test_a_leader_cut_off_from_the_others_and_back_loses_nothing_and_doubles_nothing(
     cluster: NatsCluster, sender: Far, reader: Far
 ) -> None:
-    leader = wait_until(cluster.stream_leader, seconds=30, what="the stream's leader")
+    leader = leader_of(cluster)
     cluster.unplug(leader)
     goes_on(sender)
     goes_on(reader)
@@ -123,7 +129,7 @@ def test_a_leader_cut_off_from_the_others_and_back_loses_nothing_and_doubles_not
 def test_without_a_majority_nothing_is_acknowledged_and_it_recovers_by_itself(
     cluster: NatsCluster, sender: Far, reader: Far
 ) -> None:
-    leader = wait_until(cluster.stream_leader, seconds=30, what="the stream's leader")
+    leader = leader_of(cluster)
     others = [node for node in (1, 2, 3) if node != leader]
     for node in others:
         cluster.unplug(node)

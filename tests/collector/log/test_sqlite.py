@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.log.errors import LogBusy, LogDamagedError, LogError, LogFull
+from collector.log.errors import LogBusy, LogDamagedError, LogFull
 from collector.log.schema import go_on_behind
 from collector.log.sqlite_reader import SqliteReader
 from collector.log.sqlite_writer import SqliteWriter
 from collector.log.trim import merge_ranges
-from collector.partitions import all_from
-from tests.collector.log.rows import append, batch
+from collector.partitions import ALL, all_from, partition_of
+from tests.collector.log.rows import append, batch, endpoint_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,27 +76,6 @@ def test_a_stream_without_gaps_is_remembered_as_one_range(
     assert ranges == [(1, 3000)]
 
 
-def test_a_full_disk_refuses_rows_keeps_the_old_ones_and_recovers(path: Path) -> None:
-    writer = SqliteWriter(path, max_bytes=256 << 10)
-    reader = SqliteReader(path)
-
-    async def fill() -> int:
-        for number in range(1, 100):
-            await writer.append(batch(number, b"x" * (16 << 10)))
-        raise AssertionError("the bound was never reached")
-
-    with pytest.raises(LogFull):
-        asyncio.run(fill())
-    kept = reader.read(all_from(0), 100)
-    assert kept
-    assert {len(row.body) for row in kept} == {16 << 10}
-
-    reader.trim(all_from(kept[-2].offset), 3.0)
-    assert asyncio.run(writer.append(batch(1000, b"x"))) > kept[-1].offset
-    writer.close()
-    reader.close()
-
-
 def test_rows_are_refused_while_the_disk_has_less_room_than_its_reserve(path: Path) -> None:
     writer = SqliteWriter(path, reserve_bytes=1 << 60)
 
@@ -104,16 +83,6 @@ def test_rows_are_refused_while_the_disk_has_less_room_than_its_reserve(path: Pa
         append(writer, batch(1))
     assert writer.statistics.rows == 0
     writer.close()
-
-
-def test_trimming_that_the_disk_refuses_is_an_error_of_the_log(path: Path, reader: SqliteReader) -> None:
-    blocker = sqlite3.connect(path, isolation_level=None)
-    blocker.execute("BEGIN IMMEDIATE")
-    reader._connection.execute("PRAGMA busy_timeout=0")
-
-    with pytest.raises(LogError, match="locked"):
-        reader.trim(all_from(1), 3.0)
-    blocker.close()
 
 
 def test_trimming_gives_large_room_back_to_the_disk(
@@ -167,3 +136,29 @@ def test_a_damaged_log_is_said_with_what_to_do(path: Path) -> None:
     path.write_bytes(b"this is no database" * 100)
     with pytest.raises(LogDamagedError, match="move it and its -wal file away"):
         go_on_behind(path, 5)
+
+
+def test_rows_of_a_log_of_before_get_their_partitions_when_it_is_opened(path: Path) -> None:
+    names = [endpoint_in(partition) for partition in ALL]
+    with sqlite3.connect(path) as old:
+        old.execute(
+            'CREATE TABLE record ("offset" INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL,'
+            " endpoint_id TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL, sent_at REAL NOT NULL,"
+            " received_at REAL NOT NULL, body BLOB NOT NULL)"
+        )
+        old.executemany(
+            "INSERT INTO record (kind, endpoint_id, stream, seq, sent_at, received_at, body)"
+            " VALUES ('batch', ?, 's', ?, 1, 2, x'00')",
+            [(name, number) for number in range(1, 101) for name in names],
+        )
+    old.close()
+    writer, reader = SqliteWriter(path), SqliteReader(path)
+    try:
+        append(writer, batch(101, endpoint=names[5]))
+        rows = reader.read({5: 0}, 1000)
+        assert [row.seq for row in rows] == list(range(1, 102))
+        assert {partition_of(row.endpoint_id) for row in rows} == {5}
+        assert len(reader.read(all_from(0), 10_000)) == 3201
+    finally:
+        reader.close()
+        writer.close()
