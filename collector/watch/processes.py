@@ -23,8 +23,12 @@ NEVER_DAYS: Final = 9999.0
 #: A trend asks for so much of a past, and looks no further back than so far.
 _TREND_FROM_SECONDS: Final = 6 * HOUR
 _TREND_SECONDS: Final = 3 * _DAY
-#: Answers of the agents' port that kept agents from delivering because of the collector.
-_REFUSALS: Final = ("full", "busy", "log", "state")
+#: Why the agents' port sends batches away that are in order: figures and their reasons. (Quotas and the smoothing of a
+#: herd are the agents' own doing.)
+_REFUSALS: Final = (
+    ("vonggac_ingest_requests_total", ("full", "busy", "log", "state")),
+    ("vonggac_ingest_held_back_total", ("memory", "disk", "lag")),
+)
 
 
 class Processes:
@@ -46,10 +50,11 @@ class Processes:
             yield Reading("process_silence", row.process, silence, detail={"kind": row.kind})
             yield Reading("process_restarts", row.process, self._restarts(row, steady))
             if row.kind == "ingest":
-                for reason in _REFUSALS:
-                    said = sample_sum(row.figures, "vonggac_ingest_requests_total", reason=reason)
-                    rise = self._count((row.process, reason), steady, said or 0.0)
-                    yield Reading("refused_batches", f"{row.process} {reason}", rise)
+                for name, reasons in _REFUSALS:
+                    for reason in reasons:
+                        said = sample_sum(row.figures, name, reason=reason)
+                        rise = self._count((row.process, reason), steady, said or 0.0)
+                        yield Reading("refused_batches", f"{row.process} {reason}", rise)
             if row.kind == "export":
                 lag = sample_sum(row.figures, "vonggac_export_lag_seconds") or 0.0
                 yield Reading("export_lag", row.process, lag)
