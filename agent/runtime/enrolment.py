@@ -151,16 +151,22 @@ def enrol(state: StateDirectory, address: Address, token_text: str, facts: HostF
 
 
 def write_identity(
-    state: StateDirectory, key_pem: bytes, certificate_pem: str, ca_pem: str, identity: Identity
+    state: StateDirectory,
+    key_pem: bytes,
+    certificate_pem: str,
+    ca_pem: str,
+    identity: Identity,
+    *,
+    durable: bool = True,
 ) -> None:
     """Put a first identity in place; ``identity.json`` last, for it is what makes the others count."""
     state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     state.identity.unlink(missing_ok=True)
     waiting_key(state).unlink(missing_ok=True)
-    write_atomically(state.ca, ca_pem.encode("ascii"), mode=0o644)
-    write_atomically(state.certificate, certificate_pem.encode("ascii"), mode=0o644)
-    write_atomically(state.key, key_pem)
-    write_atomically(state.identity, msgspec.json.encode(identity), mode=0o644)
+    write_atomically(state.ca, ca_pem.encode("ascii"), mode=0o644, durable=durable)
+    write_atomically(state.certificate, certificate_pem.encode("ascii"), mode=0o644, durable=durable)
+    write_atomically(state.key, key_pem, durable=durable)
+    write_atomically(state.identity, msgspec.json.encode(identity), mode=0o644, durable=durable)
 
 
 def renew(state: StateDirectory, url: str = "") -> Identity:

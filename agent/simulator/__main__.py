@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import asyncio.sslproto
+import contextlib
+import json
+import resource
 import signal
 import sys
 from pathlib import Path
-from typing import Final
 
 from agent.runtime.log import Log
 from agent.runtime.transport import Address
 from agent.simulator.endpoint import Pace
+from agent.simulator.mix import DEFAULT, load_mix, names
 from agent.simulator.province import Province, read_tokens
-
-#: asyncio gives each TLS connection a read buffer of 256 KB; the answers here have a few hundred bytes.
-_READ_BUFFER_BYTES: Final = 16 << 10
 
 
 def main() -> int:
@@ -47,16 +46,35 @@ def main() -> int:
     parser.add_argument(
         "--spread", type=float, default=45.0, metavar="S", help="seconds the first words take"
     )
+    parser.add_argument("--mix", default=DEFAULT, metavar="NAME", help=f"what happens ({DEFAULT})")
+    parser.add_argument("--mixes", action=_Mixes, help="say as JSON which mixes there are")
     arguments = parser.parse_args()
+    pace = Pace(heartbeat=arguments.heartbeat, spread=arguments.spread)
     try:
         address = Address.of(arguments.collector)
         tokens = read_tokens(arguments.tokens)
+        province = Province(address, tokens, arguments.state, arguments.seed, Log(), pace, arguments.mix)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"simulator: {error}\n")
         return 2
-    asyncio.sslproto.SSLProtocol.max_size = _READ_BUFFER_BYTES
-    pace = Pace(heartbeat=arguments.heartbeat, spread=arguments.spread)
-    return asyncio.run(_run(Province(address, tokens, arguments.state, arguments.seed, Log(), pace)))
+    _raise_file_limit()
+    return asyncio.run(_run(province))
+
+
+class _Mixes(argparse.Action):
+    def __init__(self, option_strings: list[str], dest: str, help: str) -> None:  # noqa: A002 - argparse's name
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        sys.stdout.write(json.dumps({name: load_mix(name).summary for name in names()}) + "\n")
+        parser.exit()
+
+
+def _raise_file_limit() -> None:
+    """A connection is an open file."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _run(province: Province) -> int:

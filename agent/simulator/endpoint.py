@@ -19,28 +19,32 @@ from agent.messages import (
     BATCH_HEADER,
     BATCH_PATH,
     HEARTBEAT_PATH,
+    IMPORTANCE_HEADER,
     SCHEMA_VERSION,
     Batch,
     BatchHeader,
     CollectorHealth,
     Event,
+    Importance,
     encode_batch,
 )
 from agent.runtime.errors import TransportError
 from agent.runtime.files import write_atomically
 from agent.simulator.documents import documents, metrics
-from agent.simulator.machines import draw
 
 if TYPE_CHECKING:
+    import random
     from pathlib import Path
 
-    from agent.runtime.transport import Reply
+    from agent.simulator.figures import Figures
     from agent.simulator.happenings import Happening
     from agent.simulator.machines import Machine
     from agent.simulator.wire import AsyncConnection
 
 _EVENTS_HELD: Final = 200
 _LONGEST_WAIT_SECONDS: Final = 300.0
+#: A machine whose network is back tries again within this, as an agent that was away for a few minutes does.
+_FIND_AGAIN_SECONDS: Final = 20.0
 _COLLECTORS: Final = ("host", "software", "antivirus", "firewall", "updates", "lan", "neighbours", "storage")
 
 
@@ -65,25 +69,35 @@ class GoneError(Exception):
 
 
 class SimulatedEndpoint:
-    """``folder`` holds its identity; ``began`` is when its province began."""
+    """``folder`` holds its identity; ``began`` is when its province began. ``chance`` spreads waits."""
 
     def __init__(
-        self, machine: Machine, folder: Path, connection: AsyncConnection, seed: int, began: float, pace: Pace
+        self,
+        machine: Machine,
+        folder: Path,
+        connection: AsyncConnection,
+        seed: int,
+        began: float,
+        pace: Pace,
+        chance: random.Random,
+        figures: Figures,
     ) -> None:
         self.machine = machine
         self._connection = connection
         self._seed = seed
         self._began = began
         self._pace = pace
-        self._rng = draw(seed, "pace", machine.index)
+        self._chance = chance
+        self.figures = figures
         self._memory_path = folder / "stream.json"
         self._memory = self._remember()
         self._told_health = bool(self._memory.digests)
         self._events: list[Event] = []
         self._off_until = 0.0
+        self._away_until = 0.0
         self._woken = asyncio.Event()
         self._voice = asyncio.Lock()
-        self._metrics_due = time.time() + self._rng.uniform(0, pace.metrics)
+        self._metrics_due = time.time() + chance.uniform(0, pace.metrics)
 
     def _remember(self) -> Remembered:
         try:
@@ -92,10 +106,14 @@ class SimulatedEndpoint:
             return Remembered(stream=os.urandom(16).hex())
 
     def happen(self, happening: Happening) -> None:
-        """Something happened to this machine: it is told at once."""
+        """Something happened to this machine: it is told at once, or when the machine is back."""
         self._events = (self._events + happening.events)[-_EVENTS_HELD:]
+        now = time.time()
         if happening.antivirus_off_seconds and self.machine.antivirus == "on":
-            self._off_until = time.time() + happening.antivirus_off_seconds
+            self._off_until = now + happening.antivirus_off_seconds
+        if happening.machine_now is not None:
+            self.machine = happening.machine_now
+        self._away_until = max(self._away_until, now + happening.away_seconds)
         self._woken.set()
 
     async def live(self) -> None:
@@ -106,81 +124,87 @@ class SimulatedEndpoint:
         """
         if self.machine.silent and self._memory.digests:
             return
-        await asyncio.sleep(self._rng.uniform(0, self._pace.spread))
-        failures = 0
-        while True:
-            try:
+        await asyncio.sleep(self._chance.uniform(0, self._pace.spread))
+        self.figures.speaking += 1
+        try:
+            while True:
+                await self._be_away()
                 async with self._voice:
-                    wait = await self.speak()
-            except TransportError:
-                wait = -1.0
-            if wait < 0:
-                span = min(_LONGEST_WAIT_SECONDS, 2.0 * 2 ** min(failures, 10))
-                failures += 1
-                await asyncio.sleep(self._rng.uniform(0.5, 1.0) * span)
-                continue
-            failures = 0
-            if self.machine.silent:
-                self._connection.close()
-                return
-            await asyncio.sleep(wait)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._quiet_seconds()):
-                    await self._woken.wait()
-            self._woken.clear()
+                    await self.speak()
+                if self.machine.silent:
+                    return
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._quiet_seconds()):
+                        await self._woken.wait()
+                self._woken.clear()
+        finally:
+            self.figures.speaking -= 1
+            self._connection.close()
 
     async def rest(self) -> None:
         """Wait until nothing is being said, and say nothing any more: then it may be cancelled."""
         await self._voice.acquire()
 
+    async def _be_away(self) -> None:
+        """Its network is down: its connection ends, and it finds the collector again within seconds of the others."""
+        while (left := self._away_until - time.time()) > 0:
+            self._connection.close()
+            await asyncio.sleep(left + self._chance.uniform(0, _FIND_AGAIN_SECONDS))
+
     def _quiet_seconds(self) -> float:
-        heartbeat = self._pace.heartbeat * self._rng.uniform(0.95, 1.0)
+        heartbeat = self._pace.heartbeat * self._chance.uniform(0.95, 1.0)
         back_on = self._off_until - time.time() + 1.0
         return min(heartbeat, back_on) if back_on > 0 else heartbeat
 
-    async def speak(self) -> float:
-        """Send what there is, or a heartbeat. Return how long to be quiet, or -1 to try again later."""
-        now = time.time()
-        batch, digests = self._batch(now)
+    async def speak(self) -> None:
+        """Send what there is, or a heartbeat; return when the collector has it.
+
+        Raises:
+            GoneError: the collector will not have it any more.
+        """
+        batch, digests = self._batch(time.time())
         if batch is None:
-            header = BatchHeader(stream=self._memory.stream, seq=self._memory.seq, sent_at=now)
-            return self._judge(await self._post(HEARTBEAT_PATH, header, b""))
+            await self._offer(HEARTBEAT_PATH, b"", "")
+            self.figures.heartbeats += 1
+            return
         body = zstandard.ZstdCompressor(level=1).compress(encode_batch(batch))
         self._memory.seq += 1
         write_atomically(self._memory_path, msgspec.json.encode(self._memory), durable=False)
-        header = BatchHeader(stream=self._memory.stream, seq=self._memory.seq, sent_at=now)
         told = len(batch.events)
-        while True:
-            wait = self._judge(await self._post_surely(BATCH_PATH, header, body))
-            if wait >= 0:
-                break
-            await asyncio.sleep(30 * self._rng.uniform(0.5, 1.0))
+        importance = (
+            Importance.STATUS if batch.documents else Importance.EVENTS if told else Importance.CHATTER
+        )
+        await self._offer(BATCH_PATH, body, importance.word)
+        self.figures.batches += 1
+        self.figures.events += told
         self._events = self._events[told:]
         self._told_health = True
         self._memory.digests.update(digests)
         write_atomically(self._memory_path, msgspec.json.encode(self._memory), durable=False)
-        return wait
 
-    async def _post_surely(self, path: str, header: BatchHeader, body: bytes) -> Reply:
-        """Offer the same batch under the same number until somebody answers."""
-        wait = 2.0
+    async def _offer(self, path: str, body: bytes, importance: str) -> None:
+        """The same under the same number until it is taken: waits as long as the collector asks, else ever longer."""
+        wait, held_back = 2.0, False
         while True:
+            header = BatchHeader(stream=self._memory.stream, seq=self._memory.seq, sent_at=time.time())
+            headers = {BATCH_HEADER: header.encode(), AGENT_HEADER: agent.__version__}
+            if importance:
+                headers[IMPORTANCE_HEADER] = importance
             try:
-                return await self._post(path, header, body)
+                reply = await self._connection.request("POST", path, headers, body)
             except TransportError:
-                await asyncio.sleep(wait * self._rng.uniform(0.5, 1.0))
+                await asyncio.sleep(wait * self._chance.uniform(0.5, 1.0))
                 wait = min(_LONGEST_WAIT_SECONDS, wait * 2)
-
-    async def _post(self, path: str, header: BatchHeader, body: bytes) -> Reply:
-        headers = {BATCH_HEADER: header.encode(), AGENT_HEADER: agent.__version__}
-        return await self._connection.request("POST", path, headers, body)
-
-    def _judge(self, reply: Reply) -> float:
-        if reply.status in (401, 403, 404):
-            raise GoneError(reply.problem.detail or reply.problem.title)
-        if reply.status in (429, 503):
-            return -1.0
-        return 0.0
+                continue
+            if reply.status in (401, 403, 404):
+                raise GoneError(reply.problem.detail or reply.problem.title)
+            if reply.status not in (429, 503):
+                return
+            self.figures.held_back += 1
+            self.figures.held_back_again += held_back
+            held_back = True
+            asked = reply.retry_after_seconds or wait
+            await asyncio.sleep(asked * (1 + 0.1 * self._chance.random()))
 
     def _batch(self, now: float) -> tuple[Batch | None, dict[str, str]]:
         antivirus = "off" if now < self._off_until else self.machine.antivirus

@@ -23,9 +23,9 @@ from agent.messages import SCHEMA_VERSION, Batch, EnrolRequest, Event, HostFacts
 from collector.enrolment import service
 from collector.enrolment.files import open_authority
 from collector.registry import service as registry
-from collector.settings import DataDirectory
+from collector.settings import DataDirectory, load
 from collector.state.base import utcnow
-from collector.state.database import StateStore
+from collector.state.database import open_state
 from collector.state.scope import EVERYTHING
 from collector.store.client import StoreClient
 from soc_api.bench.material import event_lines, firing, rule_folders
@@ -115,7 +115,7 @@ def enrol_senders(data: DataDirectory, folder: Path, count: int) -> list[Path]:
     asked = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
     request = asked.public_bytes(serialization.Encoding.PEM).decode("ascii")
     authority = open_authority(data.ca)
-    state = StateStore(data.state)
+    state = open_state(load(data), data)
     files = []
     try:
         with state.write() as session:
@@ -315,8 +315,8 @@ def loaded(
     server: Server, folder: Path, stages: Sequence[Stage], senders: int = SENDERS
 ) -> Iterator[tuple[Load, Costs]]:
     """A load that has begun to send, and the costs since."""
-    with Load(server, folder, stages, senders) as load:
-        while not load.began:
-            load.check()
+    with Load(server, folder, stages, senders) as sending:
+        while not sending.began:
+            sending.check()
             time.sleep(0.05)
-        yield load, Costs(server, load)
+        yield sending, Costs(server, sending)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 import time
 from dataclasses import asdict
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from collector.state.database import StateStore
 
+_SIMULATOR: Final = [sys.executable, "-m", "agent.simulator"]
 _TOKEN_HOURS: Final = 24
 _RUNNING: Final = "`make run SIMULATE=…` or `vonggac simulate`, whose terminal takes Ctrl-C,"
 _DRAIN_SECONDS: Final = 20.0
@@ -46,9 +48,19 @@ _DRAIN_SECONDS: Final = 20.0
 )
 @click.option("--remove", is_flag=True, help="Remove all of them, with their alerts, devices and events.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Another number, another province.")
+@click.option("--mix", metavar="NAME", help="What happens in it; `--mixes` says which there are.")
+@click.option("--mixes", is_flag=True, help="Say which mixes there are.")
 @as_json
 @with_place
-def command(place: Place, count: int | None, remove: bool, seed: int, as_json: bool) -> None:
+def command(
+    place: Place,
+    count: int | None,
+    remove: bool,
+    seed: int,
+    mix: str | None,
+    mixes: bool,
+    as_json: bool,
+) -> None:
     """Run simulated endpoints against this machine's collector until Ctrl-C, or remove them.
 
     They enrol, keep certificates and report through the real protocol, and are marked as simulated
@@ -57,22 +69,45 @@ def command(place: Place, count: int | None, remove: bool, seed: int, as_json: b
     \b
     Examples:
       vonggac simulate --count 500
+      vonggac simulate --count 10000 --mix worm_outbreak
+      vonggac simulate --mixes
       vonggac simulate --remove
     """
-    if remove == (count is not None):
-        raise click.UsageError("say either --count N or --remove")
+    if (remove, count is not None, mixes).count(True) != 1:
+        raise click.UsageError("say one of --count N, --mixes and --remove")
+    known = _mixes() if mixes or mix is not None else {}
+    if mixes:
+        _say_mixes(known, as_json)
+        return
+    if mix is not None and mix not in known:
+        raise click.UsageError(f"no mix is called {mix!r}; there are: {', '.join(known)}")
     place.demand()
     if remove:
         _remove(place, as_json)
     else:
-        _run(place, count or 0, seed)
+        _run(place, count or 0, seed, mix)
+
+
+def _mixes() -> dict[str, str]:
+    """Name and summary of each, as the simulator says them."""
+    said = subprocess.run([*_SIMULATOR, "--mixes"], capture_output=True, text=True, check=True)
+    found: dict[str, str] = json.loads(said.stdout)
+    return found
+
+
+def _say_mixes(known: dict[str, str], as_json: bool) -> None:
+    if as_json:
+        echo_json(known)
+        return
+    for name, summary in known.items():
+        click.echo(f"{name:15} {summary}")
 
 
 def _folder(place: Place) -> Path:
     return place.data.root / "simulated"
 
 
-def _run(place: Place, count: int, seed: int) -> None:
+def _run(place: Place, count: int, seed: int, mix: str | None) -> None:
     host, port = place.settings.ingest.host, place.settings.ingest.port
     if not https_probe(host, port, place.data.ca / "ca.crt")():
         raise click.ClickException(f"nothing answers on port {port}: start with `vonggac serve` first")
@@ -87,8 +122,9 @@ def _run(place: Place, count: int, seed: int) -> None:
     click.echo(f"{len(lines)} simulated endpoints; Ctrl-C stops them, `--remove` removes them", err=True)
     set_up("simulate")
     address = "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 - compared
-    command_line = [sys.executable, "-m", "agent.simulator", "--collector", f"https://{address}:{port}"]
+    command_line = [*_SIMULATOR, "--collector", f"https://{address}:{port}"]
     command_line += ["--tokens", str(file), "--state", str(folder), "--seed", str(seed)]
+    command_line += ["--mix", mix] if mix is not None else []
     Supervisor({"simulator": command_line}, lock=_lock(place), name=_RUNNING).run()
 
 

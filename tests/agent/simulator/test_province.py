@@ -19,8 +19,9 @@ from agent.runtime.transport import Reply
 from agent.settings import StateDirectory
 from agent.simulator.documents import documents, metrics
 from agent.simulator.endpoint import GoneError, Pace, SimulatedEndpoint
-from agent.simulator.happenings import PER_HOUR, Happening, happenings
-from agent.simulator.machines import ANTIVIRUS_SHARES, SILENT_SHARE, Machine, Token, make_machines
+from agent.simulator.figures import Figures
+from agent.simulator.happenings import Happening
+from agent.simulator.machines import ANTIVIRUS_SHARES, SILENT_SHARE, Machine, Token, draw, make_machines
 from agent.simulator.province import found, read_tokens
 from tests.agent.runtime.stub import StubCollector
 from tests.support.waiting import wait_until
@@ -117,21 +118,6 @@ def test_protected_machines_stay_protected_and_outdated_ones_grow_older() -> Non
             assert antivirus["state"] != "unknown" or antivirus["reason"]
 
 
-def test_what_happens_in_a_minute_is_reproducible_and_as_often_as_stated() -> None:
-    machines = make_machines(tokens(100), 1)
-    assert happenings(machines, 1, 99) == happenings(machines, 1, 99)
-    counted = Counter(h.kind for minute in range(60 * 50) for h in happenings(machines, 1, minute))
-    for kind, rate in PER_HOUR.items():
-        assert counted[kind] / 50 == pytest.approx(rate, rel=0.4)
-
-
-def test_nothing_happens_on_machines_that_are_silent() -> None:
-    machines = make_machines(tokens(200), 1)
-    silent = {m.index for m in machines if m.silent}
-    assert silent
-    assert not silent & {h.machine for minute in range(600) for h in happenings(machines, 1, minute)}
-
-
 @given(st.binary(max_size=200))
 def test_a_tokens_file_that_is_none_is_refused_in_words(data: bytes) -> None:
     class Given:
@@ -145,6 +131,13 @@ def test_a_tokens_file_that_is_none_is_refused_in_words(data: bytes) -> None:
 def test_a_second_start_goes_on_in_the_same_province(tmp_path: Path) -> None:
     first = found(tmp_path / "sim", 7, 1000.0)
     assert found(tmp_path / "sim", 8, 2000.0) == first
+
+
+def test_another_mix_begins_when_it_is_first_asked_for(tmp_path: Path) -> None:
+    found(tmp_path, 7, 1000.0)
+    worm = found(tmp_path, 7, 5000.0, "worm_outbreak")
+    assert (worm.began, worm.mix_began) == (1000.0, 5000.0)
+    assert found(tmp_path, 7, 9000.0, "worm_outbreak") == worm
 
 
 class FakeConnection:
@@ -168,7 +161,16 @@ class FakeConnection:
 def endpoint(folder: Path) -> tuple[SimulatedEndpoint, FakeConnection]:
     connection = FakeConnection()
     machine = next(m for m in make_machines(tokens(40), 1) if m.antivirus == "on" and not m.silent)
-    made = SimulatedEndpoint(machine, folder, connection, 1, BEGAN, Pace())  # type: ignore[arg-type] # a fake
+    made = SimulatedEndpoint(
+        machine,
+        folder,
+        connection,  # type: ignore[arg-type] # a fake
+        1,
+        BEGAN,
+        Pace(),
+        draw(1, "chance"),
+        Figures(),
+    )
     return made, connection
 
 
@@ -200,6 +202,26 @@ def test_an_antivirus_turned_off_shows_in_the_next_report(tmp_path: Path) -> Non
     made.happen(Happening(0, "antivirus_off", [], antivirus_off_seconds=600.0))
     asyncio.run(made.speak())
     assert connection.paths == ["/v1/batches", "/v1/batches"]
+
+
+def test_an_endpoint_that_is_told_to_wait_waits_that_long_and_offers_the_same_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr("agent.simulator.endpoint.asyncio.sleep", sleep)
+    made, connection = endpoint(tmp_path)
+    connection.answers = [
+        Reply(status=503, retry_after_seconds=17.0),
+        Reply(status=429, retry_after_seconds=5.0),
+    ]
+    asyncio.run(made.speak())
+    assert connection.numbers == [1, 1, 1]
+    assert [17 <= waits[0] <= 18.7, 5 <= waits[1] <= 5.5] == [True, True]
+    assert (made.figures.held_back, made.figures.held_back_again, made.figures.batches) == (2, 1, 1)
 
 
 @pytest.mark.parametrize("status", [401, 403])
