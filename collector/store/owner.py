@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import socket
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotation
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import prometheus_client
@@ -25,7 +25,7 @@ from collector.store.engine import Engine
 from collector.store.errors import FencedError, QueryError, StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from pathlib import Path
 
     from starlette.requests import Request
@@ -56,9 +56,9 @@ class _Freeze(msgspec.Struct, forbid_unknown_fields=True):
 class Owner:
     """The routes over one engine."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, metrics: StoreMetrics) -> None:
         self._engine = engine
-        self._metrics = StoreMetrics()
+        self._metrics = metrics
 
     def app(self) -> Starlette:
         return Starlette(
@@ -169,8 +169,14 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
-def serve(events: Path, socket_path: Path) -> None:
-    """Own the store in ``events`` and answer on ``socket_path`` until SIGTERM or SIGINT.
+def serve(
+    events: Path,
+    socket_path: Path,
+    metrics: StoreMetrics,
+    beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
+) -> None:
+    """Own the store in ``events`` and answer on ``socket_path`` until SIGTERM or SIGINT; ``beside`` runs on the same
+    loop.
 
     Raises:
         StoreError: the store cannot be opened.
@@ -179,14 +185,14 @@ def serve(events: Path, socket_path: Path) -> None:
     try:
         listener = listen(socket_path)
         config = uvicorn.Config(
-            Owner(engine).app(),
+            Owner(engine, metrics).app(),
             http="httptools",
             lifespan="off",
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=_STOP_SECONDS,
         )
-        serving.run(config, [listener])
+        serving.run(config, [listener], beside=beside)
     finally:
         engine.close()
         socket_path.unlink(missing_ok=True)
