@@ -71,11 +71,14 @@ class Link:
     async def _connect(self) -> Client:
         client = Client()
         last = ""
+        refused = asyncio.Event()
 
         async def said(error: Exception) -> None:
             nonlocal last
             last = str(error) or type(error).__name__
             log.debug("NATS: %s", last)
+            if isinstance(error, nats.errors.AuthorizationError):
+                refused.set()
 
         async def lost() -> None:
             if not self._lost and not self._closed:
