@@ -19,7 +19,6 @@ from starlette.routing import Route
 
 from agent.messages import Problem
 from collector import serving
-from collector.metrics import StoreMetrics
 from collector.store import fence
 from collector.store.engine import Engine
 from collector.store.errors import FencedError, QueryError, StoreError, StoreUnavailableError
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from starlette.requests import Request
+
+    from collector.metrics import StoreMetrics
 
 _MAX_BODY_BYTES = 256 << 20
 #: A query may wait for two others, each bounded by the engine; a client that went away is not waited for.
