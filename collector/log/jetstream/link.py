@@ -77,7 +77,7 @@ class Link:
             nonlocal last
             last = str(error) or type(error).__name__
             log.debug("NATS: %s", last)
-            if isinstance(error, nats.errors.AuthorizationError):
+            if "authorization" in last.lower():
                 refused.set()
 
         async def lost() -> None:
@@ -92,29 +92,34 @@ class Link:
             for call in self._connected_again:
                 call()
 
-        try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                await client.connect(
-                    servers=self._servers,
-                    name=f"vonggac {self._name}",
-                    tls=_tls(self._settings),
-                    error_cb=said,
-                    disconnected_cb=lost,
-                    reconnected_cb=back,
-                    connect_timeout=2,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=1,
-                    ping_interval=_PING_SECONDS,
-                    max_outstanding_pings=_PINGS,
-                )
-        except (TimeoutError, OSError, nats.errors.Error, ValueError) as error:
-            with contextlib.suppress(Exception):
-                await client.close()
-            why = last or str(error) or "no answer"
-            raise LogError(
-                f"the log's NATS servers ({self.where}) cannot be reached: {why}; see [log]"
-            ) from error
-        return client
+        connecting = asyncio.create_task(
+            client.connect(
+                servers=self._servers,
+                name=f"vonggac {self._name}",
+                tls=_tls(self._settings),
+                error_cb=said,
+                disconnected_cb=lost,
+                reconnected_cb=back,
+                connect_timeout=2,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=1,
+                ping_interval=_PING_SECONDS,
+                max_outstanding_pings=_PINGS,
+            )
+        )
+        # It would try for ever; a password that is wrong will not become right.
+        giving_up = asyncio.create_task(refused.wait())
+        await asyncio.wait(
+            {connecting, giving_up}, timeout=_CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        giving_up.cancel()
+        if connecting.done() and connecting.exception() is None:
+            return client
+        why = last or (str(connecting.exception()) if connecting.done() else "no answer")
+        connecting.cancel()
+        with contextlib.suppress(Exception):
+            await client.close()
+        raise LogError(f"the log's NATS servers ({self.where}) cannot be reached: {why}; see [log]")
 
     def connected(self) -> bool:
         return not self._closed and bool(self.client.is_connected)

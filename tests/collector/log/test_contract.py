@@ -255,7 +255,7 @@ def test_a_sender_that_gave_up_does_not_disturb_the_others(writer: LogWriter, re
 
     asyncio.run(leave_one())
     assert [row.seq for row in read(reader, 2)] == [1, 2]
-    assert writer.statistics.waiting_bytes == 0
+    wait_until(lambda: writer.statistics.waiting_bytes == 0, seconds=5, what="nothing to wait", every=0.01)
 
 
 def test_rows_of_several_event_loops_and_threads_get_through(writer: LogWriter, reader: LogReader) -> None:
