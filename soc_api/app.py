@@ -10,7 +10,7 @@ from collector.errors import CollectorError
 from collector.rulebook.live import LiveCatalogue
 from collector.state.database import open_state
 from collector.store.client import StoreClient
-from soc_api import guard, problems
+from soc_api import guard, metering, problems
 from soc_api.accounts.declared import refuse_undeclared
 from soc_api.api import metrics
 from soc_api.api import router as api
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Paths that anyone may ask for; every other route declares a permission (``require``) or it does not start.
 PUBLIC_PATHS: Final = frozenset(
-    {"/healthz", "/sign-in", "/api/v1/session", "/language", "/theme", "/metrics"}
+    {"/healthz", "/pulse", "/sign-in", "/api/v1/session", "/language", "/theme", "/metrics"}
 )
 #: Folders of files without secrets.
 PUBLIC_PREFIXES: Final = ("/static/",)
@@ -66,5 +66,6 @@ def assemble(services: Services) -> FastAPI:
         app.include_router(router)
     refuse_undeclared(app, PUBLIC_PATHS, PUBLIC_PREFIXES)
     unexpected = problems.install(app, pages.error_page)
+    app.add_middleware(metering.Metering, metrics=services.metrics)
     app.add_middleware(guard.Guard, hosts=guard.allowed_hosts(services.settings.web), unexpected=unexpected)
     return app

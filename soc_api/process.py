@@ -15,11 +15,13 @@ from agent.settings_file import SettingsError
 from collector import locks
 from collector import settings as server_settings
 from collector.errors import CollectorError
+from collector.health import Heartbeat
 from collector.ingest.protocol import AgentProtocol
 from collector.logging import set_up
 from collector.process import CANNOT_START
 from collector.serving import listen_tcp, run
 from rules.engine.errors import RuleError
+from soc_api.api.metrics import PROCESS_NAME
 from soc_api.app import create_app
 
 if TYPE_CHECKING:
@@ -66,7 +68,16 @@ def serve(data: server_settings.DataDirectory, settings: server_settings.Setting
             timeout_graceful_shutdown=_STOP_SECONDS,
         )
         listener = listen_tcp(settings.web.host, settings.web.port)
-        run(config, [listener], on_exit=lambda: setattr(app.state, "closing", True))
+        heartbeat = Heartbeat(
+            services.state, data, kind="web", name=PROCESS_NAME, registry=services.metrics.registry
+        )
+        run(
+            config,
+            [listener],
+            on_exit=lambda: setattr(app.state, "closing", True),
+            beside=heartbeat.keep_beating,
+        )
+        heartbeat.leave()
     finally:
         services.store.close()
         services.state.close()

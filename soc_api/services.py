@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from collector.detect.logsources import pipelines
 from collector.ingest.limits import AddressList
+from collector.metrics import WebMetrics
 from collector.rulebook.live import LiveBook
 from collector.rulebook.sources import Rulebook
 from collector.state.base import utcnow
@@ -38,6 +39,7 @@ class Services:
     passwords: Passwords = field(default_factory=Passwords)
     throttle: Throttle = field(default_factory=Throttle)
     live: LiveBook | None = None
+    metrics: WebMetrics = field(default_factory=WebMetrics)
 
     @cached_property
     def rules(self) -> LiveBook:

@@ -1,8 +1,9 @@
-"""``/metrics``: how the rules fare, for Prometheus and whatever reads its text. Of the state store, so that one
-process answers for all.
+"""``/metrics``: how the collector's processes and its rules fare, for Prometheus and whatever reads its text. Of the
+state store, so that one process answers for all; and ``/pulse``, for a watcher that only asks whether the pipeline
+lives.
 
-Who may read it: this machine, and the addresses of ``[web] metrics_from``; nobody signs in for it. It holds counts and
-rule ids, and nothing of machines or people.
+Who may read ``/metrics``: this machine, and the addresses of ``[web] metrics_from``; nobody signs in for it. It holds
+counts, rule ids and the names of the collector's own machines and of agencies in trouble, and nothing of people.
 """
 
 from collections.abc import Iterator
@@ -10,17 +11,19 @@ from datetime import datetime
 from typing import Final
 
 from fastapi import APIRouter, Request
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
-from starlette.responses import Response
+from sqlalchemy import select
+from starlette.responses import JSONResponse, Response
 
+from collector.exposition import Exposition
 from collector.ingest.limits import is_loopback
 from collector.rulebook import service as rulebook
 from collector.rulebook.models import Book
 from collector.rulebook.statistics import engines
-from collector.state.tables import RuleChange, RuleFigures
+from collector.state.tables import RuleChange, RuleFigures, WatchState
+from collector.watch.record import PULSE
 from soc_api.accounts.dependencies import RequestServices, client_address
 from soc_api.errors import ForbiddenError
 from soc_api.rulebook.service import state_of
@@ -29,9 +32,12 @@ router = APIRouter(include_in_schema=False)
 
 #: Series of single rules are given for so many rules at most, the ones with most matches first.
 MAX_RULES: Final = 2_000
+#: The pulse counts as gone when the watch has not looked for so many of its own intervals.
+_MISSED_LOOKS: Final = 6
 _STATES: Final = ("ok", "slow", "noisy", "refused", "disabled")
-_GAUGES: Final = {
-    "rules_loaded": "Rules and correlations that run",
+#: What this process's sign of life is called.
+PROCESS_NAME: Final = "web"
+_COUNTERS: Final = {
     "correlation_events_evicted": "Events that correlations forgot before their time because of a limit",
     "canary_failures": "Times that the prefilter missed what it must find",
     "shadow_checks": "Events that were also matched without the prefilter",
@@ -49,10 +55,20 @@ def metrics(request: Request, services: RequestServices) -> Response:
         figures = rulebook.figures(session)
         said = engines(session)
         change = rulebook.latest_change(session)
-    registry = CollectorRegistry()
+    registry = Exposition(services.state, services.metrics.registry, PROCESS_NAME).registry()
     registry.register(_Rules(services.rules.book, figures, said, change))
     encode, kind = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(registry), media_type=kind)
+
+
+@router.get("/pulse")
+def pulse(services: RequestServices) -> JSONResponse:
+    """200 while the collector looks at itself, 503 when it has not for long: the dead-man signal, for whoever asks."""
+    with services.state.read() as session:
+        looked_at = session.scalar(select(WatchState.looked_at).where(WatchState.concern == PULSE))
+    age = None if looked_at is None else abs((services.clock() - looked_at).total_seconds())
+    alive = age is not None and age <= max(60.0, _MISSED_LOOKS * services.settings.watch.seconds)
+    return JSONResponse({"alive": alive, "age_seconds": age}, 200 if alive else 503)
 
 
 class _Rules:
@@ -120,8 +136,13 @@ class _Rules:
             "Number of the last change that runs",
             value=said.get("change", 0.0),
         )
-        for name, words in _GAUGES.items():
-            yield GaugeMetricFamily(f"vonggac_detect_{name}", words, value=said.get(name, 0.0))
+        yield GaugeMetricFamily(
+            "vonggac_detect_rules_loaded",
+            "Rules and correlations that run",
+            value=said.get("rules_loaded", 0.0),
+        )
+        for name, words in _COUNTERS.items():
+            yield CounterMetricFamily(f"vonggac_detect_{name}", words, value=said.get(name, 0.0))
         yield GaugeMetricFamily(
             "vonggac_detect_figures_timestamp_seconds",
             "When the workers wrote these figures, the oldest of them",
