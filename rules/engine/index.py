@@ -277,10 +277,8 @@ class FieldIndex(ValueIndex):
     def read(self, fields: Mapping[str, Any]) -> int:
         """The class of the event's value, however it is to be found."""
         value = lookup(fields, self.name)
-        return self._absent if value is MISSING else self.class_of_any(value)
-
-    def class_of_any(self, value: Any) -> int:
-        """The class of any JSON value that is there, in the cache or not."""
         if isinstance(value, (str, int)):
             return self.cache.get(value) or self.class_of(value)
+        if value is MISSING:
+            return self._absent
         return self._null if value is None else self._work_out(value)

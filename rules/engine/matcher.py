@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import Counter
-from functools import partial
-from itertools import repeat
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -24,7 +21,7 @@ from rules.engine.plain import Test, plain_test
 from rules.engine.predicates import Holds, Predicates, witness_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rules.engine.guard import Guard
     from rules.engine.ruleset import Compiled
@@ -144,10 +141,6 @@ class Matcher:
         #: Tells for most events at once that they hold none of the keywords; ``None`` where nothing can.
         self.sieve = self._keywords.sieve if self._keywords is not None else None
         self._whole = _Plan(self._fields, frozenset())
-        #: The fields that are asked for.
-        self.names = self._whole.names
-        #: Whether a look-up of the names tells all that is asked for, and keywords can be sieved.
-        self.flat = not self._indirect and (self._keywords is None or self.sieve is not None)
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._by_shape: dict[tuple[str, ...], _Plan] = {}
         self._wide = len(self._fields) > _WIDE
@@ -181,67 +174,12 @@ class Matcher:
         if self._keywords is not None:
             signature += (NO_KEYWORDS if no_keywords else self._keywords.read(fields, raw),)
         verdict = self._verdicts.get(signature)
-        new = verdict is None
         if verdict is None:
-            verdict = self._work_out(signature, lambda: fields)
+            verdict = self._work_out(signature, fields)
         verdict.hits = hits = verdict.hits + 1
         if hits % _CHECK_HITS == 0:
             self._check(verdict, fields)
-        if new:  # the signature was the last use of the numbers in it
-            self._budget.renew_if_full()
         return self._opened(verdict, fields) if verdict.open else verdict.sure
-
-    def match_columns(
-        self, columns: Sequence[Sequence[Any]], count: int, fields: Callable[[int], dict[str, Any]]
-    ) -> list[tuple[int, tuple[Offer, ...]]]:
-        """:meth:`match` for ``count`` events at once that hold no keyword: those that fire, by their places, in order.
-
-        ``columns``: for each of :attr:`names` the events' values, ``None`` where there is none. Only where
-        :attr:`flat`. ``fields``: all fields of the event at a place, for what the values do not tell.
-        """
-        plan, verdicts = self._whole, self._verdicts
-        parts: list[Iterable[Any]] = [repeat(plan, count)]
-        for index, column in zip(plan.fields, columns, strict=True):
-            try:
-                numbers = [*map(index.cache.get, column)]
-            except TypeError:  # a list or an object
-                parts.append(map(index.class_of_any, column))
-            else:
-                if not all(numbers):
-                    known = zip(numbers, column, strict=True)
-                    numbers = [number or index.class_of_any(value) for number, value in known]
-                parts.append(numbers)
-        if self._keywords is not None:
-            parts.append(repeat(NO_KEYWORDS, count))
-        signatures = [*zip(*parts, strict=True)]
-        firing: dict[tuple[Any, ...], Verdict] = {}
-        new = False
-
-        def one_of(signature: tuple[Any, ...]) -> dict[str, Any]:
-            return fields(signatures.index(signature))
-
-        for signature, hits in Counter(signatures).items():
-            verdict = verdicts.get(signature)
-            if verdict is None:
-                new = True
-                verdict = self._work_out(signature, partial(one_of, signature))
-            before = verdict.hits
-            verdict.hits = before + hits
-            if before % _CHECK_HITS + hits >= _CHECK_HITS:
-                self._check(verdict, one_of(signature))
-            if verdict.sure or verdict.open:
-                firing[signature] = verdict
-        found: list[tuple[int, tuple[Offer, ...]]] = []
-        if firing:
-            for place, signature in enumerate(signatures):
-                verdict = firing.get(signature)
-                if verdict is not None:
-                    offers = self._opened(verdict, fields(place)) if verdict.open else verdict.sure
-                    if offers:
-                        found.append((place, offers))
-        if new:  # the signatures were the last use of the numbers in them
-            self._budget.renew_if_full()
-        return found
 
     def drop(self, keys: set[str]) -> None:
         """Offer these rules no more."""
@@ -283,7 +221,7 @@ class Matcher:
         chosen = {*verdict.sure, *found}
         return tuple(offer for offer in self.offers if offer in chosen)
 
-    def _work_out(self, signature: tuple[Any, ...], fields: Callable[[], dict[str, Any]]) -> Verdict:
+    def _work_out(self, signature: tuple[Any, ...], fields: dict[str, Any]) -> Verdict:
         true = self._true(signature)
         triggers = self._triggers
         places = set(self._always)
@@ -309,9 +247,11 @@ class Matcher:
         self._verdicts[signature] = verdict
         members = len(signature) + len(sure) + len(open_) + len(candidates)
         self._budget.derived_bytes += _VERDICT_BYTES + MEMBER_BYTES * members
+        if self._budget.renew_if_full():  # the signature was the last use of the numbers in it
+            self._events_before += 1  # its hit, which nobody will find
         self._worked_out += 1
         if self._worked_out % _CHECK_EVERY == 0:
-            self._check(verdict, fields())
+            self._check(verdict, fields)
         return verdict
 
     def _condition(self, place: int) -> Holds | None:
