@@ -112,8 +112,8 @@ def _demand_newest(session: Session, store: StateStore) -> None:
 def _rows(session: Session, table: Table) -> Iterator[Sequence[Sequence[Any]]]:
     """Rows in the order of the primary key, some at once, never all in memory."""
     ordered = select(table).order_by(*table.primary_key.columns)
-    result = session.connection().execute(ordered, execution_options={"yield_per": _ROWS_AT_ONCE})
-    yield from result.partitions()
+    with session.connection().execute(ordered, execution_options={"yield_per": _ROWS_AT_ONCE}) as result:
+        yield from result.partitions()
 
 
 def _content(session: Session, table: Table) -> Content:

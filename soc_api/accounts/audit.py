@@ -108,13 +108,13 @@ class Verification:
 def verify(session: Session, contains: str | None = None) -> Verification:
     """Walk the whole chain, from the first entry to the first that does not fit."""
     previous, count, expected, met = GENESIS, 0, 1, contains is None
-    for entry in session.scalars(
-        select(AuditEntry).order_by(AuditEntry.id).execution_options(yield_per=1000)
-    ):
-        if entry.id != expected or digest_of(entry, previous) != entry.digest:
-            return Verification(count, previous, entry.id, met)
-        previous, count, expected = entry.digest, count + 1, expected + 1
-        met = met or previous == contains
+    query = select(AuditEntry).order_by(AuditEntry.id).execution_options(yield_per=1000)
+    with session.scalars(query) as found:
+        for entry in found:
+            if entry.id != expected or digest_of(entry, previous) != entry.digest:
+                return Verification(count, previous, entry.id, met)
+            previous, count, expected = entry.digest, count + 1, expected + 1
+            met = met or previous == contains
     return Verification(count, previous, None, met)
 
 

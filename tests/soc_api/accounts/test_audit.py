@@ -14,6 +14,8 @@ from soc_api.accounts import audit
 if TYPE_CHECKING:
     from soc_api.services import Services
 
+pytestmark = pytest.mark.usefixtures("on_both_databases")
+
 
 @pytest.fixture
 def five_entries(services: Services, clock: Any) -> list[str]:

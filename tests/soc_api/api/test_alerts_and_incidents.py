@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     SignedIn = Callable[[str], TestClient]
 
+pytestmark = pytest.mark.usefixtures("on_both_databases")
+
 
 def test_an_alert_is_acknowledged_then_closed_with_a_reason(signed_in: SignedIn, world: Any) -> None:
     alert_id = world.alert(world.here, "máy-01")

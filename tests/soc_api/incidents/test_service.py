@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from soc_api.accounts.principal import Principal
     from soc_api.services import Services
 
+pytestmark = pytest.mark.usefixtures("on_both_databases")
+
 
 @pytest.fixture
 def analyst(world: Any, services: Services) -> Principal:
