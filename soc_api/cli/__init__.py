@@ -60,9 +60,10 @@ def _is_final(cause: BaseException | None) -> bool:
     from agent.settings_file import SettingsError
     from collector.errors import CollectorError
     from collector.locks import AlreadyRunningError
+    from collector.log.errors import LogError
     from collector.state.postgres import StateAwayError
 
-    passing = (AlreadyRunningError, StateAwayError)
+    passing = (AlreadyRunningError, LogError, StateAwayError)
     return isinstance(cause, (SettingsError, CollectorError)) and not isinstance(cause, passing)
 
 
