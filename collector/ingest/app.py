@@ -10,7 +10,7 @@ import logging
 import sqlite3
 from http import HTTPStatus
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,7 +23,6 @@ from agent.messages import (
     HEARTBEAT_PATH,
     MAX_BODY_BYTES,
     RENEW_PATH,
-    EnrolReply,
     EnrolRequest,
     Importance,
     RenewRequest,
@@ -54,6 +53,7 @@ from collector.ingest.gate import Gate
 from collector.ingest.limits import AddressList, ByteBudget, FailureLimit, is_loopback
 from collector.ingest.peer import certificate_sha256, client_address
 from collector.ingest.problems import RefusalError
+from collector.ingest.signing import Signing
 from collector.log.errors import LogBusy, LogError, LogFull
 from collector.log.interface import LogRow
 from collector.state.base import utcnow
@@ -102,7 +102,7 @@ class IngestApp:
         self._budget = ByteBudget(settings.queue_bytes)
         self._gate = Gate(settings, data, state, metrics, self._budget)
         self._failures = FailureLimit(monotonic)
-        self._signing = asyncio.Semaphore(4)
+        self._signing = Signing(state)
         self._routes: dict[str, tuple[str, Callable[[Scope, Receive, Send], Awaitable[HTTPStatus]]]] = {
             BATCH_PATH: ("POST", self._batch),
             HEARTBEAT_PATH: ("POST", self._heartbeat),
@@ -194,7 +194,7 @@ class IngestApp:
             raise problems.too_many("rate", "too many failed enrolments from this address", wait)
         request = await self._read_json(scope, receive, EnrolRequest)
         try:
-            reply = await self._sign(
+            reply = await self._signing.do(
                 lambda session, now: service.enrol(
                     session, request, self._authority, now, certificate_days=self._settings.certificate_days
                 )
@@ -219,7 +219,7 @@ class IngestApp:
         identity = self._identify(scope)
         request = await self._read_json(scope, receive, RenewRequest)
         try:
-            reply = await self._sign(
+            reply = await self._signing.do(
                 lambda session, now: service.renew(
                     session,
                     identity,
@@ -237,18 +237,6 @@ class IngestApp:
             raise problems.revoked(str(error)) from error
         _log.info("certificate renewed", extra={"endpoint": identity.endpoint_id})
         return await answer_json(send, reply)
-
-    async def _sign(self, work: Callable[[Any, Any], EnrolReply]) -> EnrolReply:
-        def in_transaction() -> EnrolReply:
-            with self._state.write() as session:
-                return work(session, utcnow())
-
-        async with self._signing:
-            try:
-                return await asyncio.to_thread(in_transaction)
-            except SQLAlchemyError as error:
-                _log.exception("the state store failed")
-                raise problems.busy("state", "the collector cannot write now", 10) from error
 
     async def _ca(self, _scope: Scope, _receive: Receive, send: Send) -> HTTPStatus:
         return await answer(
