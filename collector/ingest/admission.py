@@ -122,7 +122,7 @@ class Admission:
         if share < limit:
             return
         self._held_back(reason, importance)
-        takes = next((each for each in sorted(_LIMITS, reverse=True) if share < _LIMITS[each]), None)
+        takes = next((each for each in Importance if share < _LIMITS[each]), None)
         # Spread over as long again, so that those who were sent away do not come back together.
         self._spread = (self._spread + self._gap) % _NO_ROOM_SECONDS
         words = {

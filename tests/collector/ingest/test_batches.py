@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 def rows_of(site: Site, endpoint: Endpoint) -> list[tuple[str, int, bytes]]:
     with contextlib.closing(SqliteReader(site.data.log)) as reader:
         return [
-            (row.kind, row.seq, row.body) for row in reader.read(all_from(0), 10_000) if row.endpoint_id == endpoint.id
+            (row.kind, row.seq, row.body)
+            for row in reader.read(all_from(0), 10_000)
+            if row.endpoint_id == endpoint.id
         ]
 
 
