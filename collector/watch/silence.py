@@ -132,7 +132,7 @@ class Sources:
                 "concern": {
                     "source": row.source,
                     "agency": name or "",
-                    "longest_pause": row.longest_gap_seconds,
+                    "longest_pause_seconds": row.longest_gap_seconds,
                 }
             }
             if row.agency_id:

@@ -1,4 +1,4 @@
-"""How the pipeline itself stands: checkpoints and their lag, streams with gaps, dead letters."""
+"""How the pipeline itself stands: how far the log is worked, processes, streams with gaps, dead letters."""
 
 from datetime import datetime
 from typing import Annotated
@@ -16,21 +16,49 @@ router = APIRouter(prefix="/system", tags=["system"])
 Reader = Annotated[Principal, Depends(require(Permission.SYSTEM_READ))]
 
 
-class CheckpointShape(Shape):
-    worker: str
+class PartitionShape(Shape):
+    partition: int
     log_offset: int
-    updated_at: datetime
-    behind: int | None = Field(description="Batches in the log that it has not worked; null: no log here.")
+    received_at: datetime | None = Field(description="All that was received until then is in the stores.")
+    updated_at: datetime | None = Field(description="When a worker last said so; null: none has yet.")
 
 
 class PipelineShape(Shape):
-    checkpoints: list[CheckpointShape]
+    partitions: list[PartitionShape]
+    waiting: int | None = Field(description="Batches in the log that are not worked yet; null: no log here.")
+    lag_seconds: float | None = Field(description="How far the slowest partition is behind.")
     log_last_offset: int | None
     store_healthy: bool
     dead_letters: int
     endpoints: int
     batches_missing: int = Field(description="Batches that never came, over all streams.")
     items_dropped: int = Field(description="What agents had to discard, over all streams.")
+
+
+class ProcessShape(Shape):
+    name: str
+    kind: str
+    machine: str
+    pid: int
+    started_at: datetime
+    beat_at: datetime = Field(description="Its last sign of life.")
+    figures: dict[str, float]
+
+
+class ObservationShape(Shape):
+    concern: str
+    subject: str
+    value: float | None = Field(description="In the concern's unit: docs/operations.md has the list.")
+    mark: float = Field(description="The limit that was passed; 0 when well.")
+    trouble: bool
+    since: datetime
+    looked_at: datetime
+
+
+class HealthShape(Shape):
+    processes: list[ProcessShape]
+    observations: list[ObservationShape] = Field(description="Those in trouble first.")
+    looked_at: datetime | None = Field(description="When the collector last looked at itself.")
 
 
 class StreamLine(Shape):
@@ -56,6 +84,13 @@ class DeadLetterShape(Shape):
 def pipeline(services: RequestServices, principal: Reader) -> PipelineShape:  # noqa: ARG001 - the permission
     """At a glance."""
     return PipelineShape.model_validate(service.pipeline(services))
+
+
+@router.get("/health")
+def health(services: RequestServices, principal: Reader) -> HealthShape:  # noqa: ARG001 - the permission
+    """The collector's processes, and what its watch over itself finds."""
+    with services.state.read() as session:
+        return HealthShape.model_validate(service.health(session))
 
 
 @router.get("/streams")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from soc_api.i18n import N_
+from soc_api.pages.collector_words import COLLECTOR_FIELDS
 
 #: Event fields that people read: every field of our own events, and the usual ones of log sources. The others are
 #: shown under their own names.
@@ -69,6 +70,7 @@ FIELDS: Final = {
     "host.empty.serial_number": N_("Serial number: why not known"),
     "host.empty.product_uuid": N_("UUID: why not known"),
     "agency.name": N_("Agency"),
+    **COLLECTOR_FIELDS,
     "antivirus.state": N_("Antivirus state"),
     "antivirus.product": N_("Antivirus product"),
     "antivirus.reason": N_("Reason"),
@@ -208,6 +210,7 @@ ACTIONS: Final = {
     "binding_changed": N_("Address moved to another device"),
     "skew_changed": N_("Clock skew changed"),
     "rule_state_changed": N_("State of a rule changed"),
+    "mark_passed": N_("A limit was passed"),
 }
 
 #: How somebody signed in, as sshd says it.

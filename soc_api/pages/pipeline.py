@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
     from soc_api.pages.visit import Visit
 
-#: Batches that wait for a moment are no trouble; more than this, or a worker that stands still, is.
-_MOST_WAITING: Final = 2000
-_STALE_SECONDS: Final = 120
+#: Batches that wait for a moment are no trouble; being behind by so much, or a worker that stands still, is.
+_BEHIND_SECONDS: Final = 60.0
+_STALE_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """``state`` is ``ok``, ``behind`` (the worker does not keep up) or ``blind`` (a store does not answer, or nobody
+    """``state`` is ``ok``, ``behind`` (the workers do not keep up) or ``blind`` (a store does not answer, or nobody
     works).
 
-    ``waiting`` counts batches of the log behind the worker's checkpoint (None: the log is not on this machine).
+    ``waiting`` counts batches of the log that are not worked (None: the log is not on this machine).
     """
 
     state: str
@@ -33,6 +33,7 @@ class Pipeline:
     worked_at: datetime | None
     log_offset: int | None
     waiting: int | None
+    lag_seconds: float | None
     store_answers: bool
     dead_letters: int
     missing: int
@@ -43,21 +44,22 @@ def pipeline(visit: Visit) -> Pipeline:
     found = service.pipeline(visit.services)
     with visit.services.state.read() as session:
         last_report = session.scalar(select(func.max(Endpoint.last_seen_at)))
-    slowest = min(found.checkpoints, key=lambda each: each.log_offset, default=None)
-    waiting = slowest.behind if slowest else found.log_last_offset
-    still = slowest is None or (visit.now - slowest.updated_at).total_seconds() > _STALE_SECONDS
-    if not found.store_healthy or (waiting and slowest is None):
+    said = [place.updated_at for place in found.partitions if place.updated_at is not None]
+    worked_at = min(said, default=None)
+    still = worked_at is None or (visit.now - worked_at).total_seconds() > _STALE_SECONDS
+    if not found.store_healthy or (found.waiting and worked_at is None):
         state = "blind"
-    elif waiting and (waiting > _MOST_WAITING or still):
+    elif (found.lag_seconds or 0) > _BEHIND_SECONDS or (found.waiting and still):
         state = "behind"
     else:
         state = "ok"
     return Pipeline(
         state=state,
         last_report=last_report,
-        worked_at=slowest.updated_at if slowest else None,
-        log_offset=slowest.log_offset if slowest else None,
-        waiting=waiting,
+        worked_at=worked_at,
+        log_offset=max((place.log_offset for place in found.partitions), default=None) if said else None,
+        waiting=found.waiting,
+        lag_seconds=found.lag_seconds,
         store_answers=found.store_healthy,
         dead_letters=found.dead_letters,
         missing=found.batches_missing,

@@ -200,6 +200,8 @@ def readable(name: str, value: object, words: Words) -> str:
             return t.span(value) if _LONG_SECONDS <= value < _FOREVER_SECONDS else f"{t.number(value, 1)} s"
         if name.endswith("_bytes"):
             return t.size(value)
+        if name.endswith(".ratio"):
+            return t.percent(float(value))
         if name.endswith("_percent"):
             return f"{t.number(value)} %"
         return t.number(value, 0 if float(value).is_integer() else 3) if not _is_code(name) else str(value)

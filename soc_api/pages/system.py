@@ -1,4 +1,5 @@
-"""Whether the system itself sees: the pipeline, what is missing of each agent, and what could not be read."""
+"""Whether the system itself sees: the pipeline, its processes and what it watches of itself, what is missing of each
+agent, and what could not be read."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,11 +16,13 @@ from soc_api.accounts.principal import Principal
 from soc_api.pages.pipeline import Pipeline, pipeline
 from soc_api.pages.query import Query, Slice
 from soc_api.pages.visit import Visit
+from soc_api.system import service
+from soc_api.system.service import Health
 
 router = APIRouter()
 Reader = Annotated[Principal, Depends(require(Permission.SYSTEM_READ))]
 _ROWS = 50
-TABS = ("streams", "dead", "health")
+TABS = ("watch", "streams", "dead", "health")
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class SystemPage:
     streams: list[StreamRow]
     dead: list[DeadRow]
     health: list[HealthRow]
+    own: Health
     slice: Slice
     endpoints: int
     simulated_endpoints: int
@@ -90,7 +94,10 @@ def build(visit: Visit) -> SystemPage:
     health: list[HealthRow] = []
     lost = (Stream.missing > 0) | (Stream.dropped > 0)
     with visit.services.state.read() as session:
-        if tab == "streams":
+        own = service.health(session)
+        if tab == "watch":
+            total = len(own.observations)
+        elif tab == "streams":
             counted = select(func.count()).select_from(Stream)
             total = session.scalar(counted.where(lost) if losing else counted) or 0
             of_streams = (
@@ -166,6 +173,7 @@ def build(visit: Visit) -> SystemPage:
         streams=streams,
         dead=dead,
         health=health,
+        own=own,
         slice=Slice(number, _ROWS, total),
         endpoints=endpoints or 0,
         simulated_endpoints=simulated_endpoints or 0,

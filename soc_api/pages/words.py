@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.reasons import translate
 from soc_api.i18n import N_
+from soc_api.pages.collector_words import CONCERN_NAMES, PROCESS_KINDS, limit_passed, measured
 from soc_api.pages.event_words import ACTIONS, FIELDS, MALWARE_ACTIONS, METHODS, PROTECTION_REASONS, SOURCES
 
 if TYPE_CHECKING:
@@ -192,6 +193,19 @@ class Words:
 
     def deadline_source(self, key: str, source: str) -> str:
         return self._t(DEADLINES[key][1]) if key in DEADLINES else source
+
+    def concern(self, code: str) -> str:
+        """What the collector watches of itself."""
+        return self._of(CONCERN_NAMES, code)
+
+    def measured(self, concern: str, value: float | None) -> str:
+        return measured(self._t, concern, value)
+
+    def limit_passed(self, concern: str, mark: float) -> str:
+        return limit_passed(self._t, concern, mark)
+
+    def process_kind(self, code: str) -> str:
+        return self._of(PROCESS_KINDS, code)
 
     def role(self, code: str) -> str:
         return self._of(ROLES, code)

@@ -10,7 +10,9 @@ import pytest
 from sqlalchemy import select
 
 from agent.messages import TokenParts
+from collector.detect.checkpoints import name_of
 from collector.enrolment.files import make_authority
+from collector.partitions import ALL
 from collector.state.tables import Assignment, Certificate, Checkpoint, DeadLetter, DocumentChange, Stream
 from collector.store.errors import StoreUnavailableError
 
@@ -266,7 +268,10 @@ def test_the_pipeline_shows_gaps_and_dead_letters(
     endpoint_id = world.endpoint(world.here, "may-1")
     now = world.clock.now
     with services.state.write() as session:
-        session.add(Checkpoint(worker="detect", log_offset=5, updated_at=now))
+        for partition in ALL:
+            at = now - timedelta(seconds=40 if partition == 7 else 1)
+            place = {"log_offset": 5, "updated_at": now, "received_at": at}
+            session.add(Checkpoint(worker=name_of(partition), **place))
         session.add(
             Stream(endpoint_id=endpoint_id, stream="f" * 32, last_seq=9, missing=2, dropped=1, updated_at=now)
         )
@@ -276,9 +281,11 @@ def test_the_pipeline_shows_gaps_and_dead_letters(
             )
         )
     client = signed_in("analyst")
+    since = (world.clock.now - now).total_seconds()
     whole = client.get("/api/v1/system").json()
     assert (whole["batches_missing"], whole["items_dropped"], whole["dead_letters"]) == (2, 1, 1)
-    assert whole["checkpoints"][0]["log_offset"] == 5
+    assert [each["log_offset"] for each in whole["partitions"]] == [5] * len(ALL)
+    assert (whole["lag_seconds"], whole["waiting"]) == (40 + since, None)
     assert client.get("/api/v1/system/streams").json()["items"][0]["hostname"] == "may-1"
     assert client.get("/api/v1/system/dead-letters").json()["items"][0]["size_bytes"] == 2
     assert signed_in("officer").get("/api/v1/system").status_code == 403

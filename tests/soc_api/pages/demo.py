@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from agent import reasons
+from collector.detect.checkpoints import name_of
+from collector.partitions import ALL
 from collector.registry.files import builtin_rows
 from collector.registry.service import import_agencies
 from collector.state.tables import (
@@ -24,8 +26,13 @@ from collector.state.tables import (
     Document,
     DocumentChange,
     Endpoint,
+    ProcessHealth,
     Stream,
+    WatchState,
 )
+from collector.watch.concerns import CONCERNS
+from collector.watch.processes import NEVER_DAYS
+from collector.watch.record import OK, PULSE, TROUBLE
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -58,7 +65,11 @@ def fill(
     _devices(session, dice, agencies, now)
     _alerts(session, dice, catalogue, made, now)
     if not live:
-        session.add(Checkpoint(worker="detect", log_offset=48213, updated_at=now - timedelta(seconds=2)))
+        at = now - timedelta(seconds=2)
+        for partition in ALL:
+            place = {"log_offset": 48213, "updated_at": at, "received_at": at}
+            session.add(Checkpoint(worker=name_of(partition), **place))
+        _own_health(session, now)
     for number, (endpoint, _) in enumerate(made[:3]):
         letter = DeadLetter(
             endpoint_id=endpoint.id,
@@ -68,6 +79,67 @@ def fill(
             received_at=now - timedelta(hours=number + 1),
         )
         session.add(letter)
+
+
+def _own_health(session: Session, now: datetime) -> None:
+    """Processes of two machines, one of them killed; a collector with three troubles."""
+    gone = now - timedelta(minutes=14)
+    processes = [
+        ("ingest", "soc1", "ingest", now),
+        ("detect-1", "soc1", "detect", now),
+        ("detect-2", "soc2", "detect", gone),
+        ("correlate", "soc1", "correlate", now),
+        ("store", "soc1", "store", now),
+        ("web", "soc1", "web", now),
+    ]
+    for number, (name, host, kind, beat_at) in enumerate(processes):
+        samples = [
+            ["process_resident_memory_bytes", {}, 61e6 + number * 23e6],
+            ["process_cpu_seconds_total", {}, 340.0 * number],
+        ]
+        if kind == "detect":
+            samples += [["vonggac_detect_events_total", {}, 9e5], ["vonggac_detect_lag_seconds", {}, 0.4]]
+        family = {"name": "all", "type": "gauge", "help": "", "samples": samples}
+        session.add(
+            ProcessHealth(
+                process=f"{host}/{name}",
+                kind=kind,
+                host=host,
+                pid=100 + number,
+                started_at=now - timedelta(hours=7),
+                beat_at=beat_at,
+                figures={"families": [family], "machine": {}},
+            )
+        )
+    found = [
+        ("process_silence", "soc2/detect-2", 840.0, 2),
+        ("disk_runway", "soc1", 9.2, 2),
+        ("source_silence", f"so-tai-chinh linux//{HOSTILE}", 93_000.0, 2),
+        ("queue_lag", "detect", 1.2, 0),
+        ("disk_free", "soc1", 0.31, 0),
+        ("dead_letters", "detect", 3.0, 0),
+        ("store_latency", "events", 0.08, 0),
+        ("certificate", "soc1 server", 381.5, 0),
+        ("clock_jump", "soc1", 0.0, 0),
+        ("agent_certificates", "agents", 0.0, 0),
+        ("disk_runway", "soc2", NEVER_DAYS, 0),
+    ]
+    for concern, subject, value, severity in found:
+        mark = CONCERNS[concern].mark(severity)
+        session.add(
+            WatchState(
+                concern=concern,
+                subject=subject,
+                state=TROUBLE if severity else OK,
+                since=now - timedelta(minutes=14),
+                looked_at=now,
+                value=value,
+                detail={"severity": severity, "mark": mark},
+            )
+        )
+    session.add(
+        WatchState(concern=PULSE, subject="", state=OK, since=now, looked_at=now, value=None, detail={})
+    )
 
 
 def _endpoint(

@@ -38,7 +38,8 @@ PATHS = (
     "/attack",
     "/attack?show=all&scope=received",
     "/system",
-    "/system?losing=1",
+    "/system?tab=streams",
+    "/system?tab=streams&losing=1",
     "/system?tab=dead",
     "/system?tab=health",
 )
