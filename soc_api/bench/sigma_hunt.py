@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from collector.store.engine import Engine
+from collector.store.place import Embedded
 from soc_api.bench.registry import Figure, benchmark
 from soc_api.hunting.models import Question
 from soc_api.hunting.service import Hunt
@@ -113,7 +114,7 @@ class Trial:
     """A store of so many made events. ``query`` is what hunts ask."""
 
     def __init__(self, folder: Path, events: int = EVENTS) -> None:
-        self.engine = Engine(folder / "events", folder / "spill")
+        self.engine = Engine(Embedded(folder / "events", folder / "spill"))
         self.events = events
 
     def fill(self, tell: Callable[[str], None]) -> None:
@@ -128,7 +129,7 @@ class Trial:
                 "start": int(start.timestamp() * 1e6),
                 "step": 86_400e6 / rows,
             }
-            self.engine._writer.command(_INSERT, parameters=values)  # noqa: SLF001 - nobody else makes events in SQL
+            self.engine._keeper.command(_INSERT, parameters=values)  # noqa: SLF001 - nobody else makes events in SQL
             tell(f"day {day + 1} of {_DAYS} stored")
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
@@ -175,4 +176,4 @@ def hunt(tell: Callable[[str], None]) -> Iterable[Figure]:
 
 def _forget(trial: Trial) -> None:
     """What the store remembers of a condition it was asked before would make the next round too good."""
-    trial.engine._writer.command("SYSTEM DROP QUERY CONDITION CACHE")  # noqa: SLF001 - nobody else needs it
+    trial.engine._keeper.command("SYSTEM DROP QUERY CONDITION CACHE")  # noqa: SLF001 - nobody else needs it
