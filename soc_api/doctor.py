@@ -8,7 +8,6 @@ import os
 import shutil
 import socket
 import stat
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,17 +17,18 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from collector import locks
+from collector.detect.checkpoints import load_places
 from collector.errors import CollectorError
 from collector.probes import https_probe
-from collector.state.database import StateStore
-from collector.state.tables import Checkpoint, DeadLetter, Stream
+from collector.state.database import is_made, open_state
+from collector.state.tables import DeadLetter, Stream
 from collector.store.client import StoreClient
-from soc_api.accounts import audit
-from soc_api.accounts.service import has_administrator
-from soc_api.system.service import last_log_offset
+from soc_api.check import Check
+from soc_api.state_checks import check_state
+from soc_api.system.service import last_log_offset, waiting_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from collector.settings import DataDirectory, Settings
 
@@ -41,32 +41,28 @@ _RUNWAY_SHOWN_DAYS: Final = 1000
 _TIME_ERROR: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """``state``: ``ok``, ``warning`` (works, but look at it) or ``failure``. ``advice`` is empty where it is
-    ok."""
-
-    name: str
-    state: str
-    finding: str
-    advice: str = ""
-
-
 def examine(data: DataDirectory, settings: Settings, now: datetime) -> list[Check]:
     """Every check, in an order that puts causes before effects. A check that itself fails is a failure."""
-    if not data.state.exists():
+    if not is_made(settings, data):
         return [
             Check(
                 "data directory", "failure", f"{data.root} is not one", f"`vonggac serve --data {data.root}`"
             )
         ]
     checks: list[Check] = []
-    for look in (_rights, _certificates, _disk, _clock, _state, _processes, _pipeline):
+    for look in (_rights, _certificates, _disk, _clock, check_state, _processes, _pipeline):
         try:
             checks.extend(look(data, settings, now))
         except (OSError, SQLAlchemyError, CollectorError, ValueError) as error:
             reason = str(error).splitlines()[0]
-            checks.append(Check(look.__name__.strip("_"), "failure", reason, "repair this, then look again"))
+            checks.append(
+                Check(
+                    look.__name__.removeprefix("check").strip("_"),
+                    "failure",
+                    reason,
+                    "repair this, then look again",
+                )
+            )
     return checks
 
 
@@ -137,7 +133,7 @@ def _size_and_age(folder: Path, now: datetime) -> tuple[int, datetime]:
 
 
 def _clock(data: DataDirectory, _settings: Settings, now: datetime) -> Iterator[Check]:
-    newest = datetime.fromtimestamp(data.state.stat().st_mtime, UTC)
+    newest = datetime.fromtimestamp(data.state.stat().st_mtime, UTC) if data.state.exists() else now
     if newest - now > timedelta(minutes=5):
         yield Check("clock", "failure", "stands before the newest data", "set the clock; use NTP (chrony)")
     elif not _clock_is_disciplined():
@@ -150,53 +146,6 @@ def _clock_is_disciplined() -> bool:
     """``ntp_adjtime(2)`` without changing anything: the kernel says whether somebody keeps the time."""
     state: int = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(512))
     return state not in {-1, _TIME_ERROR}
-
-
-def _state(data: DataDirectory, _settings: Settings, _now: datetime) -> Iterator[Check]:
-    store = StateStore(data.state)
-    try:
-        with store.read() as session:
-            verdict = session.connection().exec_driver_sql("PRAGMA quick_check").scalar()
-            if verdict == "ok":
-                yield Check("state store", "ok", "whole")
-            else:
-                yield Check("state store", "failure", str(verdict), "`vonggac restore` the newest backup")
-            yield _schema(session.connection().exec_driver_sql)
-            if has_administrator(session):
-                yield Check("administrator", "ok", "there is one")
-            else:
-                yield Check(
-                    "administrator",
-                    "failure",
-                    "nobody can administer",
-                    "`vonggac user create NAME --role admin`",
-                )
-            chain = audit.verify(session)
-            if chain.broken_at is None:
-                yield Check("audit log", "ok", f"{chain.entries} entries, whole")
-            else:
-                advice = "compare with a backup; somebody changed it"
-                yield Check("audit log", "failure", f"broken at entry {chain.broken_at}", advice)
-    finally:
-        store.close()
-
-
-def _schema(execute: Callable[[str], object]) -> Check:
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
-
-    from collector.state import migrate
-
-    config = Config()
-    folder = Path(migrate.__file__).with_name("migrations")
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    head = ScriptDirectory.from_config(config).get_current_head()
-    present = execute("SELECT version_num FROM alembic_version").scalar()  # type: ignore[attr-defined]  # a result
-    if present == head:
-        return Check("schema", "ok", f"{present}")
-    return Check(
-        "schema", "failure", f"{present}, this program wants {head}", "restart the server: it migrates"
-    )
 
 
 def _processes(data: DataDirectory, settings: Settings, _now: datetime) -> Iterator[Check]:
@@ -239,18 +188,22 @@ def _is_taken(host: str, port: int) -> bool:
 
 
 def _pipeline(data: DataDirectory, settings: Settings, now: datetime) -> Iterator[Check]:
-    last = last_log_offset(data)
-    store = StateStore(data.state)
+    last = last_log_offset(settings, data)
+    store = open_state(settings, data)
     try:
         with store.read() as session:
-            checkpoints = session.scalars(select(Checkpoint)).all()
+            places = load_places(session)
             letters = session.scalar(select(func.count()).select_from(DeadLetter)) or 0
             missing = session.scalar(select(func.coalesce(func.sum(Stream.missing), 0))) or 0
     finally:
         store.close()
-    reached = max((row.log_offset for row in checkpoints), default=0)
-    yield _log(data, last, reached)
-    behind = max((last or 0) - reached, 0)
+    positions = {partition: place.log_offset for partition, place in places.items()}
+    reached = max(positions.values())
+    if settings.log.url:
+        yield _stream(settings, last, reached)
+    else:
+        yield _log(data, last, reached)
+    behind = waiting_batches(settings, data, positions) or 0
     if last is None and (reached or data.log.exists()):
         yield Check("detection", "warning", "nobody can say what waits", "repair the log first")
     elif behind > 10 * settings.detect.batch_rows:
@@ -268,9 +221,20 @@ def _pipeline(data: DataDirectory, settings: Settings, now: datetime) -> Iterato
         yield Check("streams", "warning", f"{missing} batches never came", "see /system in the console")
     else:
         yield Check("streams", "ok", "nothing missing")
-    newest = max((row.updated_at for row in checkpoints), default=now)
+    newest = max((place.updated_at for place in places.values() if place.updated_at), default=now)
     if newest - now > timedelta(minutes=5):
         yield Check("checkpoint", "failure", "is in the future", "set the clock; use NTP (chrony)")
+
+
+def _stream(settings: Settings, last: int | None, reached: int) -> Check:
+    if last is None:
+        advice = "see that a majority of the servers in [log] url is up, and that JetStream is on"
+        return Check("log", "failure", "the NATS servers do not answer, or have no such stream", advice)
+    if last < reached:
+        advice = "stop the server and start it again: new batches then go on where detection stopped"
+        finding = f"ends at {last}, but detection has read up to {reached}: it was lost or replaced"
+        return Check("log", "failure", finding, advice)
+    return Check("log", "ok", f"batches so far: {last}, on JetStream, {settings.log.replicas} times")
 
 
 def _log(data: DataDirectory, last: int | None, reached: int) -> Check:

@@ -16,19 +16,19 @@ import click
 
 from agent.messages import TokenParts
 from collector import locks
+from collector.detect.checkpoints import load_places
 from collector.files import write_file
 from collector.logging import set_up
 from collector.probes import https_probe
 from collector.registry import service as registry
 from collector.state.base import utcnow
 from collector.state.scope import EVERYTHING
-from collector.state.tables import Checkpoint
 from collector.supervisor import Supervisor
 from soc_api import simulation
 from soc_api.cli._place import Place, actor, as_json, echo_json, with_place
 from soc_api.cli._shares import shares
 from soc_api.events_here import with_events
-from soc_api.system.service import last_log_offset
+from soc_api.system.service import first_waiting, last_log_offset
 from soc_api.tokens import service as tokens
 
 if TYPE_CHECKING:
@@ -199,13 +199,13 @@ def _remove(place: Place, as_json: bool) -> None:
 
 def _wait_for_worker(place: Place, state: StateStore) -> None:
     """Let the worker pass what is still in the log, so that nothing simulated arrives after the removal."""
-    last = last_log_offset(place.data) or 0
+    last = last_log_offset(place.settings, place.data) or 0
     deadline = time.monotonic() + _DRAIN_SECONDS
     probe = https_probe(place.settings.ingest.host, place.settings.ingest.port, place.data.ca / "ca.crt")
     while probe() and time.monotonic() < deadline:
         with state.read() as session:
-            reached = [row.log_offset for row in session.query(Checkpoint)]
-        if not reached or min(reached) >= last:
+            positions = {partition: at.log_offset for partition, at in load_places(session).items()}
+        if (first_waiting(place.settings, place.data, positions) or last + 1) > last:
             return
         time.sleep(0.2)
 
