@@ -82,11 +82,11 @@ class AsyncConnection:
             raise TransportError("unreachable", str(error) or type(error).__name__) from error
 
     async def _exchange(self, message: bytes) -> Reply:
+        if self._socket is None:
+            async with self._wire.gate, asyncio.timeout(_ANSWER_SECONDS):
+                self._socket = await self._open()
+        opened = self._socket
         async with asyncio.timeout(_ANSWER_SECONDS):
-            if self._socket is None:
-                async with self._wire.gate:
-                    self._socket = await self._open()
-            opened = self._socket
             view = memoryview(message)
             while view:
                 view = view[await _when_ready(opened, lambda: opened.send(view)) :]  # noqa: B023 - called at once

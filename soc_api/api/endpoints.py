@@ -71,11 +71,19 @@ class StreamShape(Shape):
     updated_at: datetime
 
 
+class ThrottledShape(Shape):
+    refusals: int = Field(description="Batches and signs of life that it was told to send later (429).")
+    refused_bytes: int
+    first_at: datetime
+    last_at: datetime
+
+
 class WholeEndpoint(EndpointShape):
     facts: dict[str, Any]
     documents: list[DocumentShape]
     certificates: list[CertificateShape]
     streams: list[StreamShape]
+    throttled: ThrottledShape | None = Field(description="How often it was over its quota; null: never.")
 
 
 class EventShape(Shape):
@@ -235,10 +243,12 @@ def _whole(services: Services, principal: Principal, endpoint_id: str) -> WholeE
         documents = service.documents_of(session, endpoint_id)
         certificates = service.certificates_of(session, endpoint_id)
         streams = service.streams_of(session, endpoint_id)
+        throttled = service.throttled_of(session, endpoint_id)
     return WholeEndpoint(
         **_shape(placed).model_dump(),
         facts=placed.endpoint.facts,
         documents=[DocumentShape.model_validate(row) for row in documents],
         certificates=[CertificateShape.model_validate(row) for row in certificates],
         streams=[StreamShape.model_validate(row) for row in streams],
+        throttled=ThrottledShape.model_validate(throttled) if throttled else None,
     )

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, or_, select
 
 from collector.errors import NotFoundError
-from collector.state.tables import Agency, Assignment, Certificate, Document, DocumentChange, Endpoint, Stream
+from collector.state.tables import (
+    Agency,
+    Assignment,
+    Certificate,
+    Document,
+    DocumentChange,
+    Endpoint,
+    Stream,
+    Throttled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,6 +136,11 @@ def certificates_of(session: Session, endpoint_id: str) -> Sequence[Certificate]
 def streams_of(session: Session, endpoint_id: str) -> Sequence[Stream]:
     query = select(Stream).where(Stream.endpoint_id == endpoint_id)
     return session.scalars(query.order_by(Stream.updated_at.desc())).all()
+
+
+def throttled_of(session: Session, endpoint_id: str) -> Throttled | None:
+    """How often it was over its quota on the agents' port; None: never."""
+    return session.get(Throttled, endpoint_id)
 
 
 def _placed(scope: Scope) -> Select[Endpoint, Agency]:

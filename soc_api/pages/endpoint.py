@@ -116,6 +116,8 @@ class EndpointPage:
     documents: dict[str, list[StatusDocument]]
     failing: list[StatusDocument]
     streams: list[StreamRow]
+    throttled: int
+    throttled_at: datetime | None
     open_alerts: int
     may_revoke: bool
     refused: str = ""
@@ -205,6 +207,7 @@ def build(visit: Visit, endpoint_id: str, *, refused: str = "") -> EndpointPage:
         machine = _machine(visit, session, placed)
         certificates = service.certificates_of(session, endpoint_id)
         streams = service.streams_of(session, endpoint_id)
+        throttled = service.throttled_of(session, endpoint_id)
         wanted = AlertFilters(endpoint_id=endpoint_id)
         alerts = list_alerts(session, scope, wanted, PageRequest(size=_ALERTS)).alerts
         changes = service.history_of(session, scope, endpoint_id, limit=_CHANGES) if tab == "changes" else ()
@@ -237,6 +240,8 @@ def build(visit: Visit, endpoint_id: str, *, refused: str = "") -> EndpointPage:
         documents={kind: each for kind, each in by_kind.items() if kind != "software"},
         failing=[each for each in by_kind.get("collector_health", []) if each.body.get("ok") is False],
         streams=[StreamRow(s.stream, s.last_seq, s.missing, s.dropped, s.updated_at) for s in streams],
+        throttled=throttled.refusals if throttled else 0,
+        throttled_at=throttled.last_at if throttled else None,
         may_revoke=visit.principal.may(Permission.ENDPOINTS_REVOKE),
         refused=refused,
         open_alerts=sum(alert.status != "closed" for alert in alerts),
