@@ -205,6 +205,59 @@ class Log(Struct, frozen=True):
     key: Annotated[str, Meta(description="The file of its key.")] = ""
 
 
+Level = Annotated[int, Meta(ge=1, le=5)]
+
+
+class Events(Struct, frozen=True):
+    """The event store: a folder of the data directory, or ClickHouse on machines of its own."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description="A ClickHouse server (http://user@host:8123/database, or https), without a password; empty: a"
+            " store in the data directory."
+        ),
+    ] = ""
+    cluster: Annotated[
+        str,
+        Meta(description="The name of the server's cluster: tables are then replicated and spread over it."),
+    ] = ""
+    password_file: Annotated[
+        str, Meta(description="A file with the server's password, mode 0600; empty: none.")
+    ] = ""
+    ca_file: Annotated[
+        str, Meta(description="The authority of the server's certificate; empty: the system's authorities.")
+    ] = ""
+    level: Annotated[
+        Level, Meta(description="The security level (cấp độ) of agencies' systems that levels does not name.")
+    ] = 3
+    levels: Annotated[
+        dict[str, Level],
+        Meta(description="Agencies whose systems are of another level: { so-van-hoa = 2 }."),
+    ] = {}
+    level_days: Annotated[
+        tuple[Days, Days, Days, Days, Days],
+        Meta(
+            description="How long events are kept at levels 1 to 5 (TCVN 14423:2026: a month at 2, three at 3)."
+        ),
+    ] = (31, 31, 92, 184, 366)
+    metrics_days: Annotated[Days, Meta(description="How long metrics are kept, by whole months.")] = 92
+    archive_after_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=3650,
+            description="Events older than this go to Parquet files under archive/, for the rest of their time;"
+            " 0: they stay. Not with url.",
+        ),
+    ] = 0
+    query_seconds: Annotated[Seconds, Meta(description="A query that takes longer is ended.")] = 10
+    query_rows: Annotated[int, Meta(ge=1, description="A query may return so many rows.")] = 10_000
+    query_memory_bytes: Annotated[
+        int, Meta(ge=64 << 20, description="A query that needs more memory is ended.")
+    ] = 1 << 30
+
+
 class Coverage(Struct, frozen=True):
     """When a machine counts as what. 15 days is the national figure (ADR 8); the local one may be stricter."""
 
@@ -305,6 +358,7 @@ class Settings(Struct, frozen=True):
     detect: Detect = Detect()
     state: State = State()
     log: Log = Log()
+    events: Events = Events()
     coverage: Coverage = Coverage()
     report: Report = Report()
     metrics: Metrics = Metrics()
@@ -332,6 +386,11 @@ class DataDirectory:
     @property
     def events(self) -> Path:
         return self.root / "events"
+
+    @property
+    def archive(self) -> Path:
+        """Old hours of events as Parquet files, with a manifest."""
+        return self.root / "archive"
 
     @property
     def ca(self) -> Path:

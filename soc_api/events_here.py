@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from collector import locks
 from collector.store.client import StoreClient
 from collector.store.engine import Engine
+from collector.store.place import Embedded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ def with_events(data: DataDirectory, by_owner: Callable[[StoreClient], T], here:
         locks.hold(data.run / "store.lock", f"store on {data.root}"),
         tempfile.TemporaryDirectory(prefix=".spill-", dir=data.root) as spill,
     ):
-        engine = Engine(data.events, Path(spill) / "spill")
+        engine = Engine(Embedded(data.events, Path(spill) / "spill"), data.archive)
         try:
             return here(engine)
         finally:

@@ -11,6 +11,7 @@ import msgspec
 from collector.store.channel import Channel
 from collector.store.errors import FencedError, QueryError, StoreError, StoreUnavailableError
 from collector.store.fence import write_epochs
+from collector.store.forecast import Forecast
 from collector.store.rows import EventRow, MetricRow, encode, events_table, metrics_table
 
 if TYPE_CHECKING:
@@ -65,19 +66,40 @@ class StoreClient:
         wanted = {"positions": positions, "epochs": epochs or {}}
         return int(msgspec.json.decode(self._post("/rewind", msgspec.json.encode(wanted)))["deleted"])
 
-    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
-        """Rows of one SELECT, at most 10,000 and within 10 seconds; more is a :class:`QueryError`.
+    def query(
+        self,
+        sql: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        since: datetime | None = None,
+        name: str = "",
+    ) -> list[dict[str, Any]]:
+        """Rows of one SELECT, at most 10,000 and within 10 seconds where the settings say nothing else; more is a
+        :class:`QueryError`. Where the asking process ends, the query is ended too.
+
+        ``since``: the query asks for events received then or later, and wants the archived ones among them too.
+        ``name``: what :meth:`cancel` calls it; letters, digits and hyphens.
 
         Values go in as ``{name:Type}`` placeholders and ``parameters``, never into the text. Times come back
         as text (``2026-11-21 20:00:00.000000``, UTC) unless the query converts them
         (``toUnixTimestamp64Micro(time) / 1e6``).
         """
-        body = msgspec.json.encode({"sql": sql, "parameters": dict(parameters or {})})
+        body = msgspec.json.encode(
+            {"sql": sql, "parameters": dict(parameters or {}), "since": since, "name": name}
+        )
         rows: list[dict[str, Any]] = msgspec.json.decode(self._post("/query", body))
         return rows
 
+    def cancel(self, name: str) -> bool:
+        """End the query of that name; its asker gets a :class:`QueryError`. Whether it ran already."""
+        return bool(msgspec.json.decode(self._post("/cancel", msgspec.json.encode({"name": name})))["ran"])
+
+    def forecast(self) -> Forecast:
+        """How large the store is, how fast it grows, and how long the disk lasts."""
+        return msgspec.json.decode(self._ask("GET", "/forecast", None, ""), type=Forecast)
+
     def forget_before(self, moment: datetime) -> int:
-        """Drop the days (of metrics: the months) that ended before ``moment``; return how many."""
+        """Drop the hours (of metrics: the months) that ended before ``moment``; return how many."""
         reply = self._post("/forget-before", msgspec.json.encode({"before": moment}))
         return int(msgspec.json.decode(reply)["dropped"])
 

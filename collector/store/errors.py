@@ -21,3 +21,8 @@ class FencedError(StoreError):
 
 class QueryError(StoreError):
     """The query itself is wrong or too large (time, rows); the same one will fail again."""
+
+
+def first_line(error: Exception) -> str:
+    """What the engine says, without its stack."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:1000]

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+import uuid
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotation
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,6 @@ from starlette.routing import Route
 from agent.messages import Problem
 from collector import serving
 from collector.store import fence
-from collector.store.engine import Engine
 from collector.store.errors import FencedError, QueryError, StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from collector.metrics import StoreMetrics
+    from collector.store.engine import Engine
 
 _MAX_BODY_BYTES = 256 << 20
 #: A query may wait for two others, each bounded by the engine; a client that went away is not waited for.
@@ -39,6 +41,12 @@ _STOP_SECONDS = 5
 class _Query(msgspec.Struct, forbid_unknown_fields=True):
     sql: str
     parameters: dict[str, object] = {}
+    since: datetime | None = None
+    name: str = ""
+
+
+class _Cancel(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
 
 
 class _Rewind(msgspec.Struct, forbid_unknown_fields=True):
@@ -70,6 +78,8 @@ class Owner:
                 Route("/forget-simulated", self._guarded(self._forget_simulated), methods=["POST"]),
                 Route("/freeze", self._guarded(self._freeze), methods=["POST"]),
                 Route("/query", self._guarded(self._query), methods=["POST"]),
+                Route("/cancel", self._guarded(self._cancel), methods=["POST"]),
+                Route("/forecast", self._guarded(self._forecast)),
                 Route("/healthz", self._healthz),
                 Route("/metrics", self._expose),
             ]
@@ -121,9 +131,27 @@ class Owner:
 
     async def _query(self, request: Request) -> Response:
         query = msgspec.json.decode(await _body(request), type=_Query)
+        name = query.name or uuid.uuid4().hex
+        gone = asyncio.ensure_future(_gone(request))
         with self._metrics.query_seconds.time():
-            rows = await run_in_threadpool(self._engine.query, query.sql, query.parameters)
+            work = asyncio.ensure_future(
+                run_in_threadpool(self._engine.query, query.sql, query.parameters, query.since, name)
+            )
+            try:
+                await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if not work.done():  # nobody waits for the answer
+                    await run_in_threadpool(self._engine.cancel, name)
+                rows = await work
+            finally:
+                gone.cancel()
         return Response(rows, media_type="application/json")
+
+    async def _cancel(self, request: Request) -> Response:
+        wanted = msgspec.json.decode(await _body(request), type=_Cancel)
+        return _json({"ran": await run_in_threadpool(self._engine.cancel, wanted.name)})
+
+    async def _forecast(self, _request: Request) -> Response:
+        return _json(await run_in_threadpool(self._engine.forecast))
 
     async def _healthz(self, _request: Request) -> Response:
         healthy = await run_in_threadpool(self._engine.healthy)
@@ -132,6 +160,12 @@ class Owner:
     async def _expose(self, _request: Request) -> Response:
         text = prometheus_client.generate_latest(self._metrics.registry)
         return Response(text, media_type="text/plain; version=0.0.4")
+
+
+async def _gone(request: Request) -> None:
+    """Return when the one who asked has gone away; the body must have been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _body(request: Request) -> bytes:
@@ -171,20 +205,19 @@ def listen(path: Path) -> socket.socket:
 
 
 def serve(
-    events: Path,
+    engine: Engine,
     socket_path: Path,
     metrics: StoreMetrics,
     beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
-    """Own the store in ``events`` and answer on ``socket_path`` until SIGTERM or SIGINT; ``beside`` runs on the same
-    loop.
+    """Answer for ``engine`` on ``socket_path`` until SIGTERM or SIGINT; ``beside`` runs on the same loop. Who calls
+    closes the engine.
 
     Raises:
-        StoreError: the store cannot be opened.
+        StoreError: the socket cannot be listened on.
     """
-    engine = Engine(events, socket_path.parent / "store-spill")
+    listener = listen(socket_path)
     try:
-        listener = listen(socket_path)
         config = uvicorn.Config(
             Owner(engine, metrics).app(),
             http="httptools",
@@ -195,5 +228,4 @@ def serve(
         )
         serving.run(config, [listener], beside=beside)
     finally:
-        engine.close()
         socket_path.unlink(missing_ok=True)

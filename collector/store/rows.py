@@ -158,3 +158,13 @@ def decode(data: bytes, schema: pa.Schema) -> pa.Table:
     if not table.schema.equals(schema):
         raise pa.ArrowInvalid(f"expected {schema}, got {table.schema}")
     return table
+
+
+def decode_any(data: bytes, table: str) -> pa.Table:
+    """The rows of an Arrow IPC stream, brought to the form of ``table``'s rows.
+
+    Raises:
+        pyarrow.ArrowInvalid: not such a stream, or of other columns.
+    """
+    with pa.ipc.open_stream(data) as reader:
+        return reader.read_all().cast({"events": EVENT_SCHEMA, "metrics": METRIC_SCHEMA}[table])

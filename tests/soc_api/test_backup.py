@@ -15,6 +15,7 @@ import pytest
 
 from collector.settings import DataDirectory, Settings
 from collector.store.engine import Engine
+from collector.store.place import Embedded
 from collector.store.rows import EVENT_SCHEMA, encode
 from soc_api import backup
 
@@ -71,7 +72,7 @@ def content(path: Path) -> object:
 def test_a_backup_brought_back_has_the_same_state_log_events_and_keys(
     data: DataDirectory, tmp_path: Path
 ) -> None:
-    engine = Engine(data.events, tmp_path / "spill")
+    engine = Engine(Embedded(data.events, tmp_path / "spill"))
     engine.insert("events", events(500))
     engine.insert("events", events(250))
     engine.close()
@@ -83,7 +84,7 @@ def test_a_backup_brought_back_has_the_same_state_log_events_and_keys(
     assert content(target.state) == content(target.log) == "kept"
     assert (target.ca / "ca.key").stat().st_mode & 0o777 == 0o600
     assert target.root.stat().st_mode & 0o777 == 0o700
-    engine = Engine(target.events, tmp_path / "spill2")
+    engine = Engine(Embedded(target.events, tmp_path / "spill2"))
     count = json.loads(engine.query("SELECT count() AS n, sum(length(rules)) AS r FROM events", {}))
     engine.insert("events", events(1))
     engine.close()

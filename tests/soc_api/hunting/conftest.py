@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from collector.store.engine import Engine as Store
+from collector.store.place import Embedded
 from collector.store.rows import EventRow, encode, events_table
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class Stored:
     """What hunts ask (:meth:`query`), and a way to put events in."""
 
     def __init__(self, folder: Path, events: Path | None = None) -> None:
-        self._engine: Store | None = Store(events or folder / "events", folder / "spill")
+        self._engine: Store | None = Store(Embedded(events or folder / "events", folder / "spill"))
         self._next = 0
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:

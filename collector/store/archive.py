@@ -1,0 +1,226 @@
+"""Old hours of events as Parquet files, which anything reads: ``archive/events/2026112205-d92.parquet``, the hour
+(UTC) in which the events were received and the days they are kept. ``archive/manifest.json`` names every file with its
+rows, size, SHA-256 and times.
+
+An hour goes over in four steps, each of which a crash may cut short: the files are written under other names, synced
+and counted; then a mark says that they are whole; the hour is dropped from the store; they get their names. So no event
+is ever lost or there twice, and missing only for the moment between the last two steps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from collector.store import schema
+from collector.store.errors import StoreError, first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+_FORMAT: Final = 1
+_TABLE: Final = "events_archive"
+_NAME: Final = re.compile(r"(\d{10})-d(\d{1,5})(?:-\d+)?\.parquet")
+_WRITING, _WHOLE = ".writing", ".whole"
+_WRITE: Final = (
+    " SETTINGS output_format_parquet_compression_method = 'zstd', output_format_parquet_row_group_size = 100000,"
+    " output_format_parquet_string_as_string = 1, engine_file_truncate_on_insert = 1"
+)
+
+
+class Archive:
+    """The files below ``folder``, of the embedded store that ``client`` is of. Moving and forgetting is for one thread;
+    :meth:`reached` may be asked by any. ``drop`` drops an hour from the store.
+    """
+
+    def __init__(self, client: Any, folder: Path, drop: Callable[[str], None]) -> None:
+        self._client = client
+        self._folder = folder / "events"
+        self._manifest = folder / "manifest.json"
+        self._drop = drop
+        self._lock = threading.Lock()
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._files: dict[str, dict[str, Any]] = self._read_manifest()
+        self._finish()
+        self._open()
+
+    @property
+    def files(self) -> Mapping[str, Mapping[str, Any]]:
+        """What the manifest says of each file, by its name."""
+        return dict(self._files)
+
+    def move(self, hour: str, classes: Sequence[tuple[int, str]]) -> int:
+        """Take an hour over; return its rows. ``classes``: for how many days which events are kept
+        (:meth:`collector.store.policy.Policy.classes`); each gets a file. What came from simulated endpoints is left
+        out and dropped.
+
+        Raises:
+            StoreError: it could not be written; the hour is where it was.
+        """
+        rows = sum(self._write(hour, days, where) for days, where in classes)
+        (self._folder / f"{hour}{_WHOLE}").touch()
+        _sync(self._folder)
+        self._finish()
+        return rows
+
+    def forget(self, now: datetime) -> int:
+        """Delete the files whose days are over; how many."""
+        over = []
+        for name in self._files:
+            hour, days = _parts(name)
+            ended = datetime.strptime(hour, "%Y%m%d%H").replace(tzinfo=UTC)
+            if (now - ended).total_seconds() > days * 86_400 + 3600:
+                over.append(name)
+        for name in over:
+            (self._folder / name).unlink(missing_ok=True)
+            with self._lock:
+                del self._files[name]
+        if over:
+            self._write_manifest()
+        return len(over)
+
+    def reached(self, since: datetime | None) -> str:
+        """What stands before a query so that its ``events`` have the archived ones too; nothing where none was received
+        at ``since`` or later."""
+        if since is None:
+            return ""
+        first = since.astimezone(UTC).strftime("%Y%m%d%H")
+        with self._lock:
+            found = sorted(name for name in self._files if name[:10] >= first)
+        if not found:
+            return ""
+        plain = ", ".join(schema.COLUMNS["events"])
+        made = ", ".join(f"CAST({how}, '{kind}') AS {name}" for name, (kind, how) in schema.MADE.items())
+        return (
+            f"WITH events AS (SELECT {plain}, {', '.join(schema.MADE)} FROM default.events UNION ALL"
+            f" SELECT {plain}, {made} FROM default.{_TABLE} WHERE _file >= '{found[0]}')\n"
+        )
+
+    def bytes(self) -> int:
+        """Of all files together."""
+        with self._lock:
+            return sum(int(each["bytes"]) for each in self._files.values())
+
+    def _write(self, hour: str, days: int, where: str) -> int:
+        path = self._folder / f"{hour}-d{days}{_WRITING}"
+        names = ", ".join(schema.COLUMNS["events"])
+        chosen = f"FROM events WHERE _partition_id = '{hour}' AND NOT simulated AND ({where})"
+        try:
+            rows = int(str(self._client.command(f"SELECT count() {chosen}")))
+            if rows:
+                self._client.command(
+                    f"INSERT INTO FUNCTION file('{_escaped(path)}', 'Parquet') SELECT {names} {chosen}"
+                    f" ORDER BY endpoint_id, received_at{_WRITE}"
+                )
+                _sync(path)
+                written = int(
+                    str(self._client.command(f"SELECT count() FROM file('{_escaped(path)}', 'Parquet')"))
+                )
+                if written != rows:
+                    raise StoreError(f"{path.name} has {written} of {rows} rows")
+        except (ClickHouseError, OSError) as error:
+            path.unlink(missing_ok=True)
+            raise StoreError(f"an hour could not be archived: {first_line(error)}") from error
+        return rows
+
+    def _finish(self) -> None:
+        """Bring what was begun to an end, or back."""
+        marks = sorted(self._folder.glob(f"*{_WHOLE}"))
+        for mark in marks:
+            self._drop(mark.stem)
+            for path in sorted(self._folder.glob(f"{mark.stem}-*{_WRITING}")):
+                path.rename(self._unused(path.stem))
+        _sync(self._folder)
+        for path in [*marks, *self._folder.glob(f"*{_WRITING}")]:
+            path.unlink()
+        there = {path.name for path in self._folder.glob("*.parquet") if _NAME.fullmatch(path.name)}
+        described = {name: self._files.get(name) or self._describe(name) for name in sorted(there)}
+        with self._lock:
+            changed, self._files = described != self._files, described
+        if changed:
+            self._write_manifest()
+
+    def _unused(self, stem: str) -> Path:
+        """Later rows of an hour that went over before get a file of their own."""
+        path, number = self._folder / f"{stem}.parquet", 1
+        while path.exists():
+            number += 1
+            path = self._folder / f"{stem}-{number}.parquet"
+        return path
+
+    def _describe(self, name: str) -> dict[str, Any]:
+        path = self._folder / name
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        rows, first, last = self._client.query(
+            "SELECT count(), toString(min(received_at)), toString(max(received_at))"
+            f" FROM file('{_escaped(path)}', 'Parquet')"
+        ).result_rows[0]
+        return {
+            "rows": int(rows),
+            "bytes": path.stat().st_size,
+            "sha256": digest,
+            "first_received_at": first,
+            "last_received_at": last,
+            "kept_days": _parts(name)[1],
+        }
+
+    def _open(self) -> None:
+        """Made anew with every start: the data directory may have moved."""
+        inside = [f"{name} {kind}" for name, (kind, _) in schema.COLUMNS["events"].items()]
+        self._client.command(f"DROP TABLE IF EXISTS {_TABLE}")
+        self._client.command(
+            f"CREATE TABLE {_TABLE} ({', '.join(inside)})"
+            f" ENGINE = File(Parquet, '{_escaped(self._folder / '*.parquet')}')"
+        )
+
+    def _read_manifest(self) -> dict[str, dict[str, Any]]:
+        try:
+            files = json.loads(self._manifest.read_text(encoding="utf-8"))["files"]
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}  # it is made anew from the files
+        return {each.pop("file"): each for each in files}
+
+    def _write_manifest(self) -> None:
+        content = {
+            "format": _FORMAT,
+            "columns": {name: kind for name, (kind, _) in schema.COLUMNS["events"].items()},
+            "files": [{"file": name, **described} for name, described in sorted(self._files.items())],
+        }
+        passing = self._manifest.with_suffix(".new")
+        with passing.open("w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        passing.rename(self._manifest)
+        _sync(self._manifest.parent)
+
+
+def _parts(name: str) -> tuple[str, int]:
+    """The hour and the days that a file's name says."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        raise StoreError(f"not a file of the archive: {name}")
+    return found[1], int(found[2])
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
