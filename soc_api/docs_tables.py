@@ -20,10 +20,12 @@ import yaml
 from sigma.validators.core import validators as known_validators
 
 from collector.settings import Settings
+from collector.watch.concerns import CONCERNS
 from rules.catalogue import OWN_RULES, load_catalogue
 from rules.logsources import Pipeline, shipped
 from rules.validators import CHECKS
 from soc_api.accounts.permissions import PERMISSIONS, Permission, Role
+from soc_api.pages.collector_words import CONCERN_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -73,6 +75,21 @@ def settings() -> str:
 
 def agent_settings() -> str:
     return _settings(json.loads(_python("-c", _AGENT_SCHEMA)), "VONGGAC_AGENT")
+
+
+def concerns() -> str:
+    """What the collector watches of itself, and the alerts that its marks lead to."""
+    texts = [
+        (f"{rule.title['en']} ({rule.level})", Path(rule.path).read_text(encoding="utf-8"))
+        for rule in load_catalogue([OWN_RULES / "collector"]).values()
+    ]
+    rows = []
+    for concern in CONCERNS.values():
+        alerts = [said for said, text in texts if concern.field in text]
+        marks = ", ".join(f"{'<' if concern.falling else '≥'} {mark:g}" for mark in concern.marks)
+        said = [CONCERN_NAMES[concern.name], f"`{concern.field}`", marks, "; ".join(alerts)]
+        rows.append(said)
+    return table(["what", "field", "marks", "alerts"], rows)
 
 
 def permissions() -> str:
@@ -144,6 +161,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "settings": settings,
     "agent-settings": agent_settings,
     "permissions": permissions,
+    "concerns": concerns,
     "commands": commands,
     "pipelines": pipelines,
     "checks": checks,
