@@ -178,7 +178,7 @@ class Leases:
         self._watch(rows, moment)
         rows[self._member].owner = self.owner
         self._renew(rows[self._member])
-        self._forget(session, rows, moment)
+        self._bury(session, rows, moment)
         members = sorted(
             name
             for name, row in rows.items()
@@ -211,12 +211,16 @@ class Leases:
                 seen = Held(row.epoch, row.renewals, moment)
             self._seen[name] = seen
 
-    def _forget(self, session: Session, rows: dict[str, Lease], moment: float) -> None:
-        """Members that are long gone: a machine that was renamed, a container that never comes back."""
+    def _bury(self, session: Session, rows: dict[str, Lease], moment: float) -> None:
+        """Say of members that are dead that they are, for those who have not watched for long enough; and forget those
+        that are long gone (a machine that was renamed, a container that never comes back)."""
         oldest = self._now() - _GONE
         for name, row in list(rows.items()):
-            if name.startswith(self._prefix) and row.renewed_at < oldest and self._is_free(row, moment):
-                session.delete(rows.pop(name))
+            if name.startswith(self._prefix) and self._is_free(row, moment):
+                if row.renewed_at < oldest:
+                    session.delete(rows.pop(name))
+                else:
+                    row.owner = ""
 
     def _is_free(self, row: Lease, moment: float) -> bool:
         return not row.owner or (

@@ -77,8 +77,8 @@ _ROWS: Final = 1_000
 class Correlator:
     """Call :meth:`run`; or :meth:`hold` and the steps by hand, as tests do.
 
-    ``beat`` is called with every turn of the loop. ``make_watch``: the collector's watch over itself, made anew whenever
-    the lease was taken.
+    ``beat`` is called with every turn of the loop. ``make_watch``: the collector's watch over itself, made anew
+    whenever the lease was taken.
     """
 
     def __init__(
@@ -364,7 +364,7 @@ class Correlator:
         """Make both stores hold the step. ``also`` is called in its transaction."""
         of_event = {outcome.event.id: outcome for outcome in outcomes}
         stored = [
-            record.row([finding.rule_id for finding in of_event[record.event.id].findings])
+            record.row([each.rule_id for each in of_event[record.event.id].findings], record.body())
             for record in step.events
         ]
         if stored:

@@ -13,13 +13,14 @@ from agent.messages import (
     MAX_BATCH_PARTS,
     MAX_DECODED_BYTES,
     SCHEMA_VERSION,
+    Batch,
     CollectorHealth,
     Event,
     Metric,
     Name,
     StatusDocument,
 )
-from collector.detect.values import UnusableValueError, clean
+from collector.detect.values import UnusableValueError, clean, is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,11 @@ MAX_DOCUMENT_LEAVES = 200_000
 _MAX_WINDOW_BYTES = 32 << 20
 _MAX_COUNTER = 2**53
 _UNITS = frozenset({"bytes", "seconds", "ratio", "count", "celsius"})
+
+#: JSON text without these holds neither NUL nor half a surrogate pair in any string.
+_HARMFUL = (b"\\u0000", b"\\ud", b"\\uD")
+#: Products that most events are of, and that are surely not the collector's own.
+_PRODUCTS = frozenset({"windows", "linux", ""})
 
 # The log source of events that only the collector makes, and the kinds of documents that only it keeps or
 # that would hide what it says of an event.
@@ -97,6 +103,7 @@ class Decoded:
 
 
 _envelopes = msgspec.json.Decoder(_Envelope)
+_batches = msgspec.json.Decoder(Batch)
 _events = msgspec.json.Decoder(Event)
 _documents = msgspec.json.Decoder(StatusDocument)
 _metrics = msgspec.json.Decoder(Metric)
@@ -108,7 +115,37 @@ def decode(body: bytes) -> Decoded:
     decoded = Decoded()
     try:
         data = decompress(body)
-        decoded.size = len(data)
+    except UnusableValueError as error:
+        decoded.refusals.append(Refusal("", str(error)[:500], body))
+        return decoded
+    decoded.size = len(data)
+    return decoded if _decode_whole(data, decoded) else _decode_parts(data, body, decoded)
+
+
+def _decode_whole(data: bytes, decoded: Decoded) -> bool:
+    """Read a batch that is sound in every part, in one go; False where it is not, and nothing was done."""
+    try:
+        if len(data) > MAX_EVENT_BYTES and not _is_fine_grained(data):
+            return False
+        batch = _batches.decode(data)
+        if batch.schema not in _ACCEPTED or _count(batch) > MAX_BATCH_PARTS:
+            return False
+        as_written = not any(each in data for each in _HARMFUL)
+        # What was checked is made into what is kept only when all of it is sound.
+        events = [(index, _sound_event(event, as_written)) for index, event in enumerate(batch.events)]
+        documents = [(index, _check_document(each, 0)) for index, each in enumerate(batch.documents)]
+        metrics = [_check_metric(each, 0) for each in batch.metrics]
+        health = [_check_health(each, 0) for each in batch.health]
+    except (msgspec.MsgspecError, UnusableValueError, UnicodeDecodeError, RecursionError):
+        return False
+    decoded.events, decoded.documents, decoded.metrics, decoded.health = events, documents, metrics, health
+    decoded.dropped = _dropped(batch)
+    return True
+
+
+def _decode_parts(data: bytes, body: bytes, decoded: Decoded) -> Decoded:
+    """Read each part by itself, so that a bad one spoils no other."""
+    try:
         envelope = _envelopes.decode(data)
     except (UnusableValueError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         decoded.refusals.append(Refusal("", str(error)[:500], body))
@@ -116,7 +153,7 @@ def decode(body: bytes) -> Decoded:
     except RecursionError:
         decoded.refusals.append(Refusal("", "nested too deeply", body))
         return decoded
-    parts = sum(map(len, (envelope.events, envelope.documents, envelope.metrics, envelope.health)))
+    parts = _count(envelope)
     if parts > MAX_BATCH_PARTS:
         reason = f"{parts} events, documents, metrics and health in one batch; {MAX_BATCH_PARTS} are allowed"
         decoded.refusals.append(Refusal("", reason, body))
@@ -134,8 +171,34 @@ def decode(body: bytes) -> Decoded:
         part for _, part in _parts("metrics", envelope.metrics, _metrics, _check_metric, refusals)
     ]
     decoded.health = [part for _, part in _parts("health", envelope.health, _health, _check_health, refusals)]
-    decoded.dropped = min(sum(max(0, count) for count in envelope.dropped.values()), _MAX_COUNTER)
+    decoded.dropped = _dropped(envelope)
     return decoded
+
+
+def _count(batch: _Envelope | Batch) -> int:
+    return len(batch.events) + len(batch.documents) + len(batch.metrics) + len(batch.health)
+
+
+def _dropped(batch: _Envelope | Batch) -> int:
+    return min(sum(max(0, count) for count in batch.dropped.values()), _MAX_COUNTER)
+
+
+def _is_fine_grained(data: bytes) -> bool:
+    """Whether no part is larger than any may be."""
+    envelope = _envelopes.decode(data)
+    bounds = (
+        (envelope.events, MAX_EVENT_BYTES),
+        (envelope.documents, MAX_DOCUMENT_BYTES),
+        (envelope.metrics, MAX_EVENT_BYTES),
+    )
+    return all(memoryview(part).nbytes <= most for parts, most in bounds for part in parts)
+
+
+def _sound_event(event: Event, as_written: bool) -> Event:
+    """The event itself where there is nothing in it to make harmless, which is nearly always."""
+    if as_written and is_plain(event.fields) and event.logsource.product in _PRODUCTS:
+        return event
+    return _check_event(event, 0)
 
 
 def decompress(body: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import threading
@@ -41,6 +42,8 @@ log = logging.getLogger("vonggac.detect")
 
 #: The first of several processes compiles the rules, the others read what it has kept.
 _COMPILE_SECONDS: Final = 180.0
+#: Objects made before the collector of garbage looks.
+_GARBAGE: Final = 50_000
 
 
 class _Parts:
@@ -58,6 +61,9 @@ class _Parts:
         )
         with _in_turn(data.run / "compile.lock"):
             self.rules = LiveRules(rulebook, self.state, lambda sources: _engine(sources, data))
+        gc.collect()
+        gc.freeze()  # the rules stay: nothing has to look through them again
+        gc.set_threshold(_GARBAGE, *gc.get_threshold()[1:])  # events are no cycles: they go by themselves
         self._data = data
         self._name = name
 

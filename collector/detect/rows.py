@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from collector.log.interface import LogRow
 
 #: A step takes no more than about this (at least one row), so that it is short: alerts come out between steps, and
-#: nobody waits long for the state store's one writer.
-_STEP_BYTES = 6 << 20
-_STEP_PARTS = 4_000
+#: nobody waits long for the state store's one writer. An insert into the event store costs its owner as much as some
+#: thousand events, so a worker that is behind takes many at once.
+_STEP_BYTES = 12 << 20
+_STEP_PARTS = 12_000
 #: Dead letters kept of one batch.
 _MAX_LETTERS = 20
 

@@ -6,12 +6,13 @@ Everything is read in one transaction and kept here; :mod:`collector.detect.comm
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from collector.detect.streams import StreamsView
-from collector.detect.values import event_id, moment
+from collector.detect.values import digest_of_parts, event_id, moment
 from collector.documents.service import DocumentsView
 from collector.partitions import WHOLE, partition_of
 from collector.store.rows import EventRow, MetricRow
@@ -32,9 +33,14 @@ if TYPE_CHECKING:
 #: The newest and oldest time that an event may say of itself, around when it was received.
 _AHEAD_SECONDS = 86_400.0
 _BEHIND_SECONDS = 366 * 86_400.0
+#: Fields that are the collector's, with all that is under them.
+_OURS = frozenset({"event", "host", "agency", "simulated"})
 
 
-@dataclass(frozen=True, slots=True)
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
 class Record:
     """An event for rules, and what the event store keeps beside it."""
 
@@ -49,7 +55,11 @@ class Record:
     #: Of the endpoint; ``WHOLE``: of what one process finds for all.
     partition: int = WHOLE
 
-    def row(self, rule_ids: list[str]) -> EventRow:
+    def body(self) -> bytes:
+        """The event's fields as JSON."""
+        return _encode(self.event.fields)
+
+    def row(self, rule_ids: list[str], body: bytes) -> EventRow:
         return EventRow(
             event_id=self.event.id,
             time=self.event.time,
@@ -62,7 +72,7 @@ class Record:
             service=self.event.service,
             simulated=self.simulated,
             rules=rule_ids,
-            body=msgspec.json.encode(self.event.fields).decode(),
+            body=body.decode(),
             partition=self.partition,
         )
 
@@ -96,11 +106,17 @@ class Origin:
         self.received_at = received_at
         self.log_offset = log_offset
         self.parts = parts
+        self._begun: Any = None
         self._next = 0
         self._looks = 0
 
     def id_of(self, index: int) -> str:
-        return event_id(*self.parts, f"e{index}")
+        """As :func:`event_id` of the parts and the place, the parts being digested once."""
+        if self._begun is None:
+            self._begun = digest_of_parts(*self.parts, "e")
+        digest = self._begun.copy()
+        digest.update(b"%d" % index)
+        return digest.hexdigest()[:32]
 
     def next_id(self) -> str:
         self._next += 1
@@ -210,21 +226,34 @@ class WorkStep(Step):
         """Make the event at ``index`` of a batch one that rules may see."""
         made = origin.id_of(index)
         happened, suspicious = judge_time(time, origin.received_at)
-        body: dict[str, Any] = {}
         said: dict[str, Any] = {}
-        for name, value in fields.items():
-            head, _, rest = name.partition(".")
-            if head == "event":
-                said.update({rest: value} if rest else value if isinstance(value, dict) else {})
-            elif head not in ("host", "agency", "simulated"):  # the collector says these, never an agent
-                body[name] = value
-        body.update(context.fields())
-        for own in ("id", "time_suspicious", "reported_time"):
-            said.pop(own, None)
-        body["event"] = {**said, "id": made, **suspicious}
+        if not _says_nothing_of_ours(tuple(fields)):
+            fields, said = _apart(fields)
+        body = {**fields, **context.fields(), "event": {**said, "id": made, **suspicious}}
         # Before the event is stored: history is to hold what the rules saw.
         body, sources = self._log_sources.read(*logsource, body)
         self.record(context, origin, Event(made, happened, *logsource, body), sources)
+
+
+@lru_cache(maxsize=4_096)
+def _says_nothing_of_ours(names: tuple[str, ...]) -> bool:
+    """Whether none of these fields reaches into what the collector says. Events of one kind have the same names."""
+    return _OURS.isdisjoint(name.partition(".")[0] for name in names)
+
+
+def _apart(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields without those that the collector says, never an agent; and what the agent says under ``event``."""
+    body: dict[str, Any] = {}
+    said: dict[str, Any] = {}
+    for name, value in fields.items():
+        head, _, rest = name.partition(".")
+        if head == "event":
+            said.update({rest: value} if rest else value if isinstance(value, dict) else {})
+        elif head not in _OURS:
+            body[name] = value
+    for own in ("id", "time_suspicious", "reported_time"):
+        said.pop(own, None)
+    return body, said
 
 
 def judge_time(claimed: float, received_at: float) -> tuple[float, dict[str, Any]]:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collector.metrics import DetectMetrics
     from collector.settings import Settings
     from collector.state.database import StateStore
+    from collector.store.rows import EventRow
 
 log = logging.getLogger("vonggac.detect")
 
@@ -180,11 +181,16 @@ class Stepper:
     def _finish(self, step: WorkStep, rows: Sequence[LogRow]) -> None:
         """``rows``: the ones that the step worked on; none where it only looked at the clock."""
         holding = self.holding
-        outcomes = [self._match(step, record) for record in step.events]
-        stored = [
-            record.row([finding.rule_id for finding in outcome.findings])
-            for record, outcome in zip(step.events, outcomes, strict=True)
-        ]
+        outcomes: list[Outcome] = []
+        stored: list[EventRow] = []
+        for record in step.events:
+            body = record.body()
+            outcome = self._match(step, record, body)
+            if outcome is None:
+                stored.append(record.row([], body))
+            else:
+                outcomes.append(outcome)
+                stored.append(record.row([finding.rule_id for finding in outcome.findings], body))
         if stored or step.metrics:
             insertion = Insertion(
                 self._store,
@@ -213,27 +219,30 @@ class Stepper:
         self._metrics.dead_letters.inc(len(step.letters))
         self._metrics.findings.inc(sum(len(outcome.findings) for outcome in outcomes))
 
-    def _match(self, step: WorkStep, record: Record) -> Outcome:
-        """What the rules say, and what ``correlate`` is to see of it. A step that is done again asks them once: they
-        count what they are shown."""
+    def _match(self, step: WorkStep, record: Record, body: bytes) -> Outcome | None:
+        """What the rules say, None where they say nothing; and what ``correlate`` is to see of it. A step that is done
+        again asks the rules that spoke only once: they count what they are shown."""
         event = record.event
         known = self._matched.get(event.id)
         if known is None:
-            known = self._matched[event.id] = self._ask_rules(record)
+            known = self._ask_rules(record, body)
+            if known is None:
+                return None
+            self._matched[event.id] = known
         outcome, shared = known
         if shared:
             step.hand_over(record.endpoint_id, record.log_offset, Fired.of(event, shared))
         return outcome
 
-    def _ask_rules(self, record: Record) -> tuple[Outcome, list[Match]]:
+    def _ask_rules(self, record: Record, body: bytes) -> tuple[Outcome, list[Match]] | None:
         event = record.event
         sources = record.sources or sources_of(event.product, event.category, event.service)
         try:
-            matched = self._engine.match(dict(event.fields), sources)
+            matched = self._engine.match(event.fields, sources, body)  # type: ignore[arg-type] # a dict, as steps make it
             # Only what the collector says of states can say that a state has passed.
             offered = self._engine.route(event) if event.product == "vonggac" else ()
             if not matched:
-                return Outcome(event, (), offered), []
+                return (Outcome(event, (), offered), []) if offered else None
             findings = tuple(self._engine.report(event, matched))
             shared = [Match(each.key, dict(each.renames)) for each in self._engine.shared(matched)]
         except Exception:

@@ -84,7 +84,7 @@ def lookup(fields: Mapping[str, Any], name: str) -> Any:
     while at >= 0:
         child = fields.get(name[:at], MISSING)
         rest = name[at + 1 :]
-        if isinstance(child, Mapping):
+        if child.__class__ is dict or isinstance(child, Mapping):
             inner = lookup(child, rest)
             if inner is not MISSING:
                 return inner

@@ -23,6 +23,16 @@ class Condition:
     present: bool = True
     negated: bool = False
 
+    def _is_absent(self, fields: Mapping[str, Any]) -> bool:
+        """Whether it is plain that nothing but null is there; asked where there is no such key."""
+        head, dot, rest = self.field.partition(".")
+        if not dot:
+            return True
+        if "." in rest:
+            return False  # too many ways to lead there
+        child = fields.get(head)
+        return child is None or (type(child) is dict and child.get(rest) is None)
+
     def __str__(self) -> str:
         if self.values is None:
             return f"{self.field} {'present' if self.present else 'absent'}"
@@ -33,7 +43,7 @@ class Condition:
         value = fields.get(self.field)
         if type(value) is str:  # nearly always
             return self.present if self.values is None else (value.lower() in self.values) is not self.negated
-        if value is None and "." not in self.field:  # absent, or null
+        if value is None and self._is_absent(fields):  # or null
             return self.negated if self.values is not None else not self.present
         found = read_field(fields, self.field)
         if self.values is None:
