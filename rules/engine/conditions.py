@@ -7,9 +7,12 @@ msgpack and read back, which is what the cache of compiled rules does.
 
 from __future__ import annotations
 
-from typing import Any, Union
+from typing import TYPE_CHECKING, Union
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: Wildcards among the parts of a :class:`Text`: any one character, any run of characters.
 ANY_ONE = 0
@@ -106,19 +109,16 @@ class Not(msgspec.Struct, frozen=True, array_like=True, gc=False, tag="!"):
 Node = Union[Field, Keywords, And, Or, Not]  # noqa: UP007 - as above
 
 
-def renamed(node: Node, names: dict[str, str]) -> Node:
+def renamed(node: Node, names: Mapping[str, str]) -> Node:
     """The condition with field names replaced: ``names`` gives the event's name for the rule's."""
     if not names:
         return node
     match node:
         case Field(name, values):
-            inner: tuple[Any, ...] = tuple(
-                Reference(names.get(value.field, value.field), value.starts, value.ends)
-                if isinstance(value, Reference)
-                else value
-                for value in values
-            )
-            return Field(names.get(name, name), inner)
+            if isinstance(values[0], Reference):
+                each = values[0]
+                values = (Reference(names.get(each.field, each.field), each.starts, each.ends),)
+            return Field(names.get(name, name), values)
         case Keywords():
             return node
         case And(nodes):

@@ -1,60 +1,72 @@
-"""Which of many regular expressions a value matches: RE2's filter names those whose necessary text is there, and only
-those are tried.
-
-The filter looks for the necessary texts with an automaton that says nothing when it outgrows its memory. So each value
-is asked about with a canary, a text of ours that one more expression wants: where that one is not named, the filter
-has not answered, and all expressions are tried.
-"""
+"""Which of many regular expressions a value matches. Each is compiled when a value first holds what is necessary for
+it (:mod:`rules.engine.necessary`), which few ever do, and then tried on the values that hold it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import re2
-
-from rules.engine.values import regex_options, regex_test
+from rules.engine.necessary import LONG_S, necessary
+from rules.engine.values import regex_test
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from rules.engine.conditions import Regex
     from rules.engine.guard import Guard
-
-_CANARY: Final = "\nvonggac-canary-4f2d"
-#: So few are tried faster one by one.
-_FEW: Final = 3
+    from rules.engine.strings import TextTest
 
 
 class Expressions:
-    """Regular expressions, each standing for some predicates."""
+    """Regular expressions, each with the numbers of what it stands for.
 
-    def __init__(self, patterns: Mapping[Regex, Iterable[int]], guard: Guard) -> None:
+    ``parts``: texts to look for in lower case, each with an expression's place as a number below zero: what
+    :meth:`collect` wants to find. ``places``: gives a new one each time, from 0.
+    """
+
+    def __init__(self, patterns: Iterable[tuple[Regex, int]], places: Iterator[int], guard: Guard) -> None:
         self._guard = guard
-        self._tests = [(regex_test(pattern), tuple(found)) for pattern, found in patterns.items()]
-        self._filter: re2.Filter | None = None
-        if len(self._tests) > _FEW:
-            self._filter = re2.Filter()
-            for pattern in patterns:
-                self._filter.Add(pattern.with_flags, regex_options())
-            self._filter.Add(re2.escape(_CANARY), regex_options())
-            self._filter.Compile()
+        numbers: dict[Regex, list[int]] = {}
+        for pattern, number in patterns:
+            numbers.setdefault(pattern, []).append(number)
+        self.parts: list[tuple[str, int]] = []
+        self._each: dict[int, _Expression] = {}
+        always: list[int] = []
+        for pattern, stand_for in numbers.items():
+            place = ~next(places)
+            texts, length = necessary(pattern.with_flags)
+            self.parts.extend((text, place) for text in texts)
+            if not texts:
+                always.append(place)
+            self._each[place] = _Expression(pattern, stand_for, length)
+        self._always: AbstractSet[int] = frozenset(always)
 
     def collect(self, text: str, found: set[int]) -> None:
-        """Add the predicates of the expressions that match somewhere in ``text`` to ``found``."""
-        for place in self._candidates(text):
-            test, predicates = self._tests[place]
-            if not found.issuperset(predicates) and test(text):
-                found.update(predicates)
+        """Put the numbers of the expressions that match somewhere in ``text`` into ``found``, in place of the places of
+        those whose necessary texts it holds."""
+        named = self._each.keys() & found
+        found -= named
+        if not text.isascii() and LONG_S in text:
+            named = set(self._each)
+        length = len(text)
+        for place in named | self._always:
+            expression = self._each[place]
+            if length < expression.length or found.issuperset(expression.numbers):
+                continue
+            test = expression.test
+            if test is None:
+                test = expression.test = regex_test(expression.pattern, self._guard)
+            if test(text):
+                found.update(expression.numbers)
 
-    def _candidates(self, text: str) -> Iterable[int]:
-        every = range(len(self._tests))
-        if self._filter is None:
-            return every
-        try:
-            named: list[int] | None = self._filter.Match(text + _CANARY, potential=True)
-        except UnicodeEncodeError:  # a lone surrogate, which UTF-8 has no form for
-            return every
-        if not named or named[-1] != len(self._tests):
-            self._guard.canary_failures += 1
-            return every
-        return named[:-1]
+
+class _Expression:
+    """``length``: of the shortest text that it matches in. ``test``: made when it is first needed."""
+
+    __slots__ = ("length", "numbers", "pattern", "test")
+
+    def __init__(self, pattern: Regex, numbers: list[int], length: int) -> None:
+        self.pattern = pattern
+        self.numbers = numbers
+        self.length = length
+        self.test: TextTest | None = None

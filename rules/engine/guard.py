@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Guard:
-    """``canary_failures``: values for which a prefilter of regular expressions did not answer (all were tried then);
+    """``canary_failures``: values for which an expression's automaton did not answer (RE2's slower ways did then);
     ``shadow_checks``: rules evaluated plainly beside the matcher; ``shadow_misses``: where the two differed."""
 
     canary_failures: int = 0

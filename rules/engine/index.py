@@ -10,26 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakSet
 
-from rules.engine.conditions import (
-    Compare,
-    Exists,
-    Network,
-    Null,
-    Reference,
-    Regex,
-    Text,
-    TimePart,
-    Value,
-)
-from rules.engine.expressions import Expressions
-from rules.engine.fields import ABSENT, MISSING, FieldValues, field_values, lookup
-from rules.engine.literals import Literals
-from rules.engine.values import Networks, number_test, time_test
+from rules.engine.fields import ABSENT, MISSING, field_values, lookup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
 
-    from rules.engine.guard import Guard
+    from rules.engine.tables import Wanted
 
 #: Numbers of predicates.
 Predicates = frozenset[int]
@@ -112,90 +98,11 @@ def _twin(value: float) -> float | None:
         return None
 
 
-class Tables:
-    """The predicates of one field (or of all values, for keywords), laid out by how their values are found.
-
-    What values are looked for in is built when the first value comes: many fields of many rules never have one.
-    """
-
-    def __init__(self, predicates: Iterable[tuple[int, tuple[Value, ...]]], guard: Guard) -> None:
-        self._waiting = list(predicates)
-        self._guard = guard
-        self._null: list[int] = []
-        self._present: list[int] = []
-        self._absent: list[int] = []
-        for predicate, values in self._waiting:
-            for value in values:
-                kind = type(value)
-                if kind is Null:
-                    self._null.append(predicate)
-                elif kind is Exists:
-                    (self._present if value.wanted else self._absent).append(predicate)  # type: ignore[union-attr]
-        self._ready = False
-
-    def of(self, values: FieldValues) -> Predicates:
-        """The predicates that hold for a field with these values."""
-        found: set[int] = set(self._present if values.present else self._absent)
-        if values.null:
-            found.update(self._null)
-        if values.texts:
-            if not self._ready:
-                self._build()
-            self._of_texts(values, found)
-        return frozenset(found)
-
-    def _of_texts(self, values: FieldValues, found: set[int]) -> None:
-        for text, low in zip(values.texts, values.lows, strict=True):
-            if self._low is not None:
-                self._low.collect(low, found)
-            if self._cased is not None:
-                self._cased.collect(text, found)
-            if self._regexes is not None:
-                self._regexes.collect(text, found)
-            if self._networks is not None:
-                self._networks.collect(text, found)
-            for test, predicate in self._tests:
-                if predicate not in found and test(text):
-                    found.add(predicate)
-        for number in values.numbers:
-            for compare, predicate in self._numbers:
-                if compare(number):
-                    found.add(predicate)
-
-    def _build(self) -> None:
-        low: dict[Text, list[int]] = {}
-        cased: dict[Text, list[int]] = {}
-        regexes: dict[Regex, list[int]] = {}
-        networks: list[tuple[Network, int]] = []
-        self._tests: list[tuple[Callable[[str], bool], int]] = []
-        self._numbers: list[tuple[Callable[[float], bool], int]] = []
-        for predicate, values in self._waiting:
-            for value in values:
-                match value:
-                    case Text():
-                        (cased if value.cased else low).setdefault(value, []).append(predicate)
-                    case Regex():
-                        regexes.setdefault(value, []).append(predicate)
-                    case Compare():
-                        self._numbers.append((number_test(value), predicate))
-                    case Network():
-                        networks.append((value, predicate))
-                    case TimePart():
-                        self._tests.append((time_test(value), predicate))
-                    case Reference():
-                        raise TypeError("a reference to another field has no class")
-        self._low = Literals(low) if low else None
-        self._cased = Literals(cased) if cased else None
-        self._regexes = Expressions(regexes, self._guard) if regexes else None
-        self._networks = Networks(networks) if networks else None
-        self._ready = True
-
-
 class ValueIndex:
     """A cache from a scalar value to its class. The hot path looks into :attr:`cache` itself."""
 
-    def __init__(self, tables: Tables, budget: Budget) -> None:
-        self._tables = tables
+    def __init__(self, wanted: Wanted, budget: Budget) -> None:
+        self._wanted = wanted
         self._budget = budget
         budget.register(self)
         self._classes = Classes(budget)
@@ -223,14 +130,16 @@ class ValueIndex:
 
     def class_of(self, value: Any) -> int:
         """The class of a value that is not in the cache (any JSON value that is present), which takes it in."""
-        found = self._work_out(value)
         kind = type(value)
-        # 1, 1.0 and True are one key to a dictionary, but not one text to a rule.
         if kind is str:
+            found = self._classes.number(self._wanted.of_text(value))
             if len(value) <= LONGEST_CACHED:
                 self.cache[value] = found
                 self._budget.spend(len(value) + OVERHEAD_BYTES)
-        elif kind is bool or value in (0, 1):
+            return found
+        found = self._work_out(value)
+        # 1, 1.0 and True are one key to a dictionary, but not one text to a rule.
+        if kind is bool or value in (0, 1):
             if self._work_out(bool(value)) == self._work_out(int(value)):
                 self.cache[value] = found
         elif kind is int or kind is float:
@@ -241,27 +150,21 @@ class ValueIndex:
         return found
 
     def _work_out(self, value: Any) -> int:
-        return self._classes.number(self._tables.of(field_values(value)))
+        return self._classes.number(self._wanted.of(field_values(value)))
 
 
 class FieldIndex(ValueIndex):
     """The predicates of the field ``name``."""
 
-    def __init__(
-        self,
-        name: str,
-        predicates: Iterable[tuple[int, tuple[Value, ...]]],
-        budget: Budget,
-        guard: Guard,
-    ) -> None:
-        super().__init__(Tables(predicates, guard), budget)
+    def __init__(self, name: str, wanted: Wanted, budget: Budget) -> None:
+        super().__init__(wanted, budget)
         self.name = name
         self._begin()
 
     def _begin(self) -> None:
         # A field that is not there has its class without looking, unless `exists` tells it from null, or the name
         # may lead into nested objects.
-        self._absent = self._classes.number(self._tables.of(ABSENT))
+        self._absent = self._classes.number(self._wanted.of(ABSENT))
         self._null = self._work_out(None)
         #: Whether the cache alone answers: a look-up of the name gives the value, or null for no value.
         self.direct = "." not in self.name and self._null == self._absent

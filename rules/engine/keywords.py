@@ -14,12 +14,12 @@ from ahocorasick_rs import MATCHKIND_LEFTMOST_FIRST, AhoCorasick, BytesAhoCorasi
 
 from rules.engine.conditions import Text, Value
 from rules.engine.fields import scalars, text_of
-from rules.engine.index import Budget, Tables, ValueIndex
+from rules.engine.index import Budget, ValueIndex
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from rules.engine.guard import Guard
+    from rules.engine.tables import Wanted
 
 NO_KEYWORDS: Final[frozenset[int]] = frozenset()
 _MOST_CONTAINERS: Final = 16
@@ -46,11 +46,11 @@ class Sieve:
         ).find_matches_as_indexes
 
     @classmethod
-    def of(cls, predicates: Iterable[tuple[int, tuple[Value, ...]]]) -> Sieve | None:
+    def of(cls, keywords: Iterable[tuple[Value, ...]]) -> Sieve | None:
         """``None`` where a keyword has no text that could be looked for."""
         texts: list[str] = []
         written: list[str] = []
-        for _, values in predicates:
+        for values in keywords:
             for value in values:
                 if not isinstance(value, Text):
                     return None
@@ -102,13 +102,11 @@ def _sieve(texts: frozenset[str], written: frozenset[str]) -> Sieve:
 class KeywordIndex(ValueIndex):
     """The predicates of keywords, over all scalar values of an event."""
 
-    def __init__(
-        self, predicates: Iterable[tuple[int, tuple[Value, ...]]], budget: Budget, guard: Guard
-    ) -> None:
-        listed = list(predicates)
-        super().__init__(Tables(listed, guard), budget)
+    def __init__(self, keywords: Iterable[tuple[Value, ...]], wanted: Wanted, budget: Budget) -> None:
+        """``keywords``: the values of each, which ``wanted`` looks up."""
+        super().__init__(wanted, budget)
         self._begin()
-        self.sieve = Sieve.of(listed)
+        self.sieve = Sieve.of(keywords)
         #: Names under which objects and lists came: a set of all values cannot hold those.
         self._containers: list[str] = []
 

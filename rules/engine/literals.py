@@ -1,87 +1,130 @@
-"""Which of many texts with wildcards a value is: whole values by a hash table, all others by one Aho-Corasick automaton
-over the longest text of each. Exact, and without states that are made while it runs.
+"""Which of many texts with wildcards a value is: whole values and file names at its end by hash tables, all others by
+one Aho-Corasick automaton over the longest text of each. Exact, and without states that are made while it runs.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import sys
+from typing import TYPE_CHECKING, Any, Final
 
-from ahocorasick_rs import AhoCorasick, Implementation
+from ahocorasick_rs import BytesAhoCorasick, Implementation
 
 from rules.engine.conditions import ANY_RUN, Text
-from rules.engine.strings import TextTest, text_test
+from rules.engine.strings import text_test
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-#: Shorter texts are in most values, over and over: they are looked for one by one.
+    from rules.engine.strings import TextTest
+
+#: Texts of fewer bytes are in most values, over and over: they are looked for one by one.
 _SHORTEST: Final = 2
 #: So few are looked for faster one by one.
-_FEW: Final = 3
-#: Automata of no more characters take a table for each state, which is fast, and large.
+_FEW: Final = 8
+#: Automata of no more bytes take a table for each state, which is fast, and large.
 _SMALL: Final = 400
 
-Found = tuple[int, ...]
+_SEPARATORS: Final = "\\/"
+_NONE: Final[list[int]] = []
+
+#: Tests of a value that holds a text, each with the numbers of those that it decides.
+_Tests = list[tuple["TextTest", list[int]]]
 
 
 class Literals:
-    """Texts, all cased or all in lower case, each standing for some predicates."""
+    """Texts, all cased or all in lower case, each with the number of what it stands for."""
 
-    def __init__(self, patterns: Mapping[Text, Iterable[int]]) -> None:
-        self._exact: dict[str, Found] = {}
-        inside: dict[str, list[tuple[TextTest | None, Found]]] = {}
-        for pattern, predicates in patterns.items():
-            found = tuple(predicates)
-            match pattern.parts:
-                case ():
-                    self._exact[""] = found
-                case (str(text),):
-                    self._exact[text] = found
-                case (first, str(text), last) if first == last == ANY_RUN:
-                    inside.setdefault(text, []).append((None, found))
-                case (str(text), last) if last == ANY_RUN:
-                    inside.setdefault(text, []).append((_Begins(text), found))
-                case (first, str(text)) if first == ANY_RUN:
-                    inside.setdefault(text, []).append((_Ends(text), found))
-                case parts:
-                    longest = max((part for part in parts if isinstance(part, str)), key=len, default="")
-                    inside.setdefault(longest, []).append((_Is(pattern), found))
-        self._singly: list[tuple[str, list[tuple[TextTest | None, Found]]]] = []
-        self._standing: list[list[tuple[TextTest | None, Found]]] = []
-        self._automaton = self._build(inside)
+    def __init__(self, patterns: Iterable[tuple[Text, int]], parts: Iterable[tuple[str, int]] = ()) -> None:
+        """``parts`` stand for something wherever they occur, as ``*part*`` does."""
+        self._exact: dict[str, list[int]] = {}
+        #: By the separator that they begin with, and that is not in them again.
+        self._names: dict[str, dict[str, list[int]]] = {}
+        exact = self._exact
+        inside: dict[str, list[int]] = {}
+        begins: dict[str, list[int]] = {}
+        ends: dict[str, list[int]] = {}
+        globs: dict[Text, list[int]] = {}
+        for text, number in parts:
+            inside.setdefault(text, []).append(number)
+        for pattern, number in patterns:  # of tens of thousands: `match` takes three times as long
+            pieces: Sequence[Any] = pattern.parts
+            count = len(pieces)
+            if count == 3 and pieces[0] == ANY_RUN == pieces[2] and pieces[1].__class__ is str:
+                inside.setdefault(pieces[1], []).append(number)
+            elif count == 2 and pieces[0] == ANY_RUN and pieces[1].__class__ is str:
+                text = pieces[1]
+                separator = text[0]
+                if separator in _SEPARATORS and not text.rfind(separator):
+                    self._names.setdefault(separator, {}).setdefault(text, []).append(number)
+                else:
+                    ends.setdefault(text, []).append(number)
+            elif count == 1 and pieces[0].__class__ is str:
+                exact.setdefault(pieces[0], []).append(number)
+            elif count == 2 and pieces[1] == ANY_RUN and pieces[0].__class__ is str:
+                begins.setdefault(pieces[0], []).append(number)
+            elif count == 0:
+                exact.setdefault("", []).append(number)
+            else:
+                globs.setdefault(pattern, []).append(number)
+        tested: dict[str, _Tests] = {}
+        for text, numbers in begins.items():
+            tested.setdefault(text, []).append((_Begins(text), numbers))
+        for text, numbers in ends.items():
+            tested.setdefault(text, []).append((_Ends(text), numbers))
+        for pattern, numbers in globs.items():
+            longest = max((part for part in pattern.parts if isinstance(part, str)), key=len, default="")
+            tested.setdefault(longest, []).append((_Is(pattern), numbers))
+        self._lay_out(inside, tested)
 
     def collect(self, text: str, found: set[int]) -> None:
-        """Add the predicates of the patterns that ``text`` is to ``found``."""
+        """Add the numbers of the patterns that ``text`` is to ``found``."""
         exact = self._exact.get(text)
         if exact is not None:
             found.update(exact)
-        for part, standing in self._singly:
+        for separator, names in self._names.items():
+            at = text.rfind(separator)
+            if at >= 0:
+                numbers = names.get(text[at:])
+                if numbers is not None:
+                    found.update(numbers)
+        for part, numbers, tests in self._singly:
             if part in text:
-                _add(standing, text, found)
-        if self._automaton is not None:
-            for place in self._inside(self._automaton, text):
-                _add(self._standing[place], text, found)
+                found.update(numbers)
+                for test, decided in tests:
+                    if test(text):
+                        found.update(decided)
+        if self._find is None:
+            return
+        hits = self._find(text.encode("utf-8", "surrogatepass"), overlapping=True)
+        if hits:
+            places = {hit[0] for hit in hits}
+            found.update(*map(self._sure.__getitem__, places))
+            for place in self._tested.keys() & places:
+                for test, decided in self._tested[place]:
+                    if test(text):
+                        found.update(decided)
 
-    def _inside(self, automaton: AhoCorasick, text: str) -> Iterable[int]:
-        try:
-            return {hit[0] for hit in automaton.find_matches_as_indexes(text, overlapping=True)}
-        except UnicodeEncodeError:  # a lone surrogate, which the automaton has no form for
-            return [place for place, part in enumerate(self._parts) if part in text]
-
-    def _build(self, inside: dict[str, list[tuple[TextTest | None, Found]]]) -> AhoCorasick | None:
-        self._parts: list[str] = []
-        few = len(inside) <= _FEW
-        for part, standing in inside.items():
-            if few or len(part) < _SHORTEST or not _encodable(part):
-                self._singly.append((part, standing))
-            else:
-                self._parts.append(part)
-                self._standing.append(standing)
-        if not self._parts:
-            return None
-        small = sum(map(len, self._parts)) <= _SMALL
-        kind = Implementation.DFA if small else Implementation.ContiguousNFA
-        return AhoCorasick(self._parts, implementation=kind, store_patterns=False)
+    def _lay_out(self, inside: Mapping[str, list[int]], tested: Mapping[str, _Tests]) -> None:
+        #: A text, what it stands for by itself, and what hangs on tests.
+        self._singly: list[tuple[str, list[int], _Tests]] = []
+        #: The same by the place of a text in the automaton.
+        self._sure: list[list[int]] = []
+        self._tested: dict[int, _Tests] = {}
+        self._find: Callable[..., list[tuple[int, int, int]]] | None = None
+        parts = list(inside)
+        parts.extend(part for part in tested if part not in inside)
+        least = _SHORTEST if len(parts) > _FEW else sys.maxsize
+        written = [part.encode("utf-8", "surrogatepass") for part in parts]
+        for part in [part for part, each in zip(parts, written, strict=True) if len(each) < least]:
+            self._singly.append((part, inside.get(part, []), tested.get(part, [])))
+        sought = [each for each in written if len(each) >= least]
+        if sought:
+            parts = [part for part, each in zip(parts, written, strict=True) if len(each) >= least]
+            self._sure = [inside.get(part, _NONE) for part in parts]
+            if tested:
+                self._tested = {place: tested[part] for place, part in enumerate(parts) if part in tested}
+            kind = Implementation.DFA if sum(map(len, sought)) <= _SMALL else Implementation.ContiguousNFA
+            self._find = BytesAhoCorasick(sought, implementation=kind).find_matches_as_indexes
 
 
 class _Begins(str):
@@ -115,17 +158,3 @@ class _Is:
         if self._test is None:
             self._test = text_test([self._pattern])
         return self._test(value)
-
-
-def _add(standing: Iterable[tuple[TextTest | None, Found]], text: str, found: set[int]) -> None:
-    for test, predicates in standing:
-        if test is None or test(text):
-            found.update(predicates)
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

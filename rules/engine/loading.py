@@ -160,6 +160,7 @@ def _engine_digest() -> bytes:
         "predicates",
         "processing",
         "ruleset",
+        "terms",
         "translating",
     ):
         with suppress(OSError):

@@ -11,20 +11,22 @@ from __future__ import annotations
 import logging
 import math
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from rules.engine.conditions import Node, renamed
+from rules.engine.conditions import renamed
 from rules.engine.fields import View
 from rules.engine.index import MEMBER_BYTES, Budget, FieldIndex
 from rules.engine.keywords import NO_KEYWORDS, KeywordIndex
 from rules.engine.plain import Test, plain_test
-from rules.engine.predicates import Holds, Predicates, witness_of
+from rules.engine.terms import Holds, holds, numbers_in, witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rules.engine.guard import Guard
+    from rules.engine.leaves import Leaves
     from rules.engine.ruleset import Compiled
+    from rules.engine.terms import Term
 
 log = logging.getLogger("vonggac.rules")
 
@@ -56,25 +58,57 @@ class Counts:
 
 
 class Offer:
-    """A rule as it stands to events of one kind. ``renames``: the event's field name for the rule's."""
+    """A rule as it stands to events of some kinds. ``renames``: the event's field name for the rule's. ``term``: its
+    condition; ``numbers``: of its leaves; ``witness``: see :func:`rules.engine.terms.witness`; ``needed``: see
+    :meth:`rules.engine.leaves.Leaves.needed`."""
 
-    __slots__ = ("_plain", "compares", "condition", "counts", "key", "renames", "witness")
+    __slots__ = (
+        "_holds",
+        "_plain",
+        "_rule",
+        "compares",
+        "counts",
+        "key",
+        "needed",
+        "numbers",
+        "renames",
+        "term",
+        "witness",
+    )
 
-    def __init__(self, rule: Compiled, renames: Mapping[str, str], counts: Counts) -> None:
+    def __init__(self, rule: Compiled, renames: Mapping[str, str], counts: Counts, leaves: Leaves) -> None:
         self.key = rule.key
         self.renames = dict(renames)
         self.compares = rule.compares
-        self.witness = rule.witness
-        self.condition = renamed(rule.condition, self.renames)
         self.counts = counts
+        self.term, self.numbers = leaves.term(rule.key, rule.condition, self.renames)
+        self.witness = None if rule.witness is None else [self.numbers[place] for place in rule.witness]
+        self.needed = leaves.needed(self.term)
+        self._rule = rule
+        self._holds: Holds | None = None
         self._plain: Test | None = None
 
     @property
+    def holds(self) -> Holds:
+        """The condition over the numbers of the leaves that hold."""
+        if self._holds is None:
+            self._holds = holds(self.term)
+        return self._holds
+
+    @property
     def plain(self) -> Test:
-        """The rule's condition without index and cache."""
+        """The condition without index and cache."""
         if self._plain is None:
-            self._plain = plain_test(self.condition)
+            self._plain = plain_test(renamed(self._rule.condition, self.renames))
         return self._plain
+
+
+class Settled(NamedTuple):
+    """What is left of rules' conditions where the leaves of one field are known. ``terms``: by the places of the rules;
+    ``true``: the leaves of that field that hold."""
+
+    terms: list[Term]
+    true: frozenset[int]
 
 
 class Verdict:
@@ -93,54 +127,67 @@ class Verdict:
 
 
 class _Plan:
-    """Which fields are looked up for events of one shape. ``absent``: what holds of the fields that are not there."""
+    """Which fields are looked up for events of one shape. ``known``: what holds whatever they are."""
 
-    __slots__ = ("absent", "caches", "fields", "names")
+    __slots__ = ("caches", "fields", "known", "names")
 
-    def __init__(self, fields: Sequence[FieldIndex], absent: frozenset[int]) -> None:
+    def __init__(self, fields: Sequence[FieldIndex], known: frozenset[int]) -> None:
         self.fields = tuple(fields)
         self.names = tuple(index.name for index in fields)
         self.caches = tuple(index.cache for index in fields)
-        self.absent = absent
+        self.known = known
 
 
 class Matcher:
-    """The rules of one kind of events. ``conditions``: what is left of theirs, where something is known of the events.
-    Not thread-safe."""
+    """The rules of one kind of events. ``settled``: where something is known of the events. Not thread-safe."""
 
     def __init__(
         self,
         offers: Sequence[Offer],
+        leaves: Leaves,
         budget: Budget,
         guard: Guard,
-        conditions: Sequence[Node] | None = None,
+        settled: Settled | None = None,
     ) -> None:
         self.offers = tuple(offers)
-        self._nodes = [offer.condition for offer in offers] if conditions is None else list(conditions)
         self._guard = guard
         self._budget = budget
-        self._predicates = predicates = Predicates()
-        #: By place: made when the rule is first a candidate; ``None`` where only the plain evaluator can tell.
-        self._conditions: dict[int, Holds | None] = {}
+        self._known = frozenset() if settled is None else settled.true
+        #: The rules that only the plain evaluator can tell.
+        self._untold = {place for place, offer in enumerate(self.offers) if offer.compares}
         self._triggers: dict[int, list[int]] = {}
         self._always: list[int] = []
+        numbers: dict[int, None] = {}
         for place, offer in enumerate(self.offers):
-            if offer.compares:
-                self._conditions[place] = None
-            numbers = predicates.take(self._nodes[place])
-            witness = offer.witness if conditions is None else witness_of(self._nodes[place])
-            if witness is None:
+            found: Sequence[int] | None = offer.witness
+            if settled is None:
+                numbers.update(dict.fromkeys(offer.numbers))
+            else:
+                term = settled.terms[place]
+                numbers.update(dict.fromkeys(numbers_in(term)))
+                if found is not None and not settled.true.isdisjoint(found):
+                    found = witness(
+                        term, leaves.commonness
+                    )  # of what is left: the other tells nothing any more
+            if found is None:
                 self._always.append(place)
-            for leaf in witness or ():
-                self._triggers.setdefault(numbers[leaf], []).append(place)
-        indexes = [FieldIndex(name, found, budget, guard) for name, found in predicates.by_field().items()]
+            for number in found or ():
+                self._triggers.setdefault(number, []).append(place)
+        indexes = [
+            FieldIndex(name, leaves.wanted(of_field, name), budget)
+            for name, of_field in leaves.by_field(numbers).items()
+        ]
         self._fields = [index for index in indexes if index.direct]
         self._indirect = [index for index in indexes if not index.direct]
-        keywords = predicates.keywords()
-        self._keywords = KeywordIndex(keywords, budget, guard) if keywords else None
+        keywords = leaves.keywords(numbers)
+        self._keywords = (
+            KeywordIndex(map(leaves.values, keywords), leaves.wanted(keywords, None), budget)
+            if keywords
+            else None
+        )
         #: Tells for most events at once that they hold none of the keywords; ``None`` where nothing can.
         self.sieve = self._keywords.sieve if self._keywords is not None else None
-        self._whole = _Plan(self._fields, frozenset())
+        self._whole = _Plan(self._fields, self._known)
         self._plans: dict[tuple[str, ...], _Plan] = {}
         self._by_shape: dict[tuple[str, ...], _Plan] = {}
         self._wide = len(self._fields) > _WIDE
@@ -225,22 +272,24 @@ class Matcher:
         true = self._true(signature)
         triggers = self._triggers
         places = set(self._always)
-        for predicate in true:
-            places.update(triggers.get(predicate, ()))
+        for number in triggers.keys() & true:
+            places.update(triggers[number])
         sure, open_, candidates = [], [], []
+        offers, gone, untold = self.offers, self._gone, self._untold
+        started = perf_counter_ns()
         for place in sorted(places):
-            offer = self.offers[place]
-            if offer.key in self._gone:
+            offer = offers[place]
+            if gone and offer.key in gone:
                 continue
             candidates.append(offer)
-            holds = self._condition(place)
-            if holds is None:
+            if place in untold:
                 open_.append(offer)
                 continue
-            started = perf_counter_ns()
-            if holds(true):
+            if offer.holds(true):
                 sure.append(offer)
-            offer.counts.nanoseconds += perf_counter_ns() - started
+            now = perf_counter_ns()
+            offer.counts.nanoseconds += now - started
+            started = now
         verdict = Verdict(tuple(sure), tuple(open_), tuple(candidates))
         if len(self._verdicts) >= SIGNATURES_LIMIT:
             self._forget_verdicts()
@@ -253,13 +302,6 @@ class Matcher:
         if self._worked_out % _CHECK_EVERY == 0:
             self._check(verdict, fields)
         return verdict
-
-    def _condition(self, place: int) -> Holds | None:
-        try:
-            return self._conditions[place]
-        except KeyError:
-            found = self._conditions[place] = self._predicates.condition(self._nodes[place])
-            return found
 
     def _plan(self, shape: tuple[str, ...]) -> _Plan:
         """The plan for events with these fields: many rules' many fields are not looked up where they cannot be."""
@@ -275,7 +317,7 @@ class Matcher:
             found = self._plans.get(key)
             if found is None:
                 away = [index.absent for index in self._fields if index.name not in names]
-                found = self._plans[key] = _Plan(here, frozenset().union(*away))
+                found = self._plans[key] = _Plan(here, self._known.union(*away))
             if sum(map(len, shape)) <= _LONGEST_SHAPE:  # names come from outside
                 if len(self._by_shape) >= _SHAPES_LIMIT:
                     self._by_shape.clear()
@@ -284,12 +326,11 @@ class Matcher:
 
     def _true(self, signature: tuple[Any, ...]) -> frozenset[int]:
         plan: _Plan = signature[0]
-        indexes = [*plan.fields, *self._indirect]
+        indexes = [*plan.fields, *self._indirect] if self._indirect else plan.fields
         sets = [index.sets[number] for index, number in zip(indexes, signature[1:], strict=False)]
-        sets.append(plan.absent)
         if self._keywords is not None:
-            sets.extend(self._keywords.sets[number] for number in signature[-1])
-        return frozenset().union(*sets)
+            sets.extend([self._keywords.sets[number] for number in signature[-1]])
+        return plan.known.union(*sets)
 
     def _check(self, verdict: Verdict, fields: dict[str, Any]) -> None:
         """Ask the plain evaluator too, about some of the rules, and go by what it says."""
@@ -319,7 +360,7 @@ class Matcher:
                 extra={"rule": offer.key},
             )
             place = self.offers.index(offer)
-            self._conditions[place] = None
+            self._untold.add(place)
             self._always.append(place)
         self._forget_verdicts()  # which the fast matcher gave
 

@@ -68,6 +68,19 @@ def _all_of(tests: tuple[Test, ...]) -> Test:
 
 
 def _field_test(name: str, values: tuple[Value, ...]) -> Test:
+    """Prepared when it is first asked, as most leaves of most rules never are."""
+    prepared: Test | None = None
+
+    def test(view: View) -> bool:
+        nonlocal prepared
+        if prepared is None:
+            prepared = _prepared(name, values)
+        return prepared(view)
+
+    return test
+
+
+def _prepared(name: str, values: tuple[Value, ...]) -> Test:
     low = [value for value in values if isinstance(value, Text) and not value.cased]
     cased = [value for value in values if isinstance(value, Text) and value.cased]
     tests: list[Test] = []

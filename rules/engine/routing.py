@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from rules.engine.leaves import Leaves
 from rules.engine.matcher import Offer
 from rules.engine.ruleset import LogSource
 from rules.engine.splitting import matcher_for
@@ -50,21 +51,20 @@ class Router:
         self._by_source: dict[LogSource, list[int]] = {}
         for place, (rule, _) in enumerate(self._rules):
             self._by_source.setdefault(rule.logsource, []).append(place)
+        self._leaves = Leaves(guard)
+        self._offers: dict[tuple[int, Renames], Offer] = {}
         self._by_offers: dict[tuple[tuple[int, Renames], ...], Matcher | Split] = {}
         self._gone: set[str] = set()
 
     def matcher(self, sources: Sources) -> Matcher | Split | None:
         """The matcher of events with these log sources, or ``None`` where no rule is offered them."""
-        offers = tuple(self._offers(sources))
+        offers = tuple(self._offered(sources))
         if not offers:
             return None
         found = self._by_offers.get(offers)
         if found is None:
-            made = [
-                Offer(self._rules[place][0], dict(renames), self._rules[place][1])
-                for place, renames in offers
-            ]
-            found = self._by_offers[offers] = matcher_for(made, self._budget, self._guard)
+            made = [self._offers.get(offer) or self._offer(offer) for offer in offers]
+            found = self._by_offers[offers] = matcher_for(made, self._leaves, self._budget, self._guard)
             found.drop(self._gone)
         return found
 
@@ -77,7 +77,13 @@ class Router:
         for matcher in self._by_offers.values():
             matcher.drop(keys)
 
-    def _offers(self, sources: Sources) -> list[tuple[int, Renames]]:
+    def _offer(self, offer: tuple[int, Renames]) -> Offer:
+        place, renames = offer
+        rule, counts = self._rules[place]
+        found = self._offers[offer] = Offer(rule, dict(renames), counts, self._leaves)
+        return found
+
+    def _offered(self, sources: Sources) -> list[tuple[int, Renames]]:
         offers: list[tuple[int, Renames]] = []
         for product in {sources.product, ""}:
             for service in {*sources.services, ""}:

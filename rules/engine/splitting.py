@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from rules.engine.conditions import And, Field, Node, Not, Or, Text
 from rules.engine.index import FieldIndex
-from rules.engine.matcher import Matcher
-from rules.engine.predicates import Predicates, compares
+from rules.engine.matcher import Matcher, Settled
+from rules.engine.terms import Every, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from rules.engine.guard import Guard
     from rules.engine.index import Budget
+    from rules.engine.leaves import Leaves
     from rules.engine.matcher import Offer
+    from rules.engine.terms import Term
 
 #: A field is worth it where so many rules need a value of it, and so large a share of all, or very many.
 _FEWEST: Final = 8
@@ -30,13 +31,13 @@ _SHARE: Final = 0.6
 _LIMIT: Final = 512
 
 
-def matcher_for(offers: Sequence[Offer], budget: Budget, guard: Guard) -> Matcher | Split:
+def matcher_for(offers: Sequence[Offer], leaves: Leaves, budget: Budget, guard: Guard) -> Matcher | Split:
     """What matches events that are offered these rules."""
-    wanted = Counter(leaf.name for offer in offers for leaf in _needed(offer.condition))
+    wanted = Counter(name for offer in offers for name in offer.needed)
     name, count = max(wanted.items(), key=lambda pair: pair[1], default=("", 0))
     if count < max(_FEWEST, min(_MANY, _SHARE * len(offers))):
-        return Matcher(offers, budget, guard)
-    return Split(name, offers, budget, guard)
+        return Matcher(offers, leaves, budget, guard)
+    return Split(name, offers, leaves, budget, guard)
 
 
 class Split:
@@ -45,24 +46,26 @@ class Split:
     #: What is known to hold no keyword is known by each matcher alone.
     sieve = None
 
-    def __init__(self, name: str, offers: Sequence[Offer], budget: Budget, guard: Guard) -> None:
+    def __init__(
+        self, name: str, offers: Sequence[Offer], leaves: Leaves, budget: Budget, guard: Guard
+    ) -> None:
         self.name = name
         self.offers = tuple(offers)
+        self._leaves = leaves
         self._budget = budget
         self._guard = guard
-        self._predicates = Predicates()
-        #: Places of the offers that need a predicate of the field, by its number, and of those that need none.
+        #: Places of the offers that need a leaf of the field, by its number, and of those that need none.
         self._bound: dict[int, list[int]] = {}
         self._free: list[int] = []
         for place, offer in enumerate(self.offers):
-            for leaf in _leaves(offer.condition, name):
-                self._predicates.number(leaf)
-            needed = next((leaf for leaf in _needed(offer.condition) if leaf.name == name), None)
+            needed = offer.needed.get(name)
             if needed is None:
                 self._free.append(place)
             else:
-                self._bound.setdefault(self._predicates.number(needed), []).append(place)
-        self._index = FieldIndex(name, self._predicates.by_field()[name], budget, guard)
+                self._bound.setdefault(needed, []).append(place)
+        numbers = leaves.by_field(dict.fromkeys(number for offer in offers for number in offer.numbers))[name]
+        self._known = frozenset(numbers)
+        self._index = FieldIndex(name, leaves.wanted(numbers, name), budget)
         #: By the predicates of a class: its number may come to stand for another (:meth:`renew`).
         self._matchers: dict[frozenset[int], Matcher] = {}
         self._rest: Matcher | None = None
@@ -112,77 +115,19 @@ class Split:
     def _make(self, true: frozenset[int]) -> Matcher:
         if len(self._matchers) >= _LIMIT:
             if self._rest is None:
-                self._rest = Matcher(self.offers, self._budget, self._guard)
+                self._rest = Matcher(self.offers, self._leaves, self._budget, self._guard)
                 self._rest.drop(self._gone)
             return self._rest
         places = {*self._free, *(place for each in true for place in self._bound.get(each, ()))}
         left: list[Offer] = []
-        conditions: list[Node] = []
+        terms: list[Term] = []
         for place in sorted(places):
             offer = self.offers[place]
-            condition = _settled(
-                offer.condition, self.name, lambda leaf: self._predicates.number(leaf) in true
-            )
-            if condition is not False:
+            term = settled(offer.term, self._known, true)
+            if term is not False:
                 left.append(offer)
-                conditions.append(And(()) if condition is True else condition)
-        found = self._matchers[true] = Matcher(left, self._budget, self._guard, conditions)
+                terms.append(Every(()) if term is True else term)
+        found = Matcher(left, self._leaves, self._budget, self._guard, Settled(terms, true))
+        self._matchers[true] = found
         found.drop(self._gone)
         return found
-
-
-def _needed(node: Node) -> Iterable[Field]:
-    """The leaves with whole values of one field that the condition cannot hold without."""
-    nodes = node.nodes if isinstance(node, And) else (node,)
-    return [each for each in nodes if isinstance(each, Field) and all(map(_is_whole, each.values))]
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, Text) and len(value.parts) == 1 and isinstance(value.parts[0], str)
-
-
-def _leaves(node: Node, name: str) -> Iterable[Field]:
-    match node:
-        case And(nodes) | Or(nodes):
-            for each in nodes:
-                yield from _leaves(each, name)
-        case Not(inner):
-            yield from _leaves(inner, name)
-        case Field() if node.name == name and not compares(node):
-            yield node
-
-
-def _settled(node: Node, name: str, holds: Callable[[Field], bool]) -> Node | bool:
-    """The condition once the leaves of the field ``name`` are known; ``True`` or ``False`` where nothing is left."""
-    match node:
-        case And(nodes):
-            return _joined(And, nodes, name, holds, neutral=True)
-        case Or(nodes):
-            return _joined(Or, nodes, name, holds, neutral=False)
-        case Not(inner):
-            left = _settled(inner, name, holds)
-            return not left if isinstance(left, bool) else Not(left)
-        case Field() if node.name == name and not compares(node):
-            return holds(node)
-    return node
-
-
-def _joined(
-    kind: type[And] | type[Or],
-    nodes: tuple[Node, ...],
-    name: str,
-    holds: Callable[[Field], bool],
-    *,
-    neutral: bool,
-) -> Node | bool:
-    left: list[Node] = []
-    for each in nodes:
-        settled = _settled(each, name, holds)
-        if isinstance(settled, bool):
-            if settled is not neutral:
-                return settled
-        else:
-            left.append(settled)
-    if not left:
-        return neutral
-    return left[0] if len(left) == 1 else kind(tuple(left))

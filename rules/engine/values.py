@@ -8,6 +8,7 @@ is linear in the value's length for every construct (RE2, no backtracking), so a
 from __future__ import annotations
 
 import operator
+import re
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -15,17 +16,18 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import re2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from rules.engine.conditions import Compare, Network, Reference, Regex, TimePart
+    from rules.engine.guard import Guard
     from rules.engine.strings import TextTest
-
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 #: With room for an IPv6 address with a zone.
 _LONGEST_ADDRESS: Final = 128
+
+
+#: So many characters or more, whatever they are.
+_RUN: Final = re.compile(r"(?:\.|\(\.\))\{([0-9]+),\}")
 
 
 class _Pattern(Protocol):
@@ -40,23 +42,48 @@ def regex_options() -> re2.Options:
     return options
 
 
-def regex_test(value: Regex) -> TextTest:
+def regex_test(value: Regex, guard: Guard | None = None) -> TextTest:
     """Search with RE2: by a set of this one expression, which does nothing but answer, and a canary that matches any
-    text; where the set's automaton outgrows its memory the canary is missing, and RE2's slower ways are taken."""
-    pattern: _Pattern = re2.compile(value.with_flags, regex_options())
+    text; where the set's automaton outgrows its memory the canary is missing (``guard`` counts it), and RE2's slower
+    ways are taken."""
+    run = _RUN.fullmatch(value.source)
+    if run is not None and not value.flags:
+        return _long_line(int(run[1]))
     both = re2.Set.SearchSet(regex_options())
     for source in ("", value.with_flags):
         both.Add(source)
-    both.Compile()
+    try:
+        both.Compile()
+        answers = both.Match
+    except re2.error:  # too large for a set, though not by itself
+        answers = _nothing
+    slower: _Pattern | None = None
+
+    def search_slowly(text: str) -> bool:
+        nonlocal slower
+        if guard is not None:
+            guard.canary_failures += 1
+        if slower is None:
+            slower = re2.compile(value.with_flags, regex_options())
+        return slower.search(text) is not None
 
     def search(text: str) -> bool:
         try:
-            found = both.Match(text)
-            return len(found) > 1 if found and 0 in found else pattern.search(text) is not None
+            found = answers(text)
         except UnicodeEncodeError:  # a lone surrogate, which UTF-8 has no form for
-            return pattern.search(text.encode("utf-8", "replace").decode("utf-8")) is not None
+            return search(text.encode("utf-8", "replace").decode("utf-8"))
+        return len(found) > 1 if found and 0 in found else search_slowly(text)
 
     return search
+
+
+def _nothing(_text: str) -> list[int]:
+    return []
+
+
+def _long_line(least: int) -> TextTest:
+    """Whether a line has so many characters: an automaton has to count for each of them where a run may begin."""
+    return lambda text: len(text) >= least and any(len(line) >= least for line in text.split("\n"))
 
 
 _COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {

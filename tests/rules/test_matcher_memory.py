@@ -74,8 +74,8 @@ def test_where_the_fast_matcher_is_wrong_the_plain_evaluator_is_followed_for_wha
     monkeypatch.setattr(matching, "_CHECK_HITS", 3)
     engine = Engine([rule("s: {a: x}\ncondition: s", number=1), rule("s: {b: x}\ncondition: s", number=2)])
     matcher = matcher_of(engine)
-    for place in range(2):
-        matcher._conditions[place] = lambda _true: False
+    for offer in matcher.offers:
+        offer._holds = lambda _true: False
     both: dict[str, Any] = {"a": "x", "b": "x"}
     assert engine.match({"a": "x"}, SOURCES) == ()
     for _ in range(3):

@@ -28,6 +28,7 @@ from rules.engine.conditions import (
     Regex,
     Text,
     TimePart,
+    renamed,
 )
 from rules.engine.fields import View
 from rules.engine.guard import Guard
@@ -36,7 +37,7 @@ from rules.engine.matcher import Counts
 from rules.engine.plain import plain_test
 from rules.engine.predicates import compares_fields, witness_of
 from rules.engine.reading import decoded
-from rules.engine.routing import Router, sources_of
+from rules.engine.routing import Router, Sources, sources_of
 from rules.engine.ruleset import Compiled, LogSource
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ def patterns(draw: st.DrawFn) -> Text:
 
 regexes = st.builds(
     Regex,
-    st.sampled_from(["kill", "k.ll", "^a", "b$", r"\d+", "[kK]", "", "ill|abc", "(?:a|é)b?", r"\bkill\b", "s"]),
+    st.sampled_from(["kill", "k.ll", "^a", "b$", r"\d+", "[kK]", "", "ill|abc", "(?:a|é)b?", r"\bkill\b", "s", ".{4,}",
+                     r"k\w+l", r"\\b$"]),
     st.sampled_from(["", "i", "im", "ims", "s"]),
 )  # fmt: skip
 plain_values = (
@@ -290,3 +292,51 @@ def test_rules_that_each_need_a_value_of_the_same_field(
         for value in ("1", 1, True, 1.0, ["0", "kill"], "KILL")
     ]
     compare([*joined, *others, *needed[:2]], [*happened, *repeated], seed, budget_bytes)
+
+
+#: Events of several kinds that are offered the same rules, by the same or by other names.
+WAYS = [
+    sources_of("", "test", ""),
+    sources_of("", "test", "more"),
+    Sources("", frozenset(), frozenset([("test", (("a", "b"), ("a.b", "a")))])),
+    Sources("", frozenset(["more"]), frozenset([("test", (("b", "kill"),)), ("other", ())])),
+]
+
+
+@LIGHT
+@given(
+    st.lists(st.tuples(st.sampled_from(["test", "other"]), conditions), min_size=1, max_size=6),
+    st.lists(
+        st.builds(Field, st.just("a"), st.lists(plain_values, min_size=1, max_size=3).map(tuple)),
+        min_size=20,
+        max_size=24,
+    ),
+    st.lists(events, max_size=5),
+)
+def test_kinds_of_events_that_share_rules(
+    some: list[tuple[str, Node]], many: list[Node], happened: list[dict[str, Any]]
+) -> None:
+    nodes = [*some, *(("test", node) for node in many), ("other", many[0])]
+    rules = [
+        (
+            Compiled(
+                str(place), "", LogSource("", category, ""), node, compares_fields(node), witness_of(node)
+            ),
+            Counts(),
+        )
+        for place, (category, node) in enumerate(nodes)
+    ]
+    router = Router(rules, Budget(1 << 20), guard := Guard())
+    for sources in WAYS:
+        matcher = router.matcher(sources)
+        assert matcher is not None
+        ways = [
+            (str(place), plain_test(renamed(node, dict(renames))))
+            for place, (category, node) in enumerate(nodes)
+            for wanted, renames in sources.categories
+            if wanted == category
+        ]
+        for fields in happened:
+            expected = [key for key, test in ways if test(View(fields))]
+            assert [offer.key for offer in matcher.match(fields)] == expected
+    assert guard.shadow_misses == 0

@@ -1,0 +1,145 @@
+"""The leaves of the conditions of many rules: a number for each, and what looks the values of a field up in them."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
+
+from rules.engine.conditions import Exists, Field, Keywords, Null, Text, renamed
+from rules.engine.predicates import commonness, compares
+from rules.engine.tables import Tables, Wanted
+from rules.engine.terms import Every, Term, replaced, term_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rules.engine.conditions import Node, Value
+    from rules.engine.guard import Guard
+
+#: Tables of fewer leaves are not shared: they cost little, and there may be very many.
+_FEWEST = 16
+
+
+class Leaves:
+    """Equal leaves have one number, whichever rule they are of. Those of one field that several matchers ask for are
+    laid out in tables once. ``null``, ``present``, ``absent``: the leaves that hold for a field that has no value, is
+    there, or is not, whatever else."""
+
+    def __init__(self, guard: Guard) -> None:
+        self.null: set[int] = set()
+        self.present: set[int] = set()
+        self.absent: set[int] = set()
+        self._guard = guard
+        self._numbers: dict[Field | Keywords, int] = {}
+        self._leaves: list[Field | Keywords] = []
+        #: The field that a leaf is about; none for keywords, and where two are compared.
+        self._fields: list[str | None] = []
+        self._commonness: dict[int, float] = {}
+        self._whole: dict[int, bool] = {}
+        self._terms: dict[str, tuple[Term, list[int]]] = {}
+        self._renamed: dict[tuple[tuple[str, str], ...], dict[int, int]] = {}
+        self._tables: dict[str | None, list[Tables]] = {}
+        self._expressions = count()
+
+    def term(self, key: str, condition: Node, renames: Mapping[str, str]) -> tuple[Term, list[int]]:
+        """The condition of the rule ``key`` over numbers, and the numbers of its leaves from left to right.
+        ``renames``: the event's field name for the rule's."""
+        found = self._terms.get(key)
+        if found is None:
+            numbers: list[int] = []
+
+            def take(leaf: Field | Keywords) -> int:
+                number = self._number(leaf)
+                numbers.append(number)
+                return number
+
+            found = self._terms[key] = term_of(condition, take), numbers
+        if not renames:
+            return found
+        term, numbers = found
+        others = self._renamed.setdefault(tuple(sorted(renames.items())), {})
+        for number in numbers:
+            if number not in others:
+                leaf = renamed(self._leaves[number], renames)
+                others[number] = self._number(leaf)  # type: ignore[arg-type]  # a leaf as before
+        now = [others[number] for number in numbers]
+        return found if now == numbers else (replaced(term, others), now)
+
+    def commonness(self, number: int) -> float:
+        """A guess at how often the leaf holds."""
+        found = self._commonness.get(number)
+        if found is None:
+            found = self._commonness[number] = commonness(self._leaves[number])
+        return found
+
+    def needed(self, term: Term) -> dict[str, int]:
+        """By field: a leaf with whole values of it that the term cannot hold without."""
+        found: dict[str, int] = {}
+        for number in term.terms if isinstance(term, Every) else (term,):
+            if isinstance(number, int) and self._is_whole(number):
+                found.setdefault(self._fields[number] or "", number)
+        return found
+
+    def by_field(self, numbers: Iterable[int]) -> dict[str, list[int]]:
+        """The leaves that are about one field, by its name."""
+        found: dict[str, list[int]] = {}
+        fields = self._fields
+        for number in numbers:
+            name = fields[number]
+            if name is not None:
+                found.setdefault(name, []).append(number)
+        return found
+
+    def keywords(self, numbers: Iterable[int]) -> list[int]:
+        """The leaves that are keywords."""
+        return [
+            each
+            for each in numbers
+            if self._fields[each] is None and isinstance(self._leaves[each], Keywords)
+        ]
+
+    def values(self, number: int) -> tuple[Value, ...]:
+        """The leaf's values."""
+        return self._leaves[number].values
+
+    def wanted(self, numbers: Sequence[int], name: str | None) -> Wanted:
+        """What looks values up in these leaves, all of the field ``name`` (keywords: ``None``)."""
+        tables: list[Tables] = []
+        left = set(numbers)
+        known = self._tables.setdefault(name, [])
+        for each in known:  # those of which at least half is wanted
+            if 2 * len(each.numbers & left) >= len(each.numbers):
+                tables.append(each)
+                left -= each.numbers
+        if left:
+            leaves = [(number, self.values(number)) for number in numbers if number in left]
+            tables.append(made := Tables(leaves, self._expressions, self._guard))
+            if len(left) >= _FEWEST:
+                known.append(made)
+        return Wanted(frozenset(numbers), tables, self)
+
+    def _is_whole(self, number: int) -> bool:
+        found = self._whole.get(number)
+        if found is None:
+            leaf = self._leaves[number]
+            found = self._whole[number] = isinstance(leaf, Field) and all(map(_is_whole, leaf.values))
+        return found
+
+    def _number(self, leaf: Field | Keywords) -> int:
+        found = self._numbers.get(leaf)
+        if found is not None:
+            return found
+        number = self._numbers[leaf] = len(self._leaves)
+        self._leaves.append(leaf)
+        self._fields.append(leaf.name if isinstance(leaf, Field) and not compares(leaf) else None)
+        for value in leaf.values:
+            kind = value.__class__
+            if kind is Null:
+                self.null.add(number)
+            elif kind is Exists:
+                (self.present if value.wanted else self.absent).add(number)  # type: ignore[union-attr]
+        return number
+
+
+def _is_whole(value: Value) -> bool:
+    return isinstance(value, Text) and len(value.parts) == 1 and isinstance(value.parts[0], str)
