@@ -29,6 +29,11 @@ _REFUSALS: Final = (
     ("vonggac_ingest_requests_total", ("full", "busy", "log", "state")),
     ("vonggac_ingest_held_back_total", ("memory", "disk", "lag")),
 )
+#: Where points get lost on their way outside, by kind of process.
+_LOSSES: Final = {
+    "detect": ("vonggac_detect_unexported_points_total",),
+    "export": ("vonggac_export_dropped_points_total", "vonggac_export_refused_points_total"),
+}
 
 
 class Processes:
@@ -58,10 +63,11 @@ class Processes:
             if row.kind == "export":
                 lag = sample_sum(row.figures, "vonggac_export_lag_seconds") or 0.0
                 yield Reading("export_lag", row.process, lag)
-                lost = (sample_sum(row.figures, "vonggac_export_dropped_points_total") or 0.0) + (
-                    sample_sum(row.figures, "vonggac_export_refused_points_total") or 0.0
-                )
-                yield Reading("export_loss", row.process, self._count((row.process, "lost"), steady, lost))
+            if row.kind in _LOSSES:
+                lost = sum(sample_sum(row.figures, name) or 0.0 for name in _LOSSES[row.kind])
+                rise = self._count((row.process, "lost"), steady, lost)
+                if lost or row.kind == "export":
+                    yield Reading("export_loss", row.process, rise)
         self._beats.keep({row.process for row in rows})
 
     def look_at_stores(self, rows: Sequence[ProcessHealth]) -> Iterator[Reading]:

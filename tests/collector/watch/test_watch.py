@@ -319,6 +319,28 @@ def test_a_slow_store_and_a_process_that_starts_again_and_again(site: Site) -> N
     }
 
 
+def test_metrics_that_wait_and_that_are_lost_on_their_way_outside(site: Site) -> None:
+    for lag, dropped, unexported in ((0.0, 0.0, 0.0), (4000.0, 0.0, 0.0), (4000.0, 7.0, 3.0)):
+        site.sleep(10)
+        waits = family("vonggac_export_lag_seconds", lag)
+        lost = family("vonggac_export_dropped_points_total", dropped)
+        site.beat("export", kind="export", families=[waits, lost])
+        site.beat(families=[family("vonggac_detect_unexported_points_total", unexported)])
+        site.checkpoint()
+        site.look()
+
+    assert set(site.alerts()) == {
+        "Metrics do not reach the outside store",
+        "Metrics were lost on their way to the outside store",
+    }
+    told = {
+        each["collector"]["export_loss"]["subject"]
+        for each in site.events
+        if "export_loss" in each["collector"]
+    }
+    assert told == {"soc1/export", "soc1/detect-1"}
+
+
 def test_dead_letters_of_an_hour(site: Site) -> None:
     agency = add_agency(site.state)
     add_endpoint(site.state, "ep-1", agency, last_seen_at=site.at())
