@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from collector import locks
 from collector.errors import CollectorError
 from collector.state import transfer
-from collector.state.database import StateStore, place_of_state
+from collector.state.database import StateStore, open_state, place_of_state
 from collector.state.migrate import upgrade
 from collector.state.postgres import Database, StateAwayError
 from soc_api.accounts import audit
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collector.settings import DataDirectory, Settings
     from collector.state.transfer import Content
 
-ACTION: Final = "state.move"
+ACTION: Final = "installation.move"
 
 
 class MoveError(CollectorError):
@@ -57,20 +57,19 @@ def at_rest(data: DataDirectory) -> Iterator[None]:
         yield
 
 
-def move_state(data: DataDirectory, settings: Settings, progress: Callable[[str], None]) -> StateMoved:
+def move_state(data: DataDirectory, settings: Settings, progress: Callable[[str], None]) -> StateMoved | None:
     """Copy the state in ``data`` into the database of ``[state] url``, which must be empty, or hold exactly that state
-    already (a move that was cut off later). Call it :func:`at_rest`.
+    already (a move that was cut off later); None where the settings name none, or there is no file any more. Call it
+    :func:`at_rest`.
 
     Raises:
-        MoveError: nowhere to move it to, nothing to move, or a database that holds something else.
+        MoveError: the database holds something else.
         StateAwayError: the database does not answer.
         TransferError: the file is of another version of the program.
     """
     where = place_of_state(settings, data)
-    if not isinstance(where, Database):
-        raise MoveError("[state] url is empty: write where to move the state into the settings first")
-    if not data.state.exists():
-        raise MoveError(f"{data.state} is not there: nothing to move")
+    if not isinstance(where, Database) or not data.state.exists():
+        return None
     try:
         upgrade(where)
         with closing(StateStore(data.state)) as source, closing(StateStore(where)) as target:
@@ -82,15 +81,15 @@ def move_state(data: DataDirectory, settings: Settings, progress: Callable[[str]
             with source.read() as here:
                 if transfer.contents(here) != present:
                     raise MoveError(
-                        f"{where} holds another state already: name an empty database, or empty it"
+                        f"{where} holds another state already: name an empty database or empty it; or, where it is"
+                        f" this installation's and was moved before, delete {data.state}"
                     )
     except DBAPIError as error:
         raise StateAwayError(where, error) from error
     return StateMoved(str(where), present, already=True)
 
 
-def note(data: DataDirectory, settings: Settings, moved: StateMoved, actor: str, now: datetime) -> None:
-    """Say in the audit log that everything was moved. From now on the database is the installation's."""
-    with closing(StateStore(place_of_state(settings, data))) as state, state.write() as session:
-        rows = sum(content.rows for content in moved.tables.values())
-        audit.record(session, now, actor, ACTION, moved.where, rows=rows, source=str(data.state))
+def note(data: DataDirectory, settings: Settings, actor: str, now: datetime, **moved: object) -> None:
+    """Say in the audit log, once all is done, what was moved. From then on the databases are the installation's."""
+    with closing(open_state(settings, data)) as state, state.write() as session:
+        audit.record(session, now, actor, ACTION, str(data.root), **moved)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import postgres, state
+from tests.support import debian, postgres, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ def _only_loopback() -> Iterator[None]:
 def postgresql() -> Iterator[postgres.PostgreSQL]:
     """A running server; a test that stops it starts it again."""
     if postgres.programs() is None:
-        pytest.skip("PostgreSQL is not on this machine: apt-get install postgresql")
+        debian.missing("PostgreSQL is missing", "postgresql")
     server = postgres.PostgreSQL.make()
     yield server
     server.remove()

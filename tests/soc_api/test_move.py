@@ -94,7 +94,7 @@ def test_the_state_moves_and_the_server_goes_on_with_it(site: tuple[DataDirector
     done = vonggac("move", "--data", str(data.root), "--json")
 
     assert done.exit_code == 0, done.output
-    said = json.loads(done.stdout)
+    said = json.loads(done.stdout)["state"]
     assert not said["already"]
     assert said["tables"]["endpoint"]["rows"] == 1
     assert said["tables"]["endpoint"]["sha256"] == held(data, file=True)["endpoint"].sha256
@@ -106,7 +106,8 @@ def test_the_state_moves_and_the_server_goes_on_with_it(site: tuple[DataDirector
         assert audit.verify(session).broken_at is None
         last = session.scalars(select(AuditEntry).order_by(AuditEntry.id.desc())).first()
         assert last is not None
-        assert (last.action, last.detail["rows"]) == ("state.move", said["rows"])
+        rows = sum(table["rows"] for table in said["tables"].values())
+        assert (last.action, last.detail["rows"], last.detail["events"]) == ("installation.move", rows, {})
 
 
 def test_a_move_that_was_cut_off_before_its_end_is_run_again(site: tuple[DataDirectory, str]) -> None:
@@ -116,7 +117,7 @@ def test_a_move_that_was_cut_off_before_its_end_is_run_again(site: tuple[DataDir
     done = vonggac("move", "--data", str(data.root), "--json")
 
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["already"]
+    assert json.loads(done.stdout)["state"]["already"]
 
 
 def test_a_database_that_holds_something_else_is_refused_and_left_alone(
@@ -149,7 +150,7 @@ def test_without_a_database_in_the_settings_there_is_nowhere_to_move_to(old: Pat
     done = vonggac("move", "--data", str(old))
 
     assert done.exit_code == 1
-    assert "[state] url is empty" in done.output
+    assert "nowhere to move to" in done.output
 
 
 def test_a_directory_without_state_has_nothing_to_move(site: tuple[DataDirectory, str]) -> None:
