@@ -89,7 +89,16 @@ def move_state(data: DataDirectory, settings: Settings, progress: Callable[[str]
     return StateMoved(str(where), present, already=True)
 
 
-def note(data: DataDirectory, settings: Settings, actor: str, now: datetime, **moved: object) -> None:
-    """Say in the audit log, once all is done, what was moved. From then on the databases are the installation's."""
-    with closing(open_state(settings, data)) as state, state.write() as session:
-        audit.record(session, now, actor, ACTION, str(data.root), **moved)
+def note(
+    data: DataDirectory,
+    settings: Settings,
+    state: StateMoved | None,
+    events: Mapping[str, int],
+    actor: str,
+    now: datetime,
+) -> None:
+    """Say in the audit log, once all is done, what was moved (``events``: rows by table). From then on the databases
+    are the installation's."""
+    rows = 0 if state is None else sum(content.rows for content in state.tables.values())
+    with closing(open_state(settings, data)) as store, store.write() as session:
+        audit.record(session, now, actor, ACTION, str(data.root), rows=rows, events=dict(events))

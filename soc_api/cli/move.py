@@ -47,24 +47,17 @@ def command(place: Place, as_json: bool) -> None:
             raise move.MoveError(
                 f"nothing to move: neither state nor events are in {place.data.root} any more"
             )
-        rows = 0 if state is None else sum(content.rows for content in state.tables.values())
-        move.note(
-            place.data,
-            place.settings,
-            actor(),
-            utcnow(),
-            state="" if state is None else state.where,
-            rows=rows,
-            events={} if events is None else events.rows,
-        )
+        counts = {} if events is None else events.rows
+        move.note(place.data, place.settings, state, counts, actor(), utcnow())
     if as_json:
         echo_json({"state": _state(state), "events": _events(events)})
         return
     if state is not None:
+        rows = sum(content.rows for content in state.tables.values())
         click.echo(f"{state.where}: {rows} rows, the same as in {place.data.state}, which stays")
     if events is not None:
-        counts = ", ".join(f"{count} {table}" for table, count in events.rows.items())
-        click.echo(f"{events.where}: {counts}, the same as in {place.data.events}, which stays")
+        told = ", ".join(f"{count} {table}" for table, count in counts.items())
+        click.echo(f"{events.where}: {told}, the same as in {place.data.events}, which stays")
     click.echo(f"  vonggac serve --data {shlex.quote(str(place.data.root))}")
 
 
