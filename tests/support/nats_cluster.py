@@ -18,6 +18,7 @@ from tests.support.nats import PASSWORD, USER, program
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 NODES: Final = (1, 2, 3)
@@ -33,12 +34,57 @@ def address(node: int) -> str:
     return f"10.77.0.{node}"
 
 
+class Network:
+    """Machines as network namespaces on one bridge, by number; :meth:`remove` it in any case."""
+
+    def __init__(self, machines: Iterable[int]) -> None:
+        self._tag = f"vg{os.getpid()}"
+        self._machines = tuple(machines)
+
+    def make(self) -> None:
+        self._ip("netns", "add", self._tag)
+        self._in(self._tag, "link", "add", "bridge", "type", "bridge")
+        self._in(self._tag, "link", "set", "bridge", "up")
+        for number in self._machines:
+            name = self._name(number)
+            self._ip("netns", "add", name)
+            self._in(self._tag, "link", "add", f"to{number}", "type", "veth", "peer", "eth0", "netns", name)
+            self._in(self._tag, "link", "set", f"to{number}", "master", "bridge", "up")
+            self._in(name, "link", "set", "lo", "up")
+            self._in(name, "address", "add", f"{address(number)}/24", "dev", "eth0")
+            self._in(name, "link", "set", "eth0", "up")
+
+    def on(self, machine: int, *command: str) -> list[str]:
+        """The command as it is run on that machine."""
+        return ["ip", "netns", "exec", self._name(machine), *command]
+
+    def unplug(self, machine: int) -> None:
+        """Take the machine off the network; it runs on."""
+        self._in(self._tag, "link", "set", f"to{machine}", "down")
+
+    def plug_in(self, machine: int) -> None:
+        self._in(self._tag, "link", "set", f"to{machine}", "up")
+
+    def remove(self) -> None:
+        for name in (*map(self._name, self._machines), self._tag):
+            subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+
+    def _name(self, machine: int) -> str:
+        return f"{self._tag}-{machine}"
+
+    def _in(self, namespace: str, *arguments: str) -> None:
+        self._ip("-n", namespace, *arguments)
+
+    def _ip(self, *arguments: str) -> None:
+        subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
 class NatsCluster:
     """Call :meth:`start`, and :meth:`remove` in any case."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._tag = f"vg{os.getpid()}"
+        self.network = Network((*NODES, _CLIENT))
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._clients: list[subprocess.Popen[str]] = []
 
@@ -48,17 +94,7 @@ class NatsCluster:
 
     def start(self) -> None:
         """Make the network and the servers, and wait until they have a leader."""
-        self._ip("netns", "add", self._tag)
-        self._in(self._tag, "link", "add", "bridge", "type", "bridge")
-        self._in(self._tag, "link", "set", "bridge", "up")
-        for node in (*NODES, _CLIENT):
-            name = self._name(node)
-            self._ip("netns", "add", name)
-            self._in(self._tag, "link", "add", f"to{node}", "type", "veth", "peer", "eth0", "netns", name)
-            self._in(self._tag, "link", "set", f"to{node}", "master", "bridge", "up")
-            self._in(name, "link", "set", "lo", "up")
-            self._in(name, "address", "add", f"{address(node)}/24", "dev", "eth0")
-            self._in(name, "link", "set", "eth0", "up")
+        self.network.make()
         for node in NODES:
             self.start_node(node)
         wait_until(self.meta_leader, seconds=30, what="a leader of the cluster", every=0.2)
@@ -77,7 +113,7 @@ class NatsCluster:
         )
         with (folder / "nats.log").open("ab") as output:
             self._running[node] = subprocess.Popen(
-                ["ip", "netns", "exec", self._name(node), program() or "nats-server", "-c", str(config)],
+                self.network.on(node, program() or "nats-server", "-c", str(config)),
                 stdout=output,
                 stderr=output,
             )
@@ -85,7 +121,7 @@ class NatsCluster:
     def client(self, *arguments: str) -> subprocess.Popen[str]:
         """Run a Python program with a network of only these servers; what it says can be read."""
         process = subprocess.Popen(
-            ["ip", "netns", "exec", self._name(_CLIENT), sys.executable, *arguments],
+            self.network.on(_CLIENT, sys.executable, *arguments),
             stdout=subprocess.PIPE,
             stdin=subprocess.PIPE,
             text=True,
@@ -120,13 +156,6 @@ class NatsCluster:
         process.send_signal(signal.SIGKILL)
         process.wait(10)
 
-    def unplug(self, node: int) -> None:
-        """Take the node off the network; it runs on."""
-        self._in(self._tag, "link", "set", f"to{node}", "down")
-
-    def plug_in(self, node: int) -> None:
-        self._in(self._tag, "link", "set", f"to{node}", "up")
-
     def remove(self) -> None:
         for client in self._clients:
             client.kill()
@@ -136,11 +165,7 @@ class NatsCluster:
                     pipe.close()
         for node in tuple(self._running):
             self.kill(node)
-        for name in (*(self._name(node) for node in (*NODES, _CLIENT)), self._tag):
-            subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
-
-    def _name(self, node: int) -> str:
-        return f"{self._tag}-{node}"
+        self.network.remove()
 
     def _ask(self, node: int, what: str) -> dict[str, Any]:
         """Of a node's monitoring, asked from inside its own namespace, so also while it is unplugged."""
@@ -149,15 +174,9 @@ class NatsCluster:
             f"sys.stdout.buffer.write(urllib.request.urlopen('http://{address(node)}:8222/{what}',timeout=2).read())"
         )
         done = subprocess.run(
-            ["ip", "netns", "exec", self._name(node), sys.executable, "-S", "-c", script],
+            self.network.on(node, sys.executable, "-S", "-c", script),
             capture_output=True,
             check=False,
         )
         answer: dict[str, Any] = msgspec.json.decode(done.stdout) if done.returncode == 0 else {}
         return answer
-
-    def _in(self, namespace: str, *arguments: str) -> None:
-        self._ip("-n", namespace, *arguments)
-
-    def _ip(self, *arguments: str) -> None:
-        subprocess.run(["ip", *arguments], check=True, capture_output=True)

@@ -31,7 +31,7 @@ log = logging.getLogger("vonggac.log")
 _CONNECT_SECONDS: Final = 15.0
 REQUEST_SECONDS: Final = 5.0
 #: A server that does not answer this many pings, this far apart, is left for another.
-_PING_SECONDS: Final = 2
+_PING_SECONDS: Final = 5
 _PINGS: Final = 2
 _NO_RESPONDERS: Final = "503"
 

@@ -116,7 +116,7 @@ def _write_identity(folder: Path, name: str, authority: Authority, address: str,
 def _configuration(number: int, address: str, others: Sequence[str], max_bytes: int) -> str:
     tls = (
         f'cert_file: "{ETC}/server.crt", key_file: "{ETC}/server.key", ca_file: "{ETC}/authority.crt",'
-        " verify: true, timeout: 5"
+        " verify: true, timeout: 10"
     )
     routes = ", ".join(f'"nats-route://{_host(other)}:{_ROUTES_PORT}"' for other in others)
     cluster = (

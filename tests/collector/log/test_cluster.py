@@ -117,10 +117,10 @@ def test_a_leader_cut_off_from_the_others_and_back_loses_nothing_and_doubles_not
     cluster: NatsCluster, sender: Far, reader: Far
 ) -> None:
     leader = leader_of(cluster)
-    cluster.unplug(leader)
+    cluster.network.unplug(leader)
     goes_on(sender)
     goes_on(reader)
-    cluster.plug_in(leader)
+    cluster.network.plug_in(leader)
     goes_on(sender)
     goes_on(reader)
     assert_all_is_there_once(sender, reader)
@@ -132,12 +132,12 @@ def test_without_a_majority_nothing_is_acknowledged_and_it_recovers_by_itself(
     leader = leader_of(cluster)
     others = [node for node in (1, 2, 3) if node != leader]
     for node in others:
-        cluster.unplug(node)
+        cluster.network.unplug(node)
     wait_until(lambda: sender.complaints, seconds=30, what="the sender to be refused")
     acknowledged = len(sender.lines)
     wait_until(lambda: reader.complaints, seconds=40, what="the reader to know that it knows nothing")
     assert len(sender.lines) == acknowledged
     for node in others:
-        cluster.plug_in(node)
+        cluster.network.plug_in(node)
     goes_on(sender)
     assert_all_is_there_once(sender, reader)
