@@ -177,6 +177,12 @@ class Engine:
         referenced, throttled = self._correlations.referenced, self._throttle.limits
         return [each for each in matched if each.key in referenced or each.key in throttled]
 
+    def speaking(self, matched: Iterable[Matched | Offer]) -> tuple[str, ...]:
+        """The rules that :meth:`report` gives findings of. Counts nothing."""
+        limits, reports = self._throttle.limits, self._correlations.reports
+        keys = dict.fromkeys(each.key for each in matched)
+        return tuple(key for key in keys if key in self._effective and key not in limits and reports(key))
+
     def report(self, event: Event, matched: Iterable[Matched | Offer]) -> list[Finding]:
         """Count an event's matches, and give the findings of rules that speak for themselves and without a limit: the
         part of :meth:`correlate` that any worker may do for itself."""

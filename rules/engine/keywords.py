@@ -29,20 +29,29 @@ _SHORTEST: Final = 3
 _AS_WRITTEN: Final = re.compile(r"[ !#-.0-9:-@\[\]-~]+")
 #: A number may be written otherwise than it is compared (1e3, 1000; 1e999, inf).
 _NUMBER: Final = re.compile(r"[-+.0-9e]*|-?inf")
-#: JSON text in which a character of a keyword may be written otherwise: escaped, or one whose lower case is ASCII
-#: (the Kelvin sign, the dotted capital I).
-_ESCAPED: Final = (rb"\u00", rb"\u0130", rb"\u212a")
-_UNUSUAL: Final = ("\u0130".encode(), "\u212a".encode())
+#: In JSON text where a character of a keyword may be written otherwise: escaped, or one whose lower case is ASCII (the
+#: Kelvin sign, the dotted capital I).
+_OTHERWISE: Final = (r"\u00", r"\u0130", r"\u212a", r"\u212A", "\u0130", "\u212a")
+_find_otherwise: Final = BytesAhoCorasick(
+    [each.encode() for each in _OTHERWISE], matchkind=MATCHKIND_LEFTMOST_FIRST
+).find_matches_as_indexes
+
+
+def otherwise_at(raw: bytes) -> list[int]:
+    """Where in JSON text a character may be written otherwise than keywords are compared."""
+    return [hit[1] for hit in _find_otherwise(raw)]
 
 
 class Sieve:
-    """Texts of which one is in every event that any of the keywords is in."""
+    """Texts of which one is in every event that any of the keywords is in. ``written``: what of each is in JSON, where
+    no character is written otherwise than it is compared."""
 
-    def __init__(self, texts: Iterable[str], written: Iterable[str]) -> None:
-        self._in_text = AhoCorasick(sorted(set(texts)), matchkind=MATCHKIND_LEFTMOST_FIRST)
-        patterns = sorted({each.encode() for each in written} | set(_ESCAPED))
+    def __init__(self, texts: frozenset[str], written: frozenset[str]) -> None:
+        self._texts = texts
+        self.written = written
+        self._in_text = AhoCorasick(sorted(texts), matchkind=MATCHKIND_LEFTMOST_FIRST)
         self._find_json = BytesAhoCorasick(
-            patterns, matchkind=MATCHKIND_LEFTMOST_FIRST
+            sorted(each.encode() for each in written), matchkind=MATCHKIND_LEFTMOST_FIRST
         ).find_matches_as_indexes
 
     @classmethod
@@ -67,17 +76,18 @@ class Sieve:
                 written.append(run)
         return _sieve(frozenset(texts), frozenset(written))
 
+    def joined(self, other: Sieve) -> Sieve:
+        """One that lets through what either does."""
+        return _sieve(self._texts | other._texts, self.written | other.written)
+
     def passes_json(self, raw: bytes) -> bool:
         """Whether one of the texts may be in an event written as ``raw``."""
-        return bool(self._find_json(raw.lower())) or self._unusual(raw)
+        return bool(self.places(raw) or otherwise_at(raw))
 
     def places(self, raw: bytes) -> list[int]:
-        """Where in the JSON text of many events, in lower case, one of the texts begins. Events that are not ASCII
-        alone are to be asked about one by one."""
-        return [hit[1] for hit in self._find_json(raw)]
-
-    def _unusual(self, raw: bytes) -> bool:
-        return not raw.isascii() and any(each in raw for each in _UNUSUAL)
+        """Where in the JSON text of any number of events one of the texts begins. Events in which a character is
+        written otherwise (:func:`otherwise_at`) are to be asked about one by one."""
+        return [hit[1] for hit in self._find_json(raw.lower())]
 
     def passes(self, fields: Mapping[str, Any]) -> bool:
         """Whether one of the texts is in a value of the event."""
@@ -118,10 +128,10 @@ class KeywordIndex(ValueIndex):
 
     def read(self, fields: dict[str, Any], raw: bytes = b"") -> frozenset[int]:
         """The classes of all scalar values, the empty class left out. ``raw``: the fields' JSON text, if at hand."""
-        if self.sieve is not None:
-            passes = self.sieve.passes_json(raw) if raw else self.sieve.passes(fields)
-            if not passes:
-                return NO_KEYWORDS
+        if self.sieve is not None and not (
+            (not raw or self.sieve.passes_json(raw)) and self.sieve.passes(fields)
+        ):
+            return NO_KEYWORDS
         return self._look_up(fields)
 
     def _look_up(self, fields: dict[str, Any]) -> frozenset[int]:

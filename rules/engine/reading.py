@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 import zlib
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final
 
 import msgspec
 import zstandard
@@ -14,7 +14,7 @@ import zstandard
 from rules.engine.errors import RuleError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".evtx")
@@ -31,16 +31,54 @@ _RUN_BLOCK: Final = 1
 #: Stands for the text of an event that cannot be read.
 UNREADABLE: Final = b"null"
 
+_OPEN: Final = ord("{")
+_CLOSE: Final = ord("}")
+_CLOSE_RETURN: Final = b"}\r"
 
-class Block(NamedTuple):
-    """Events in their order. ``even``: ``text`` is the events' texts, a line each and nothing else."""
 
-    texts: list[bytes]
-    text: bytes = b""
-    even: bool = False
+class Block:
+    """Events in their order, a line of ``text`` each; ``ends``: where the lines end. ``objects``: each line begins with
+    ``{`` and ends with ``}`` (and perhaps a carriage return): no JSON value goes on over such a line break."""
+
+    __slots__ = ("ends", "objects", "text")
+
+    def __init__(self, text: bytes, ends: Sequence[int], *, objects: bool) -> None:
+        self.text = text
+        self.ends = ends
+        self.objects = objects
+
+    @classmethod
+    def of_lines(cls, text: bytes) -> Block:
+        """Of whole lines, each with its end; blank ones are no events."""
+        ends: list[int] = []
+        find, start, objects = text.find, 0, True
+        while (end := find(b"\n", start)) >= 0:
+            if text[start] != _OPEN or (text[end - 1] != _CLOSE and text[end - 2 : end] != _CLOSE_RETURN):
+                objects = False
+            ends.append(end)
+            start = end + 1
+        if not objects:
+            lines = text.split(b"\n")
+            found = [line + b"\n" for line in lines if line and not line.isspace()]
+            if len(found) < len(lines) - 1:
+                return cls.of_lines(b"".join(found))
+        return cls(text, ends, objects=objects)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def text_at(self, place: int) -> bytes:
+        """An event's text."""
+        return self.text[self.ends[place - 1] + 1 if place else 0 : self.ends[place]]
+
+    @property
+    def texts(self) -> list[bytes]:
+        """All events' texts."""
+        return [*map(self.text_at, range(len(self.ends)))]
 
 
 json_decoder: Final = msgspec.json.Decoder()
+_REFUSED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def read_blocks(path: Path, wanted: Callable[[int], bool] = lambda _number: True) -> Iterator[Block | None]:
@@ -75,20 +113,39 @@ def read_blocks(path: Path, wanted: Callable[[int], bool] = lambda _number: True
 def read_events(path: Path) -> Iterator[Any]:
     """The events of a file in order; ``None`` stands for one that is no JSON. Raise as :func:`read_blocks`."""
     for block in read_blocks(path):
-        for text in block.texts if block is not None else ():
-            yield decoded(text)
+        if block is not None:
+            yield from map(decoded, block.texts)
 
 
 def decoded(text: bytes) -> Any:
     """The JSON value of an event's text, or ``None`` where it is none."""
     try:
         return json_decoder.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+    except _REFUSED:
         pass
     try:  # msgspec refuses lone surrogates and the like, which the standard library reads
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
+
+
+def decoded_lines(block: Block, count: int) -> Iterator[tuple[int, list[Any]]]:
+    """What the block's events say, so many at once with the place of the first: JSON values, ``None`` where there is
+    none."""
+    text, ends = block.text, block.ends
+    for first in range(0, len(ends), count):
+        last = min(first + count, len(ends)) - 1
+        if block.objects:
+            start = ends[first - 1] + 1 if first else 0
+            try:
+                found: list[Any] = json_decoder.decode_lines(text[start : ends[last]])
+            except _REFUSED:
+                pass
+            else:
+                if len(found) == last + 1 - first:  # no line has two
+                    yield first, found
+                    continue
+        yield first, [decoded(block.text_at(place)) for place in range(first, last + 1)]
 
 
 def _line_blocks(
@@ -97,25 +154,22 @@ def _line_blocks(
     number, rest = 0, b""
     overlong = False
     while chunk := stream.read(_BLOCK_BYTES):
-        if b"\n" not in chunk:
+        cut = chunk.rfind(b"\n") + 1
+        if not cut:
             rest = b"" if overlong else rest + chunk
             overlong = overlong or len(rest) > MAX_LINE_BYTES
             continue
         if wanted(number):
-            text = rest + chunk
-            lines = text.split(b"\n")
-            rest = lines.pop()
-            if overlong:
-                lines[0] = UNREADABLE
-            found = [line for line in lines if line and not line.isspace()]
-            yield Block(found, text, len(found) == len(lines) and not overlong)
+            begun = UNREADABLE if overlong else rest
+            first = chunk.find(b"\n") if overlong else 0
+            yield Block.of_lines(b"".join((begun, memoryview(chunk)[first:cut])))
         else:
-            rest = chunk[chunk.rfind(b"\n") + 1 :]
             yield None
+        rest = chunk[cut:]
         number += 1
         overlong = False
     if overlong or rest.strip():
-        yield Block([UNREADABLE if overlong else rest]) if wanted(number) else None
+        yield Block.of_lines((UNREADABLE if overlong else rest) + b"\n") if wanted(number) else None
 
 
 def _refuse_cut_frames(stream: BinaryIO) -> None:
@@ -155,13 +209,18 @@ def _evtx_blocks(path: Path, wanted: Callable[[int], bool]) -> Iterator[Block | 
     while True:
         try:
             record = next(records)
-            texts.append(UNREADABLE if record is None else str(record["data"]).encode("utf-8", "replace"))
+            texts.append(UNREADABLE if record is None else _one_line(record["data"]))
         except StopIteration:
             break
         except RuntimeError:  # one broken record; the parser goes on behind it
             texts.append(UNREADABLE)
         if len(texts) == _BLOCK_RECORDS:
-            yield Block(texts) if wanted(number) else None
+            yield Block.of_lines(b"".join(text + b"\n" for text in texts)) if wanted(number) else None
             number, texts = number + 1, []
     if texts:
-        yield Block(texts) if wanted(number) else None
+        yield Block.of_lines(b"".join(text + b"\n" for text in texts)) if wanted(number) else None
+
+
+def _one_line(text: object) -> bytes:
+    """JSON text has line breaks between its parts only."""
+    return str(text).encode("utf-8", "replace").replace(b"\n", b" ")

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from sigma.processing.pipeline import ProcessingPipeline
 
-    from rules.engine.parallel import BlockResult
+    from rules.engine.blocks import BlockResult
 
 
-_GARBAGE: Final = 50_000
+_GARBAGE: Final = 500_000
 
 
 class Match(NamedTuple):
@@ -114,13 +114,17 @@ def scan(
 
 
 def _take(engine: Engine, result: BlockResult, stats: Stats, report: Callable[[Match], None]) -> None:
-    name = result.path.name
-    for place, matched, fields, time_text in result.fired:
-        event = Event(f"{name}:{result.first + place}", seconds_of(time_text), "", "", "", fields)
-        for rule in dict.fromkeys(finding.rule_id for finding in engine.correlate(event, matched)):
-            stats.matches += 1
-            stats.by_rule[rule] = stats.by_rule.get(rule, 0) + 1
-            report(Match(name, result.first + place, rule))
+    name, by_rule = result.path.name, stats.by_rule
+    for place, rules, shared in result.fired:
+        number = result.first + place
+        if shared is not None:
+            event = Event(f"{name}:{number}", seconds_of(shared.time), "", "", "", shared.fields)
+            completed = (finding.rule_id for finding in engine.complete(event, shared.matched))
+            rules = tuple(dict.fromkeys((*rules, *completed)))
+        stats.matches += len(rules)
+        for rule in rules:
+            by_rule[rule] = by_rule.get(rule, 0) + 1
+            report(Match(name, number, rule))
     stats.events += result.events
     stats.unreadable += result.unreadable
     for key, count in result.guard.items():
