@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,6 +30,8 @@ log = logging.getLogger("vonggac.export")
 
 _BEAT_SECONDS = 1.0
 _RETRY_SECONDS = 5.0
+#: A request that hangs is not waited for longer: whatever it carried is sent again.
+_END_SECONDS = 2.0
 
 
 def is_wanted(settings: Settings) -> bool:
@@ -82,8 +85,9 @@ def main(data: DataDirectory, settings: Settings) -> int:
         stop.wait(_BEAT_SECONDS)
     status = 0 if stop.is_set() else 1
     stop.set()
+    deadline = time.monotonic() + _END_SECONDS
     for thread in threads:
-        thread.join(_RETRY_SECONDS)
+        thread.join(max(0.0, deadline - time.monotonic()))
     for close in closing:
         close()
     if status == 0:

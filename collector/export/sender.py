@@ -66,7 +66,9 @@ class Sender:
             ssl_ca_cert=settings.export_ca_file or None,
         )
         self._writer = self._client.write_api(
-            write_options=WriteOptions(batch_size=1, flush_interval=1000, max_retries=0, max_retry_time=0),
+            write_options=WriteOptions(
+                batch_size=1, flush_interval=200, max_retries=0, max_retry_time=0, max_close_wait=1000
+            ),
             success_callback=self._taken,
             error_callback=self._failed,
         )
