@@ -389,7 +389,7 @@ class DataDirectory:
 
     @property
     def archive(self) -> Path:
-        """Old hours of events as Parquet files, with a manifest."""
+        """Old days of events as Parquet files, with a manifest."""
         return self.root / "archive"
 
     @property

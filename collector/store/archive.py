@@ -1,9 +1,9 @@
-"""Old hours of events as Parquet files, which anything reads: ``archive/events/2026112205-d92.parquet``, the hour
-(UTC) in which the events were received and the days they are kept. ``archive/manifest.json`` names every file with its
+"""Old days of events as Parquet files, which anything reads: ``archive/events/20261122-d92.parquet``, the day
+(UTC) on which the events were received and the days they are kept. ``archive/manifest.json`` names every file with its
 rows, size, SHA-256 and times.
 
-An hour goes over in four steps, each of which a crash may cut short: the files are written under other names, synced
-and counted; then a mark says that they are whole; the hour is dropped from the store; they get their names. So no event
+A day goes over in four steps, each of which a crash may cut short: the files are written under other names, synced
+and counted; then a mark says that they are whole; the day is dropped from the store; they get their names. So no event
 is ever lost or there twice, and missing only for the moment between the last two steps.
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _FORMAT: Final = 1
 _TABLE: Final = "events_archive"
-_NAME: Final = re.compile(r"(\d{10})-d(\d{1,5})(?:-\d+)?\.parquet")
+_NAME: Final = re.compile(r"(\d{8})-d(\d{1,5})(?:-\d+)?\.parquet")
 _WRITING, _WHOLE = ".writing", ".whole"
 _WRITE: Final = (
     " SETTINGS output_format_parquet_compression_method = 'zstd', output_format_parquet_row_group_size = 100000,"
@@ -38,7 +38,7 @@ _WRITE: Final = (
 
 class Archive:
     """The files below ``folder``, of the embedded store that ``client`` is of. Moving and forgetting is for one thread;
-    :meth:`reached` may be asked by any. ``drop`` drops an hour from the store.
+    :meth:`reached` may be asked by any. ``drop`` drops a day from the store.
     """
 
     def __init__(self, client: Any, folder: Path, drop: Callable[[str], None]) -> None:
@@ -49,24 +49,24 @@ class Archive:
         self._lock = threading.Lock()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._files: dict[str, dict[str, Any]] = self._read_manifest()
-        self._finish()
         self._open()
+        self._finish()
 
     @property
     def files(self) -> Mapping[str, Mapping[str, Any]]:
         """What the manifest says of each file, by its name."""
         return dict(self._files)
 
-    def move(self, hour: str, classes: Sequence[tuple[int, str]]) -> int:
-        """Take an hour over; return its rows. ``classes``: for how many days which events are kept
+    def move(self, day: str, classes: Sequence[tuple[int, str]]) -> int:
+        """Take a day over; return its rows. ``classes``: for how many days which events are kept
         (:meth:`collector.store.policy.Policy.classes`); each gets a file. What came from simulated endpoints is left
         out and dropped.
 
         Raises:
-            StoreError: it could not be written; the hour is where it was.
+            StoreError: it could not be written; the day is where it was.
         """
-        rows = sum(self._write(hour, days, where) for days, where in classes)
-        (self._folder / f"{hour}{_WHOLE}").touch()
+        rows = sum(self._write(day, days, where) for days, where in classes)
+        (self._folder / f"{day}{_WHOLE}").touch()
         _sync(self._folder)
         self._finish()
         return rows
@@ -75,9 +75,9 @@ class Archive:
         """Delete the files whose days are over; how many."""
         over = []
         for name in self._files:
-            hour, days = _parts(name)
-            ended = datetime.strptime(hour, "%Y%m%d%H").replace(tzinfo=UTC)
-            if (now - ended).total_seconds() > days * 86_400 + 3600:
+            day, days = _parts(name)
+            began = datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC)
+            if (now - began).total_seconds() > (days + 1) * 86_400:
                 over.append(name)
         for name in over:
             (self._folder / name).unlink(missing_ok=True)
@@ -85,6 +85,7 @@ class Archive:
                 del self._files[name]
         if over:
             self._write_manifest()
+            self._open()
         return len(over)
 
     def reached(self, since: datetime | None) -> str:
@@ -92,9 +93,9 @@ class Archive:
         at ``since`` or later."""
         if since is None:
             return ""
-        first = since.astimezone(UTC).strftime("%Y%m%d%H")
+        first = since.astimezone(UTC).strftime("%Y%m%d")
         with self._lock:
-            found = sorted(name for name in self._files if name[:10] >= first)
+            found = sorted(name for name in self._files if name[:8] >= first)
         if not found:
             return ""
         plain = ", ".join(schema.COLUMNS["events"])
@@ -109,10 +110,10 @@ class Archive:
         with self._lock:
             return sum(int(each["bytes"]) for each in self._files.values())
 
-    def _write(self, hour: str, days: int, where: str) -> int:
-        path = self._folder / f"{hour}-d{days}{_WRITING}"
+    def _write(self, day: str, days: int, where: str) -> int:
+        path = self._folder / f"{day}-d{days}{_WRITING}"
         names = ", ".join(schema.COLUMNS["events"])
-        chosen = f"FROM events WHERE _partition_id = '{hour}' AND NOT simulated AND ({where})"
+        chosen = f"FROM events WHERE _partition_id = '{day}' AND NOT simulated AND ({where})"
         try:
             rows = int(str(self._client.command(f"SELECT count() {chosen}")))
             if rows:
@@ -128,7 +129,7 @@ class Archive:
                     raise StoreError(f"{path.name} has {written} of {rows} rows")
         except (ClickHouseError, OSError) as error:
             path.unlink(missing_ok=True)
-            raise StoreError(f"an hour could not be archived: {first_line(error)}") from error
+            raise StoreError(f"a day could not be archived: {first_line(error)}") from error
         return rows
 
     def _finish(self) -> None:
@@ -147,9 +148,10 @@ class Archive:
             changed, self._files = described != self._files, described
         if changed:
             self._write_manifest()
+            self._open()
 
     def _unused(self, stem: str) -> Path:
-        """Later rows of an hour that went over before get a file of their own."""
+        """Later rows of a day that went over before get a file of their own."""
         path, number = self._folder / f"{stem}.parquet", 1
         while path.exists():
             number += 1
@@ -174,11 +176,11 @@ class Archive:
         }
 
     def _open(self) -> None:
-        """Made anew with every start: the data directory may have moved."""
+        """The table over the files; made anew with every start, as the data directory may have moved, and with every
+        change, as it knows only the files that were there when it was made."""
         inside = [f"{name} {kind}" for name, (kind, _) in schema.COLUMNS["events"].items()]
-        self._client.command(f"DROP TABLE IF EXISTS {_TABLE}")
         self._client.command(
-            f"CREATE TABLE {_TABLE} ({', '.join(inside)})"
+            f"CREATE OR REPLACE TABLE {_TABLE} ({', '.join(inside)})"
             f" ENGINE = File(Parquet, '{_escaped(self._folder / '*.parquet')}')"
         )
 
@@ -207,7 +209,7 @@ class Archive:
 
 
 def _parts(name: str) -> tuple[str, int]:
-    """The hour and the days that a file's name says."""
+    """The day and how many days that a file's name says."""
     found = _NAME.fullmatch(name)
     if found is None:
         raise StoreError(f"not a file of the archive: {name}")

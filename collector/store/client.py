@@ -27,8 +27,6 @@ _ARROW = "application/vnd.apache.arrow.stream"
 #: Longer than the owner lets any query run, so that its own refusal arrives.
 _TIMEOUT_SECONDS = 120.0
 _HEALTH_SECONDS = 5.0
-#: All that a row's ``partition`` can be.
-_ROW_PARTITIONS = 256
 
 
 class StoreClient:
@@ -56,14 +54,12 @@ class StoreClient:
         if rows:
             self._insert("metrics", metrics_table(rows), epochs)
 
-    def rewind(self, positions: Mapping[int, int] | int, epochs: Mapping[int, int] | None = None) -> int:
+    def rewind(self, positions: Mapping[int, int], epochs: Mapping[int, int] | None = None) -> int:
         """Delete the events and metrics of each partition named in ``positions`` whose log offset is above its
         position; return how many there were. Whoever takes a partition over calls it first: from then on the store
         refuses lower ``epochs`` of these partitions with :class:`FencedError`, this call's own too.
         """
-        if isinstance(positions, int):
-            positions = dict.fromkeys(range(_ROW_PARTITIONS), positions)
-        wanted = {"positions": positions, "epochs": epochs or {}}
+        wanted = {"positions": dict(positions), "epochs": dict(epochs or {})}
         return int(msgspec.json.decode(self._post("/rewind", msgspec.json.encode(wanted)))["deleted"])
 
     def query(
@@ -99,7 +95,7 @@ class StoreClient:
         return msgspec.json.decode(self._ask("GET", "/forecast", None, ""), type=Forecast)
 
     def forget_before(self, moment: datetime) -> int:
-        """Drop the hours (of metrics: the months) that ended before ``moment``; return how many."""
+        """Drop the days (of metrics: the months) that ended before ``moment``; return how many."""
         reply = self._post("/forget-before", msgspec.json.encode({"before": moment}))
         return int(msgspec.json.decode(reply)["dropped"])
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from collector.store.archive import Archive
-from collector.store.errors import StoreError, first_line
+from collector.store.errors import StoreError, first_line, store_error
 from collector.store.forecast import Forecast, forecast
 from collector.store.migrate import migrate
 from collector.store.place import Embedded
@@ -33,7 +33,7 @@ class Engine:
 
     Args:
         place: where the store is.
-        archive: the folder of archived hours (embedded stores only); ``None``: there is none.
+        archive: the folder of archived days (embedded stores only); ``None``: there is none.
         limits: of queries.
 
     Raises:
@@ -51,15 +51,14 @@ class Engine:
             self._writer = Writer(client, place)
             self._keeper = place.connect()
             self.archive = (
-                Archive(self._keeper, archive, self._drop_hour)
+                Archive(self._keeper, archive, self._drop_day)
                 if archive is not None and place.embedded
                 else None
             )
             self._reader = Reader(place, self.archive, limits or Limits())
         except ClickHouseError as error:
-            raise StoreError(
-                f"the event store in {place.name} cannot be opened: {first_line(error)}"
-            ) from error
+            kind = type(store_error(error))
+            raise kind(f"the event store in {place.name} cannot be opened: {first_line(error)}") from error
         self.upkeep = Upkeep(self._keeper, place, self._writer, self.archive)
 
     def insert(self, table: str, arrow_stream: bytes, epochs: Mapping[int, int] | None = None) -> None:
@@ -114,7 +113,7 @@ class Engine:
         return self._writer.delete_simulated()
 
     def partitions(self, table: str) -> list[str]:
-        """Ids of the partitions that have rows, oldest first: of events ``2026112205`` (the hour, UTC), of metrics
+        """Ids of the partitions that have rows, oldest first: of events ``20261122`` (the day, UTC), of metrics
         ``202611``.
         """
         return self._writer.partitions(table)
@@ -156,5 +155,5 @@ class Engine:
         self._writer.close()
         self._keeper.close()
 
-    def _drop_hour(self, hour: str) -> None:
-        self._writer.drop("events", hour)
+    def _drop_day(self, day: str) -> None:
+        self._writer.drop("events", day)

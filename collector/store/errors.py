@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from clickhouse_connect.driver.exceptions import OperationalError
+
 from collector.errors import CollectorError
 
 
@@ -21,6 +23,12 @@ class FencedError(StoreError):
 
 class QueryError(StoreError):
     """The query itself is wrong or too large (time, rows); the same one will fail again."""
+
+
+def store_error(error: Exception) -> StoreError:
+    """What the driver raised, as ours: a server that does not answer is worth another try."""
+    kind = StoreUnavailableError if isinstance(error, OperationalError) else StoreError
+    return kind(first_line(error))
 
 
 def first_line(error: Exception) -> str:

@@ -46,7 +46,7 @@ def forecast(client: Any, place: Place, archive_bytes: int) -> Forecast:
         " AND partition_id < {last:String}),"
         " toUInt32OrZero(minIf(partition_id, startsWith(table, 'events') AND partition_id >= {first:String}))"
         f" FROM {parts} WHERE active AND database = currentDatabase()",
-        parameters={"first": first.strftime("%Y%m%d%H"), "last": last.strftime("%Y%m%d%H")},
+        parameters={"first": first.strftime("%Y%m%d"), "last": last.strftime("%Y%m%d")},
     ).result_rows[0]
     damaged = client.query(
         f"SELECT count() FROM {schema.everywhere(place, 'system.detached_parts')}"
@@ -69,11 +69,13 @@ def forecast(client: Any, place: Place, archive_bytes: int) -> Forecast:
 
 
 def _days(oldest: int, last: datetime) -> float:
-    """From the oldest hour that was counted to now, in days; 0 where less than an hour is known."""
+    """Whole days from the oldest that was counted; 0 where there is none yet."""
     if not oldest:
         return 0.0
-    began = datetime.strptime(str(oldest), "%Y%m%d%H").replace(tzinfo=UTC)
-    return float(max(0.0, (last.replace(minute=0, second=0, microsecond=0) - began) / timedelta(days=1)))
+    began = datetime.strptime(str(oldest), "%Y%m%d").replace(tzinfo=UTC)
+    return float(
+        max(0.0, (last.replace(hour=0, minute=0, second=0, microsecond=0) - began) / timedelta(days=1))
+    )
 
 
 def _free(client: Any, place: Place) -> int:

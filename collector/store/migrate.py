@@ -68,9 +68,7 @@ def _move_events(client: Any) -> None:
     ).result_rows
     names = ", ".join(name for name in schema.COLUMNS["events"] if (name,) in found)
     for day in _partitions(client, _OLD):
-        for hour in _partitions(client, "events"):
-            if hour.startswith(day):
-                client.command(f"ALTER TABLE events DROP PARTITION ID '{hour}'")
+        client.command(f"ALTER TABLE events DROP PARTITION ID '{day}'")
         client.command(
             f"INSERT INTO events ({names}) SETTINGS {schema.INSERT_SETTINGS}"
             f" SELECT {names} FROM {_OLD} WHERE _partition_id = '{day}'"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """``days_of``: days that events are kept, with the agencies whose events these are; all others' are kept
-    ``otherwise`` days. ``archive_after``: days after which hours of events go to Parquet files; 0 for never.
+    ``otherwise`` days. ``archive_after``: days after which days of events go to Parquet files; 0 for never.
     """
 
     otherwise: int = 92

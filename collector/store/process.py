@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -13,7 +14,7 @@ from collector.metrics import StoreMetrics
 from collector.state.database import open_state
 from collector.state.tables import Agency
 from collector.store.engine import Engine
-from collector.store.errors import StoreError
+from collector.store.errors import StoreError, StoreUnavailableError
 from collector.store.owner import serve
 from collector.store.place import place_of
 from collector.store.policy import Policy, policy_of
@@ -22,6 +23,9 @@ from collector.store.reader import Limits
 if TYPE_CHECKING:
     from collector.settings import DataDirectory, Settings
     from collector.state.database import StateStore
+    from collector.store.place import Place
+
+_AWAY_SECONDS: Final = 5.0
 
 log = logging.getLogger("vonggac.store")
 
@@ -36,7 +40,7 @@ def main(data: DataDirectory, settings: Settings) -> int:
     events = settings.events
     try:
         limits = Limits(events.query_seconds, events.query_rows, events.query_memory_bytes)
-        engine = Engine(place, data.archive, limits)
+        engine = _open(place, data, limits)
         try:
             engine.upkeep.start(lambda: _policy(settings, state))
             serve(engine, data.store_socket, metrics, heartbeat.keep_beating)
@@ -47,6 +51,16 @@ def main(data: DataDirectory, settings: Settings) -> int:
         state.close()
     log.info("store stopped")
     return 0
+
+
+def _open(place: Place, data: DataDirectory, limits: Limits) -> Engine:
+    """A server that is away is waited for; a signal ends the process meanwhile."""
+    while True:
+        try:
+            return Engine(place, data.archive, limits)
+        except StoreUnavailableError as error:
+            log.warning("the event store's server is waited for", extra={"error": str(error)[:300]})
+            time.sleep(_AWAY_SECONDS)
 
 
 def _policy(settings: Settings, state: StateStore) -> Policy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import re
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -79,6 +79,7 @@ class Reader:
                 limited = f"{archived}SELECT * FROM (\n{plain}\n)\n{self._limits.clause(name)}"
                 reply: bytes = client.raw_query(limited, parameters=dict(parameters), fmt="JSONEachRow")
             except ClickHouseError as error:
+                self._drain(client)
                 raise QueryError(first_line(error)) from error
         return reply or b"[]"
 
@@ -107,6 +108,12 @@ class Reader:
             self._clients.get().close()
         with self._killer_lock:
             self._killer.close()
+
+    @staticmethod
+    def _drain(client: Any) -> None:
+        """The embedded engine gives what a failed query had already written to whoever asks next."""
+        with suppress(ClickHouseError):
+            client.command("SELECT 1")
 
     @contextmanager
     def _client(self) -> Iterator[Any]:

@@ -17,10 +17,10 @@ VERSION: Final = 3
 #: Tables whose rows carry a partition of the log and a ``log_offset``.
 TABLES: Final = ("events", "metrics")
 
-#: How each table's partitions are named, as ``strftime`` writes it: by the hour received (UTC), by the month that is
+#: How each table's partitions are named, as ``strftime`` writes it: by the day received (UTC), by the month that is
 #: claimed. By month, because the time of a metric is what an agent claims: an insert into more than 100 partitions is
 #: refused, and a refused insert is tried again for ever. Whatever is claimed, it is within 13 months of its receipt.
-PARTITIONS: Final = {"events": "%Y%m%d%H", "metrics": "%Y%m"}
+PARTITIONS: Final = {"events": "%Y%m%d", "metrics": "%Y%m"}
 
 # Parts are fsynced before an insert is answered: an acknowledged row survives a power cut.
 _DURABLE: Final = "fsync_after_insert = 1, fsync_part_directory = 1"
@@ -29,11 +29,12 @@ _DURABLE: Final = "fsync_after_insert = 1, fsync_part_directory = 1"
 _SETTINGS: Final = f"{_DURABLE}, min_bytes_for_wide_part = 1073741824, merge_selector_base = 10"
 #: Of every four letters in a row, in lower case.
 TEXT_INDEX: Final = "by_text"
-# The index of texts is made once, when an hour is over (collector.store.upkeep): made with every insert and merge it
+# The index of texts is made once, when a day is over (collector.store.upkeep): made with every insert and merge it
 # would cost several times what all the rest does.
 _EVENTS_SETTINGS: Final = (
     f"{_SETTINGS}, exclude_materialize_skip_indexes_on_merge = '{TEXT_INDEX}',"
-    " min_age_to_force_merge_seconds = 300, min_age_to_force_merge_on_partition_only = 1"
+    " max_bytes_to_merge_at_max_space_in_pool = 10737418240, min_age_to_force_merge_seconds = 600,"
+    " min_age_to_force_merge_on_partition_only = 1, enable_max_bytes_limit_for_min_age_to_force_merge = 1"
 )
 
 # What rules ask for most often has a column of its own, in lower case as rules compare: a hunt over ten million events
@@ -119,7 +120,7 @@ COLUMNS: Final[dict[str, dict[str, tuple[str, str]]]] = {
 # An endpoint's events of an hour lie together: its newest are few reads, and alike rows compress better.
 _FORMS: Final = {
     "events": (
-        "PARTITION BY toYYYYMMDD(received_at) * 100 + toHour(received_at)"
+        "PARTITION BY toYYYYMMDD(received_at)"
         f" ORDER BY (toStartOfHour(received_at), endpoint_id, received_at) SETTINGS {_EVENTS_SETTINGS}"
     ),
     "metrics": f"PARTITION BY toYYYYMM(time) ORDER BY (endpoint_id, name, time) SETTINGS {_SETTINGS}",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from collector.store import schema
-from collector.store.errors import StoreError, first_line
+from collector.store.errors import store_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from collector.store.writer import Writer
 
 _EVERY_SECONDS: Final = 30.0
-#: An hour is indexed when the engine had time to merge its parts into one (``min_age_to_force_merge_seconds``).
-_SETTLED: Final = timedelta(minutes=15)
-#: While the machine is busy the index waits, but no longer than this after the hour.
-_LATEST: Final = timedelta(hours=12)
+#: A day is indexed when the engine had time to merge its parts (``min_age_to_force_merge_seconds``).
+_SETTLED: Final = timedelta(minutes=20)
+#: While the machine is busy the index waits, but no longer than this after the day.
+_LATEST: Final = timedelta(hours=18)
 
 log = logging.getLogger("vonggac.store")
 
@@ -61,7 +61,7 @@ class Upkeep:
             self._thread.join()
 
     def run(self, now: datetime, policy: Policy, *, idle: bool) -> dict[str, int]:
-        """One turn; how many hours (of metrics: months) were dropped, thinned out, archived and indexed, and how many
+        """One turn; how many days (of metrics: months) were dropped, thinned out, archived and indexed, and how many
         files were forgotten.
 
         Raises:
@@ -78,7 +78,7 @@ class Upkeep:
                     "indexed": self._index(now, idle=idle),
                 }
             except ClickHouseError as error:
-                raise StoreError(first_line(error)) from error
+                raise store_error(error) from error
         if any(done.values()):
             log.info("upkeep of the event store", extra=done)
         return done
@@ -95,45 +95,45 @@ class Upkeep:
                 self._failing = False
 
     def _thin_out(self, now: datetime, policy: Policy) -> int:
-        """Delete, hour by hour, the events that are kept for a shorter time than others."""
+        """Delete, day by day, the events that are kept for a shorter time than others."""
         count = 0
         for days, condition in policy.classes():
             if days == policy.longest:
                 continue
             noted = self._noted("thin")
-            limit = (now - timedelta(days=days)).strftime("%Y%m%d%H")
+            limit = (now - timedelta(days=days)).strftime("%Y%m%d")
             detail = _digest(f"{days} {condition}")
-            for hour in self._writer.partitions("events"):
-                if hour >= limit or detail in noted.get(hour, ""):
+            for day in self._writer.partitions("events"):
+                if day >= limit or detail in noted.get(day, ""):
                     continue
-                self._alter(f"DELETE IN PARTITION ID '{hour}' WHERE {condition}")
-                self._note("thin", hour, f"{noted.get(hour, '')} {detail}".strip())
+                self._alter(f"DELETE IN PARTITION ID '{day}' WHERE {condition}")
+                self._note("thin", day, f"{noted.get(day, '')} {detail}".strip())
                 count += 1
         return count
 
     def _move_to_archive(self, now: datetime, policy: Policy) -> int:
         if self._archive is None or not policy.archive_after:
             return 0
-        limit = (now - timedelta(days=policy.archive_after)).strftime("%Y%m%d%H")
-        hours = [hour for hour in self._writer.partitions("events") if hour < limit]
-        for hour in hours:
-            self._archive.move(hour, policy.classes())
-        return len(hours)
+        limit = (now - timedelta(days=policy.archive_after)).strftime("%Y%m%d")
+        days = [day for day in self._writer.partitions("events") if day < limit]
+        for day in days:
+            self._archive.move(day, policy.classes())
+        return len(days)
 
     def _index(self, now: datetime, *, idle: bool) -> int:
-        """Make the index of texts of hours that are over, the newest first. Parts that came since need it again."""
-        settled, latest = ((now - each).strftime("%Y%m%d%H") for each in (_SETTLED, _LATEST))
+        """Make the index of texts of days that are over, the newest first. Parts that came since need it again."""
+        settled, latest = ((now - each).strftime("%Y%m%d") for each in (_SETTLED, _LATEST))
         noted = self._noted("index")
         count = 0
-        for hour in reversed(self._writer.partitions("events")):
-            if hour >= settled or self._stopped.is_set():
+        for day in reversed(self._writer.partitions("events")):
+            if day >= settled or self._stopped.is_set():
                 continue
-            if not idle and hour >= latest:
+            if not idle and day >= latest:
                 continue
-            if noted.get(hour) == self._parts(hour):
+            if noted.get(day) == self._parts(day):
                 continue
-            self._alter(f"MATERIALIZE INDEX {schema.TEXT_INDEX} IN PARTITION ID '{hour}'")
-            self._note("index", hour, self._parts(hour))
+            self._alter(f"MATERIALIZE INDEX {schema.TEXT_INDEX} IN PARTITION ID '{day}'")
+            self._note("index", day, self._parts(day))
             count += 1
             idle = idle and is_idle()
         return count
@@ -142,14 +142,16 @@ class Upkeep:
         table = schema.stored(self._place, "events") + schema.on_cluster(self._place)
         self._client.command(f"ALTER TABLE {table} {what} SETTINGS mutations_sync = 2")
 
-    def _parts(self, hour: str) -> str:
+    def _parts(self, day: str) -> str:
+        """Changes where rows came or parts were merged; not where some were deleted, which leaves the index."""
         names = self._client.query(
-            f"SELECT DISTINCT name FROM {schema.everywhere(self._place, 'system.parts')} WHERE active"
-            " AND database = currentDatabase() AND table = {table:String} AND partition_id = {hour:String}"
-            " ORDER BY name",
-            parameters={"table": schema.stored(self._place, "events"), "hour": hour},
+            "SELECT DISTINCT min_block_number, max_block_number, level"
+            f" FROM {schema.everywhere(self._place, 'system.parts')} WHERE active"
+            " AND database = currentDatabase() AND table = {table:String} AND partition_id = {day:String}"
+            " ORDER BY ALL",
+            parameters={"table": schema.stored(self._place, "events"), "day": day},
         ).result_rows
-        return _digest(" ".join(str(row[0]) for row in names))
+        return _digest(str(sorted(map(tuple, names))))
 
     def _noted(self, task: str) -> dict[str, str]:
         rows = self._client.query(
@@ -158,10 +160,10 @@ class Upkeep:
         ).result_rows
         return {str(partition): str(detail) for partition, detail in rows}
 
-    def _note(self, task: str, hour: str, detail: str) -> None:
+    def _note(self, task: str, day: str, detail: str) -> None:
         self._client.command(
-            "INSERT INTO notes (task, partition_id, detail) VALUES ({task:String}, {hour:String}, {detail:String})",
-            parameters={"task": task, "hour": hour, "detail": detail},
+            "INSERT INTO notes (task, partition_id, detail) VALUES ({task:String}, {day:String}, {detail:String})",
+            parameters={"task": task, "day": day, "detail": detail},
         )
 
 

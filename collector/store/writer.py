@@ -12,7 +12,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from collector.store import schema
-from collector.store.errors import FencedError, QueryError, StoreError, first_line
+from collector.store.errors import FencedError, QueryError, StoreError, first_line, store_error
 from collector.store.fence import REFUSED, Fence, guard
 from collector.store.rows import decode_any, encode
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 _TOGETHER_BYTES: Final = 128 << 20
 #: After an insert of several together failed, each is made alone for so long: one may be what the store refuses.
 _APART_SECONDS: Final = 30.0
-#: Into so many slices a partition is cut when it is read out, by the minute or by the day of the month.
+#: Into so many slices a partition is cut when it is read out, by five minutes or by the day of the month.
 _SLICES: Final = {
-    "events": ("toMinute(received_at)", range(60)),
+    "events": ("intDiv(toUnixTimestamp(received_at) % 86400, 300)", range(288)),
     "metrics": ("toDayOfMonth(time)", range(1, 32)),
 }
 
@@ -84,7 +84,7 @@ class Writer:
                 where = f"log_offset > {min(map(int, positions.values()))} AND ({beyond})"
                 return sum(self._delete(table, where) for table in schema.TABLES)
             except ClickHouseError as error:
-                raise StoreError(first_line(error)) from error
+                raise store_error(error) from error
 
     def delete_simulated(self) -> int:
         """See :meth:`collector.store.engine.Engine.forget_simulated`."""
@@ -92,7 +92,7 @@ class Writer:
             try:
                 return sum(self._delete(table, "simulated") for table in schema.TABLES)
             except ClickHouseError as error:
-                raise StoreError(first_line(error)) from error
+                raise store_error(error) from error
 
     def drop_before(self, moment: datetime, tables: Sequence[str] = schema.TABLES) -> int:
         """Drop every partition that ended before ``moment``; how many."""
@@ -132,7 +132,7 @@ class Writer:
             try:
                 stream = self._client.raw_query(sql, fmt="ArrowStream")
             except ClickHouseError as error:
-                raise StoreError(first_line(error)) from error
+                raise store_error(error) from error
             yield from (batch for batch in decode_any(stream, table).to_batches() if batch.num_rows)
 
     def freeze(self, name: str) -> None:
@@ -178,7 +178,7 @@ class Writer:
         except FencedError as error:
             waiting.error = error
         except ClickHouseError as error:
-            waiting.error = StoreError(first_line(error))
+            waiting.error = store_error(error)
         return waiting.error is None
 
     def _append(self, table: str, group: Sequence[_Waiting]) -> StoreError | None:
@@ -189,8 +189,7 @@ class Writer:
         except pa.ArrowInvalid as error:
             return StoreError(f"not rows of {table}: {error}")
         except (ClickHouseError, OSError) as error:
-            text = first_line(error)
-            return FencedError(text) if REFUSED in str(error) else StoreError(text)
+            return FencedError(first_line(error)) if REFUSED in str(error) else store_error(error)
         return None
 
     def _delete(self, table: str, where: str) -> int:
@@ -210,14 +209,14 @@ class Writer:
         try:
             rows: Sequence[Sequence[Any]] = self._client.query(sql).result_rows
         except ClickHouseError as error:
-            raise StoreError(first_line(error)) from error
+            raise store_error(error) from error
         return rows
 
     def _command(self, sql: str) -> None:
         try:
             self._client.command(sql)
         except ClickHouseError as error:
-            raise StoreError(first_line(error)) from error
+            raise store_error(error) from error
 
 
 def _checked(partition: str) -> str:
