@@ -23,6 +23,7 @@ from collector.detect.stepping import Stepper
 from collector.detect.values import moment
 from collector.leases import LeaseLostError
 from collector.log.errors import LogDamagedError, LogError
+from collector.machine import ClockGuard, since_boot
 from collector.rulebook.statistics import Figures, write_worker_figures
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("vonggac.detect")
 
-#: After nobody worked for longer than this, agents get `_GRACE_SECONDS` to come back before anybody is called silent.
+#: After nobody worked for longer than this, or the clock was set, agents get `_GRACE_SECONDS` to come back before
+#: anybody is called silent.
 _OUTAGE_SECONDS: Final = 120.0
 _GRACE_SECONDS: Final = 900.0
 #: Behind by less than this, the worker counts as up to date.
@@ -52,6 +54,7 @@ class Worker:
     """Call :meth:`run`; or :meth:`begin`, :meth:`hold` and the steps by hand, as tests do.
 
     ``beat`` is called with every turn of the loop. ``export`` is given endpoints' metrics for another store.
+    ``steady`` is a clock that nobody sets, by which a setting of ``now`` is noticed.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Worker:
         stop: Pause,
         beat: Callable[[], None] = lambda: None,
         export: Export | None = None,
+        steady: Callable[[], float] = since_boot,
     ) -> None:
         self._state = state
         self._reader = reader
@@ -77,6 +81,7 @@ class Worker:
         self._settings = settings
         self.metrics: Final = metrics
         self._now = now
+        self._guard = ClockGuard(now, steady)
         self._stop = stop
         self._beat = beat
         self._persist = Patience(stop, leases, beat, metrics.store_retries.inc)
@@ -181,6 +186,8 @@ class Worker:
     def step_clock(self) -> int:
         """Make the events that time alone makes, of endpoints of the partitions held; return how many."""
         now = self._now()
+        if self._guard.look():  # nobody's silence is known by a clock that was just set
+            self._silence_from = now + _GRACE_SECONDS
         count = 0
         try:
             for make in (self._silence, self._age):

@@ -266,6 +266,8 @@ class Pipeline:
         self.log = MemoryLog()
         self.store = MemoryStore()
         self.clock = Clock()
+        #: By how much somebody set the clock, beside the time that passed.
+        self.set_by = 0.0
         self.monotonic = Clock(1000.0)
         self.stop = NoWait()
         self.settings = settings or Settings()
@@ -303,6 +305,7 @@ class Pipeline:
             metrics=DetectMetrics(),
             now=self.clock,
             stop=self.stop,
+            steady=lambda: self.clock.seconds - self.set_by,
         )
         worker.begin()
         return worker
@@ -380,7 +383,7 @@ class Pipeline:
     def _append(
         self, kind: str, endpoint_id: str, stream: str, seq: int, body: bytes, skew: float = 0.0
     ) -> LogRow:
-        offset = self.log.rows[-1].offset + 1 if self.log.rows else 1
+        offset = self.log.last_offset() + 1
         now = self.clock.seconds
         row = LogRow(offset, kind, endpoint_id, stream, seq, now - skew, now, body)
         self.log.rows.append(row)
