@@ -1,11 +1,11 @@
 """The data directory as one consistent file, and back.
 
-A backup is a tar file: ``manifest.json`` first, then the directory's files. The state store and the log are
-taken by SQLite's online backup (a state store in PostgreSQL as the same file, copied row by row from one moment), the
-event store by hard-linked snapshots of its immutable parts (``ALTER
-TABLE … FREEZE``), so the processes keep running. The order makes it consistent: the state store first (it
-says how far the worker was), the log after it (it holds everything since), the event store last; on the next
-start the worker deletes what lies beyond its checkpoint and works it again. The file holds the private keys:
+A backup is a tar file: ``manifest.json`` first, then the directory's files. The state store and the log are taken by
+SQLite's online backup (a state store in PostgreSQL as the same file, copied row by row from one moment), the event
+store by hard-linked snapshots of its immutable parts (``ALTER TABLE … FREEZE``) and of the archive beside it, so the
+processes keep running. The order makes it consistent: the state store first (it says how far the worker was), the log
+after it (it holds everything since), the event store last; on the next start the worker deletes what lies beyond its
+checkpoint and works it again. A log and events on servers of their own stay there. The file holds the private keys:
 mode 0600, keep it as safe as them.
 """
 
@@ -28,6 +28,7 @@ from collector.errors import CollectorError
 from collector.state import transfer
 from collector.state.database import StateStore, is_made, place_of_state
 from collector.state.migrate import upgrade
+from soc_api import backup_archive
 from soc_api.events_here import with_events
 
 if TYPE_CHECKING:
@@ -85,10 +86,12 @@ def make(
                 files[data.log.name] = Path(passing) / data.log.name
                 _copy_database(data.log, files[data.log.name])
             live = False
-            if data.events.exists():
+            if data.events.exists() and not settings.events.url:
                 progress("events …")
+                before = backup_archive.archived(data.archive)
                 live = _freeze(data, name)
                 files |= dict(_event_files(data.events, shadow))
+                files |= backup_archive.pin(data.archive, before, shadow, Path(passing) / "archive")
             for entry in _PLAIN:
                 files |= dict(_walk(data.root / entry, PurePosixPath(entry)))
             progress(f"writing {len(files)} files …")

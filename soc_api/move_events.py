@@ -1,6 +1,6 @@
 """Moves what the event store of one machine holds into the ClickHouse server that ``[events] url`` names.
 
-Partition by partition (an hour of events, a month of metrics), each compared by count and digest before the next. What
+Partition by partition (events by time, metrics by month), each compared by count and digest before the next. What
 was cut off is gone on with: a partition that differs is dropped and copied anew. Archived Parquet files stay where
 they are: anything reads them.
 """

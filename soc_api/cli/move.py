@@ -23,9 +23,9 @@ def command(place: Place, as_json: bool) -> None:
     """Copy the state of the data directory into the empty PostgreSQL database that `[state] url` names, then its events
     into the ClickHouse server that `[events] url` names, where it names one.
 
-    Stop the server first. The state is compared row by row, the events hour by hour; cut off, it is simply run again.
-    The files stay as they are: delete them when you are content. What waits in the log goes on by itself with the next
-    start.
+    Stop the server first. The state is compared row by row, the events partition by partition; cut off, it is simply
+    run again. The files stay as they are: delete them when you are content. What waits in the log goes on by itself
+    with the next start.
 
     \b
     Example (after `url = "postgresql://vonggac@db.example.vn/vonggac"` was written under [state]):

@@ -18,6 +18,7 @@ from collector.store.engine import Engine
 from collector.store.place import Embedded
 from collector.store.rows import EVENT_SCHEMA, encode
 from soc_api import backup
+from soc_api.backup_archive import archived, pin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,3 +148,44 @@ def test_a_hostile_backup_cannot_reach_outside_of_its_target(
         backup.bring_back(tmp_path / "b.tar", tmp_path / "a" / "again", quiet)
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "a" / "again").exists()
+
+
+def test_old_events_in_the_archive_are_in_the_backup(data: DataDirectory, tmp_path: Path) -> None:
+    with closing(Engine(Embedded(data.events), data.archive)) as engine:
+        engine.insert("events", events(20))
+        assert engine.archive is not None
+        [partition] = engine.partitions("events")
+        assert engine.archive.move(partition, [(92, "1")]) == 20
+        engine.insert("events", events(5))
+
+    backup.make(data, Settings(), tmp_path / "b.tar", NOW, quiet)
+    backup.bring_back(tmp_path / "b.tar", tmp_path / "again", quiet)
+
+    again = DataDirectory(tmp_path / "again")
+    with closing(Engine(Embedded(again.events), again.archive)) as engine:
+        found = engine.query("SELECT count() AS n FROM events", {}, since=NOW)
+    assert json.loads(found) == [{"n": 25}]
+
+
+def test_what_goes_over_to_the_archive_meanwhile_is_in_the_backup_once(tmp_path: Path) -> None:
+    """What was there before; what came while its partition was still among the frozen parts; what came after it had
+    left them; what is just going over; what is being written."""
+    folder, frozen = tmp_path / "archive" / "events", tmp_path / "shadow" / "store"
+    folder.mkdir(parents=True)
+    for hour in ("20260101", "20260102", "20260104"):
+        (frozen / f"{hour}_1_1_0").mkdir(parents=True)
+    (folder / "20260101-d92.parquet").touch()
+    before = archived(tmp_path / "archive")
+    for name in ("20260102-d92.parquet", "20260103-d92.parquet", "20260104.whole", "20260104-d92.writing",
+                 "20260105-d92.writing"):  # fmt: skip
+        (folder / name).touch()
+
+    pinned = pin(tmp_path / "archive", before, frozen, tmp_path / "pinned")
+
+    assert sorted(name.removeprefix("archive/events/") for name in pinned) == [
+        "20260101-d92.parquet",
+        "20260103-d92.parquet",
+        "20260104-d92.writing",
+        "20260104.whole",
+    ]
+    assert all(path.exists() for path in pinned.values())
