@@ -114,7 +114,7 @@ class Correlator:
         self._figures = Figures()
         self._judge = Judge(settings.detect)
         self._figures_due = 0.0
-        self._upkeep = Upkeep(state, reader, store, settings)
+        self._upkeep = Upkeep(state, reader, settings)
         self._make_watch = make_watch
         self._watch: SelfWatch | None = None
         self._epoch = 0

@@ -20,6 +20,7 @@ from rules.engine import Event
 from rules.logsources import LogSources
 
 if TYPE_CHECKING:
+    import hashlib
     from collections.abc import Iterable, Mapping
 
     from sqlalchemy.orm import Session
@@ -106,7 +107,7 @@ class Origin:
         self.received_at = received_at
         self.log_offset = log_offset
         self.parts = parts
-        self._begun: Any = None
+        self._begun: hashlib._Hash | None = None
         self._next = 0
         self._looks = 0
 

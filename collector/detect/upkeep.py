@@ -13,10 +13,8 @@ from collector.detect.values import moment
 from collector.devices.service import forget, refresh
 from collector.documents.service import trim_history
 from collector.log.errors import LogError
-from collector.store.errors import StoreError
 
 if TYPE_CHECKING:
-    from collector.detect.ports import EventStore
     from collector.log.interface import LogReader
     from collector.settings import Settings
     from collector.state.database import StateStore
@@ -25,7 +23,6 @@ log = logging.getLogger("vonggac.correlate")
 
 _TRIM_SECONDS = 600.0
 _DAILY_SECONDS = 86_400.0
-_EVENTS_SECONDS = 3600.0
 #: Devices and addresses that nobody saw for so long are no longer known; back again, they are new.
 _DEVICE_DAYS = 400
 
@@ -33,10 +30,9 @@ _DEVICE_DAYS = 400
 class Upkeep:
     """Each duty at its own interval, by the clock that it is given. A busy store puts a duty off."""
 
-    def __init__(self, state: StateStore, reader: LogReader, store: EventStore, settings: Settings) -> None:
+    def __init__(self, state: StateStore, reader: LogReader, settings: Settings) -> None:
         self._state = state
         self._reader = reader
-        self._store = store
         self._settings = settings
         self._done: dict[str, float] = {}
 
@@ -46,9 +42,7 @@ class Upkeep:
                 self._trim_log(now)
             if self._due("daily", now, _DAILY_SECONDS):
                 self._forget(now)
-            if self._due("events", now, _EVENTS_SECONDS):
-                self._forget_events(now)
-        except (OperationalError, LogError, StoreError) as error:
+        except (OperationalError, LogError) as error:
             log.warning("upkeep put off", extra={"error": str(error)[:300]})
 
     def _due(self, duty: str, now: float, every: float) -> bool:
@@ -77,9 +71,3 @@ class Upkeep:
             "history_trimmed": trimmed,
         }
         log.info("daily upkeep", extra=counts)
-
-    def _forget_events(self, now: float) -> None:
-        oldest = moment(now) - timedelta(days=self._settings.detect.events_keep_days)
-        dropped = self._store.forget_before(oldest)
-        if dropped:
-            log.info("old events dropped", extra={"partitions": dropped, "before": oldest.isoformat()})

@@ -95,8 +95,8 @@ def event_id(*parts: str | int) -> str:
     return digest_of_parts(*parts).hexdigest()[:32]
 
 
-def digest_of_parts(*parts: str | int) -> Any:
-    """The digest (of :mod:`hashlib`) behind :func:`event_id`, to go on with."""
+def digest_of_parts(*parts: str | int) -> hashlib._Hash:
+    """The digest behind :func:`event_id`, to go on with."""
     return hashlib.sha256("\x1f".join(map(str, parts)).encode("utf-8", "replace"))
 
 

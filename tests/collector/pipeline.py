@@ -168,15 +168,6 @@ class MemoryStore:
                 raise FencedError(f"partition {partition} was taken over")
         self.epochs.update(epochs)
 
-    def forget_before(self, moment: datetime) -> int:
-        self._maybe_fail()
-        days = {datetime.fromtimestamp(row.received_at, UTC).date() for row in self.events}
-        old = {day for day in days if day < moment.date()}
-        self.events = [
-            row for row in self.events if datetime.fromtimestamp(row.received_at, UTC).date() not in old
-        ]
-        return len(old)
-
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
         self._maybe_fail()
         given = dict(parameters or {})

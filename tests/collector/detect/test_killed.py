@@ -47,7 +47,7 @@ pytestmark = pytest.mark.e2e
 
 ENDPOINTS = 8
 BATCHES = 45
-KILLS = 6
+KILLS = 5
 SILENT = """
 title: Silent
 id: 00000000-0000-4000-8000-000000000009
@@ -208,7 +208,7 @@ def feeding(site: Site) -> Iterator[list[LogRow]]:
         yield made
     finally:
         feeder.join(60)
-    wait_until(lambda: site.finished(made), seconds=90, what="everything to be worked on", every=0.1)
+    wait_until(lambda: site.finished(made), seconds=150, what="everything to be worked on", every=0.1)
 
 
 def check_everything(site: Site, made: list[LogRow]) -> None:
@@ -260,7 +260,7 @@ def test_processes_killed_again_and_again_miss_nothing_and_count_nothing_twice(s
             goal = min(site.position() + chance.randint(1, 80), len(made) - 1)
             wait_until(
                 lambda goal=goal: site.position() >= goal,  # type: ignore[misc] # bound now
-                seconds=60,
+                seconds=120,
                 what=f"offset {goal}",
                 every=chance.choice((0.001, 0.005, 0.013)),
             )

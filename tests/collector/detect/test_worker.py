@@ -514,7 +514,7 @@ def test_done_rows_older_than_kept_are_trimmed_from_the_log(pipeline: Pipeline) 
     for hour in range(0, 100, 10):
         pipeline.clock.seconds = T0 + hour * 3600
         pipeline.heartbeat()
-    upkeep = Upkeep(pipeline.state, pipeline.log, pipeline.store, pipeline.settings)
+    upkeep = Upkeep(pipeline.state, pipeline.log, pipeline.settings)
     upkeep.run(T0 + 90 * 3600)
     assert len(pipeline.log.rows) == 10
     pipeline.work()
@@ -543,20 +543,6 @@ def test_an_endpoint_that_invents_streams_fills_no_table(
     assert {(letter.log_offset, letter.reason) for letter in letters} == {
         (offset, "more than 3 streams") for offset in (4, 5, 6)
     }
-
-
-def test_events_older_than_kept_are_dropped_by_the_hour(pipeline: Pipeline) -> None:
-    for day in (0, 1, 90):
-        pipeline.clock.seconds = T0 + day * 86_400
-        pipeline.batch(events=[event(Image="/bin/ls")])
-        pipeline.work()
-    upkeep = Upkeep(pipeline.state, pipeline.log, pipeline.store, pipeline.settings)
-    upkeep.run(T0 + 90 * 86_400)
-    assert len(pipeline.store.events) == 3
-    pipeline.store.fail = 1
-    upkeep.run(T0 + 91 * 86_400)
-    upkeep.run(T0 + 91 * 86_400 + 3600)
-    assert [row.log_offset for row in pipeline.store.events] == [2, 3]
 
 
 def test_rules_that_fail_on_an_event_do_not_lose_it(

@@ -197,7 +197,7 @@ def test_a_step_whose_lease_goes_before_the_commit_is_undone_by_the_next_owner(t
             other.hold()
         commit(*given)
 
-    paused._stepper._commit = taken_over_meanwhile  # type: ignore[method-assign] # for this once
+    paused._stepper._commit = taken_over_meanwhile  # type: ignore[assignment,method-assign] # for this once
     assert paused.step_rows() == 0
     assert pipeline.store.events == []
     pipeline.workers = [other]
