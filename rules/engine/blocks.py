@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rules.logsources import Reader
 
 #: Events decoded at once: their values are still in the processor's cache when they are matched.
-_AT_ONCE: Final = 8
+_AT_ONCE: Final = 16
 #: Sets of rules that fire together; there may be as many as events.
 _TOLD_LIMIT: Final = 4_096
 
