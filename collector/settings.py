@@ -123,9 +123,6 @@ class Detect(Struct, frozen=True):
     log_keep_hours: Annotated[
         int, Meta(ge=1, description="How long worked-off batches stay in the durable log.")
     ] = 72
-    events_keep_days: Annotated[
-        Days, Meta(description="How long events are kept; metrics by whole months.")
-    ] = 90
     rule_folders: Annotated[
         list[str], Meta(description="Further folders of Sigma rules, beside our own.")
     ] = []

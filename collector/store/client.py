@@ -94,11 +94,6 @@ class StoreClient:
         """How large the store is, how fast it grows, and how long the disk lasts."""
         return msgspec.json.decode(self._ask("GET", "/forecast", None, ""), type=Forecast)
 
-    def forget_before(self, moment: datetime) -> int:
-        """Drop the days (of metrics: the months) that ended before ``moment``; return how many."""
-        reply = self._post("/forget-before", msgspec.json.encode({"before": moment}))
-        return int(msgspec.json.decode(reply)["dropped"])
-
     def forget_simulated(self) -> int:
         """Delete every row that came from a simulated endpoint; return how many there were."""
         return int(msgspec.json.decode(self._post("/forget-simulated", b"{}"))["deleted"])

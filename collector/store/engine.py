@@ -102,12 +102,6 @@ class Engine:
         """End the query of that name, also where it still waits for its turn; whether it ran."""
         return self._reader.cancel(name)
 
-    def forget_before(self, moment: datetime) -> int:
-        """Drop every partition that ended before ``moment``; return how many there were. Takes moments, not minutes:
-        whole partitions are unlinked.
-        """
-        return self._writer.drop_before(moment)
-
     def forget_simulated(self) -> int:
         """Delete every row that came from a simulated endpoint; return how many there were."""
         return self._writer.delete_simulated()

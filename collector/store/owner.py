@@ -54,10 +54,6 @@ class _Rewind(msgspec.Struct, forbid_unknown_fields=True):
     epochs: dict[int, int] = {}
 
 
-class _Before(msgspec.Struct, forbid_unknown_fields=True):
-    before: datetime
-
-
 class _Freeze(msgspec.Struct, forbid_unknown_fields=True):
     name: str
 
@@ -74,7 +70,6 @@ class Owner:
             routes=[
                 Route("/insert/{table}", self._guarded(self._insert), methods=["POST"]),
                 Route("/rewind", self._guarded(self._rewind), methods=["POST"]),
-                Route("/forget-before", self._guarded(self._forget_before), methods=["POST"]),
                 Route("/forget-simulated", self._guarded(self._forget_simulated), methods=["POST"]),
                 Route("/freeze", self._guarded(self._freeze), methods=["POST"]),
                 Route("/query", self._guarded(self._query), methods=["POST"]),
@@ -116,10 +111,6 @@ class Owner:
         wanted = msgspec.json.decode(await _body(request), type=_Rewind)
         deleted = await run_in_threadpool(self._engine.rewind, wanted.positions, wanted.epochs)
         return _json({"deleted": deleted})
-
-    async def _forget_before(self, request: Request) -> Response:
-        wanted = msgspec.json.decode(await _body(request), type=_Before)
-        return _json({"dropped": await run_in_threadpool(self._engine.forget_before, wanted.before)})
 
     async def _forget_simulated(self, _request: Request) -> Response:
         return _json({"deleted": await run_in_threadpool(self._engine.forget_simulated)})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from collector.store.engine import Engine
 from collector.store.place import Embedded
+from collector.store.schema import INSERT_SETTINGS
 from soc_api.bench.registry import Figure, benchmark
 from soc_api.hunting.models import Question
 from soc_api.hunting.service import Hunt
@@ -74,6 +75,7 @@ _SSH: Final = (
 _INSERT: Final = f"""
 INSERT INTO events (event_id, time, received_at, log_offset, endpoint_id, agency_id, product, category, service,
                     simulated, rules, body)
+SETTINGS {INSERT_SETTINGS}
 WITH {_WORDS},
      addMicroseconds(fromUnixTimestamp64Micro({{start:Int64}}, 'UTC'), toInt64(number * {{step:Float64}})) AS moment
 SELECT id, moment, moment, {{first:UInt64}} + number + 1, ep, h % 40, if(kind < 85, 'windows', 'linux'),
@@ -132,8 +134,10 @@ class Trial:
             self.engine._keeper.command(_INSERT, parameters=values)  # noqa: SLF001 - nobody else makes events in SQL
             tell(f"day {day + 1} of {_DAYS} stored")
 
-    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(self.engine.query(sql, parameters or {}))
+    def query(
+        self, sql: str, parameters: Mapping[str, object] | None = None, *, since: datetime | None = None
+    ) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.engine.query(sql, parameters or {}, since))
         return found
 
     def question(self) -> Question:

@@ -18,6 +18,7 @@ WIDEST: Final = timedelta(days=31)
 USUAL: Final = timedelta(days=1)
 #: An event is received after it happened, but for a clock that is wrong: so far wrong is still found.
 _CLOCK_TOLERANCE: Final = timedelta(days=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _QUERY: Final = """
 SELECT event_id, toUnixTimestamp64Micro(time) AS time_us, toUnixTimestamp64Micro(received_at) AS received_us,
@@ -87,6 +88,7 @@ def events_of(
             "category": category,
             "rows": limit,
         },
+        since=_EPOCH + timedelta(microseconds=max(since_us - _span(_CLOCK_TOLERANCE), 0)),
     )
     return [_event(row) for row in rows]
 
@@ -109,11 +111,11 @@ def _event(row: dict[str, Any]) -> StoredEvent:
 
 
 def _time(microseconds: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(microseconds))
+    return _EPOCH + timedelta(microseconds=int(microseconds))
 
 
 def _microseconds(time: datetime) -> int:
-    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return (time - _EPOCH) // timedelta(microseconds=1)
 
 
 def _span(delta: timedelta) -> int:

@@ -25,7 +25,9 @@ _DAY: Final = "toString(toDate(received_at, 'Asia/Ho_Chi_Minh'))"
 class Asks(Protocol):
     """``collector.store.client.StoreClient`` fits."""
 
-    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]: ...
+    def query(
+        self, sql: str, parameters: Mapping[str, object] | None = None, *, since: datetime | None = None
+    ) -> list[dict[str, Any]]: ...
 
 
 class Slice(NamedTuple):
@@ -138,7 +140,9 @@ class Queries:
     def _ask(self, sql: str, part: Slice, **values: object) -> list[dict[str, Any]]:
         try:
             return self._store.query(
-                sql, {**self._values, "since": _micro(part.since), "until": _micro(part.until), **values}
+                sql,
+                {**self._values, "since": _micro(part.since), "until": _micro(part.until), **values},
+                since=part.since,
             )
         except QueryError as error:
             text = str(error).lower()

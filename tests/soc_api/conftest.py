@@ -48,7 +48,9 @@ class FakeStore:
     asked: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
     up: bool = True
 
-    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
+    def query(
+        self, sql: str, parameters: Mapping[str, object] | None = None, *, since: datetime | None = None
+    ) -> list[dict[str, Any]]:
         self.asked.append((sql, dict(parameters or {})))
         return self.rows
 

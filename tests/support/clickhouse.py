@@ -95,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not hasattr(self.local, "connection"):
             import chdb
 
-            self.local.connection = chdb.connect(str(self.folder / "data"))
+            self.local.connection = chdb.connect(str(self.folder / "data"))  # type: ignore[no-untyped-call] # theirs has no annotations
         return self.local.connection
 
     def _chunks(self) -> bytes:

@@ -24,6 +24,7 @@ from soc_api.services import live_book
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from collector.store.engine import Engine
     from soc_api.hunting.models import Answer, Found
@@ -43,8 +44,10 @@ class _Here:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = json.loads(self._engine.query(sql, parameters or {}))
+    def query(
+        self, sql: str, parameters: Mapping[str, object] | None = None, *, since: datetime | None = None
+    ) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = json.loads(self._engine.query(sql, parameters or {}, since))
         return rows
 
 

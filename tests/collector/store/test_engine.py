@@ -59,7 +59,7 @@ def numbers(engine: Engine, since: datetime | None = None) -> list[int]:
 
 def aged(number: int, age: timedelta, **changes: object) -> EventRow:
     moment = (NOW - age).timestamp()
-    return event(number, time=moment, received_at=moment, **changes)
+    return event(number, None, time=moment, received_at=moment, **changes)
 
 
 def test_inserts_that_wait_for_each_other_are_made_together(engine: Engine) -> None:

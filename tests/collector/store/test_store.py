@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -101,21 +100,6 @@ def test_events_come_back_as_they_went_in(store: StoreClient) -> None:
         "partition": 0,
     }
     assert (rows[1]["rules"], rows[1]["simulated"]) == ([], True)
-
-
-def test_days_and_months_that_ended_before_a_moment_are_dropped(store: StoreClient) -> None:
-    store.insert_events([event(day, received_at=1_700_000_000.0 + 86_400 * day) for day in range(4)])
-    months = [
-        MetricRow("e", "x_count", 1.7e9 + 31 * 86_400 * n, 1.0, "count", {}, 1, False) for n in range(3)
-    ]
-    store.insert_metrics(months)
-
-    assert store.forget_before(datetime(2023, 12, 17, tzinfo=UTC)) == 4 + 1
-    assert (count(store), count(store, "metrics")) == (0, 2)
-
-    store.insert_events([event(day, received_at=1_700_000_000.0 + 86_400 * day) for day in range(4)])
-    assert store.forget_before(datetime(2023, 11, 16, 23, tzinfo=UTC)) == 2
-    assert [row["log_offset"] for row in store.query("SELECT log_offset FROM events ORDER BY 1")] == [2, 3]
 
 
 def test_metrics_that_claim_a_year_of_days_are_taken(store: StoreClient) -> None:

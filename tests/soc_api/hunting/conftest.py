@@ -13,6 +13,7 @@ from collector.store.rows import EventRow, encode, events_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
     from pathlib import Path
 
 START = 1_795_000_000.0
@@ -25,9 +26,11 @@ class Stored:
         self._engine: Store | None = Store(Embedded(events or folder / "events", folder / "spill"))
         self._next = 0
 
-    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
+    def query(
+        self, sql: str, parameters: Mapping[str, object] | None = None, *, since: datetime | None = None
+    ) -> list[dict[str, Any]]:
         assert self._engine is not None
-        rows: list[dict[str, Any]] = json.loads(self._engine.query(sql, parameters or {}))
+        rows: list[dict[str, Any]] = json.loads(self._engine.query(sql, parameters or {}, since))
         return rows
 
     def put(

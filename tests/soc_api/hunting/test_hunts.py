@@ -171,12 +171,14 @@ class Slow:
         self._store = store
         self.refused = 0
 
-    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
+    def query(
+        self, sql: str, parameters: Mapping[str, object] | None = None, *, since: datetime | None = None
+    ) -> list[dict[str, Any]]:
         values: Mapping[str, Any] = parameters or {}
         if values["until"] - values["since"] > 3_600_000_000 * 24:
             self.refused += 1
             raise QueryError("Timeout exceeded: elapsed 10.01 seconds, maximum: 10")
-        return self._store.query(sql, parameters)
+        return self._store.query(sql, parameters, since=since)
 
 
 def test_a_slice_that_is_too_much_for_the_store_is_asked_again_in_parts(history: Stored) -> None:
