@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def command(names: tuple[str, ...], target: Path | None, list_only: bool) -> Non
     for name in names:
         if name not in known:
             raise click.UsageError(f"no measurement is called {name!r}; there are: {', '.join(known)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped too
     rows = []
     for each in [known[name] for name in names] or known.values():
         click.echo(f"{each.name}: {each.summary}", err=True)
