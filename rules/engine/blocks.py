@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rules.engine.engine import Engine
-    from rules.engine.matcher import Offer
+    from rules.engine.offers import Offer
     from rules.engine.reading import Block
     from rules.logsources import Reader
 

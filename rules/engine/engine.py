@@ -12,7 +12,7 @@ from rules.engine.fields import View
 from rules.engine.guard import Guard
 from rules.engine.index import Budget
 from rules.engine.loading import Loader
-from rules.engine.matcher import Counts, Matcher, Offer
+from rules.engine.offers import Counts, Offer
 from rules.engine.routing import Router, Sources, sources_of
 from rules.engine.splitting import Split
 from rules.engine.statistics import RuleStatistics, Tally, Throttle
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sigma.processing.pipeline import ProcessingPipeline
 
     from rules.engine.keywords import Sieve
+    from rules.engine.matcher import Matcher
     from rules.engine.ruleset import Compiled
 
 #: Rules that were added since the engine was made are matched apart; when they are more, all are laid out anew.
@@ -56,7 +57,7 @@ class _Kind(NamedTuple):
 
 
 class Matched(NamedTuple):
-    """An :class:`~rules.engine.matcher.Offer` that holds for an event, as it travels between processes."""
+    """An :class:`~rules.engine.offers.Offer` that holds for an event, as it travels between processes."""
 
     key: str
     renames: Mapping[str, str]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rules.engine.engine import Engine, Match
     from rules.engine.keywords import Sieve
-    from rules.engine.matcher import Offer
+    from rules.engine.offers import Offer
     from rules.engine.reading import Block
     from rules.logsources import Reading, WindowsReader
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
-from rules.engine.conditions import Exists, Field, Keywords, Null, Text, renamed
+from rules.engine.conditions import And, Exists, Field, Keywords, Not, Null, Or, Text, renamed
 from rules.engine.predicates import commonness, compares
 from rules.engine.tables import Tables, Wanted
-from rules.engine.terms import Every, Term, replaced, term_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,48 +35,41 @@ class Leaves:
         self._fields: list[str | None] = []
         self._commonness: dict[int, float] = {}
         self._whole: dict[int, bool] = {}
-        self._terms: dict[str, tuple[Term, list[int]]] = {}
+        self._rules: dict[str, tuple[list[int], list[int]]] = {}
         self._renamed: dict[tuple[tuple[str, str], ...], dict[int, int]] = {}
         self._tables: dict[str | None, list[Tables]] = {}
         self._expressions = count()
 
-    def term(self, key: str, condition: Node, renames: Mapping[str, str]) -> tuple[Term, list[int]]:
-        """The condition of the rule ``key`` over numbers, and the numbers of its leaves from left to right.
-        ``renames``: the event's field name for the rule's."""
-        found = self._terms.get(key)
+    def of_rule(self, key: str, condition: Node, renames: Mapping[str, str]) -> tuple[list[int], list[int]]:
+        """Of the rule ``key``: all its leaves from left to right, and those with whole values of one field that its
+        condition cannot hold without. ``renames``: the event's field name for the rule's."""
+        found = self._rules.get(key)
         if found is None:
             numbers: list[int] = []
-
-            def take(leaf: Field | Keywords) -> int:
-                number = self._number(leaf)
-                numbers.append(number)
-                return number
-
-            found = self._terms[key] = term_of(condition, take), numbers
+            needed: list[int] = []
+            for node in condition.nodes if isinstance(condition, And) else (condition,):
+                self._take(node, numbers)
+                if isinstance(node, Field) and self._is_whole(numbers[-1]):
+                    needed.append(numbers[-1])
+            found = self._rules[key] = numbers, needed
         if not renames:
             return found
-        term, numbers = found
         others = self._renamed.setdefault(tuple(sorted(renames.items())), {})
-        for number in numbers:
+        for number in found[0]:
             if number not in others:
                 leaf = renamed(self._leaves[number], renames)
                 others[number] = self._number(leaf)  # type: ignore[arg-type]  # a leaf as before
-        now = [others[number] for number in numbers]
-        return found if now == numbers else (replaced(term, others), now)
+        return [others[number] for number in found[0]], [others[number] for number in found[1]]
+
+    def field(self, number: int) -> str:
+        """The field that the leaf is about; ``""`` where it is about several."""
+        return self._fields[number] or ""
 
     def commonness(self, number: int) -> float:
         """A guess at how often the leaf holds."""
         found = self._commonness.get(number)
         if found is None:
             found = self._commonness[number] = commonness(self._leaves[number])
-        return found
-
-    def needed(self, term: Term) -> dict[str, int]:
-        """By field: a leaf with whole values of it that the term cannot hold without."""
-        found: dict[str, int] = {}
-        for number in term.terms if isinstance(term, Every) else (term,):
-            if isinstance(number, int) and self._is_whole(number):
-                found.setdefault(self._fields[number] or "", number)
         return found
 
     def by_field(self, numbers: Iterable[int]) -> dict[str, list[int]]:
@@ -89,6 +81,10 @@ class Leaves:
             if name is not None:
                 found.setdefault(name, []).append(number)
         return found
+
+    def compared(self, numbers: Iterable[int]) -> list[int]:
+        """The leaves that compare two fields, each once."""
+        return [each for each in dict.fromkeys(numbers) if compares(self._leaves[each])]
 
     def keywords(self, numbers: Iterable[int]) -> list[int]:
         """The leaves that are keywords."""
@@ -117,6 +113,17 @@ class Leaves:
             if len(left) >= _FEWEST:
                 known.append(made)
         return Wanted(frozenset(numbers), tables, self)
+
+    def _take(self, node: Node, numbers: list[int]) -> None:
+        if isinstance(node, Field):
+            numbers.append(self._number(node))
+        elif isinstance(node, (And, Or)):
+            for each in node.nodes:
+                self._take(each, numbers)
+        elif isinstance(node, Not):
+            self._take(node.node, numbers)
+        else:
+            numbers.append(self._number(node))
 
     def _is_whole(self, number: int) -> bool:
         found = self._whole.get(number)

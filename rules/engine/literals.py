@@ -34,12 +34,22 @@ _Tests = list[tuple["TextTest", list[int]]]
 class Literals:
     """Texts, all cased or all in lower case, each with the number of what it stands for."""
 
-    def __init__(self, patterns: Iterable[tuple[Text, int]], parts: Iterable[tuple[str, int]] = ()) -> None:
-        """``parts`` stand for something wherever they occur, as ``*part*`` does."""
+    def __init__(
+        self,
+        patterns: Iterable[tuple[Text, int]],
+        parts: Iterable[tuple[str, int]] = (),
+        *,
+        ascii_apart: bool = True,
+    ) -> None:
+        """``parts`` stand for something wherever they occur, as ``*part*`` does. ``ascii_apart``: what is not ASCII
+        alone is laid out when a value comes that is not (some rules list all emoji)."""
         self._exact: dict[str, list[int]] = {}
         #: By the separator that they begin with, and that is not in them again.
         self._names: dict[str, dict[str, list[int]]] = {}
-        exact = self._exact
+        #: Texts that only a value can hold that is not ASCII; and what looks for them, once one came.
+        self._foreign: list[tuple[Text, int]] = []
+        self._in_foreign: Literals | None = None
+        exact, foreign = self._exact, self._foreign if ascii_apart else None
         inside: dict[str, list[int]] = {}
         begins: dict[str, list[int]] = {}
         ends: dict[str, list[int]] = {}
@@ -50,7 +60,11 @@ class Literals:
             pieces: Sequence[Any] = pattern.parts
             count = len(pieces)
             if count == 3 and pieces[0] == ANY_RUN == pieces[2] and pieces[1].__class__ is str:
-                inside.setdefault(pieces[1], []).append(number)
+                text = pieces[1]
+                if foreign is None or text.isascii():
+                    inside.setdefault(text, []).append(number)
+                else:
+                    foreign.append((pattern, number))
             elif count == 2 and pieces[0] == ANY_RUN and pieces[1].__class__ is str:
                 text = pieces[1]
                 separator = text[0]
@@ -93,6 +107,10 @@ class Literals:
                 for test, decided in tests:
                     if test(text):
                         found.update(decided)
+        if self._foreign and not text.isascii():
+            if self._in_foreign is None:
+                self._in_foreign = Literals(self._foreign, ascii_apart=False)
+            self._in_foreign.collect(text, found)
         if self._find is None:
             return
         hits = self._find(text.encode("utf-8", "surrogatepass"), overlapping=True)

@@ -9,23 +9,20 @@ candidate rules, whose conditions are evaluated over the predicates.
 from __future__ import annotations
 
 import logging
-import math
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from rules.engine.conditions import renamed
 from rules.engine.fields import View
 from rules.engine.index import MEMBER_BYTES, Budget, FieldIndex
 from rules.engine.keywords import NO_KEYWORDS, KeywordIndex
-from rules.engine.plain import Test, plain_test
-from rules.engine.terms import Holds, holds, numbers_in, witness
+from rules.engine.terms import numbers_in, witness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from rules.engine.guard import Guard
     from rules.engine.leaves import Leaves
-    from rules.engine.ruleset import Compiled
+    from rules.engine.offers import Offer
     from rules.engine.terms import Term
 
 log = logging.getLogger("vonggac.rules")
@@ -44,63 +41,6 @@ _CHECK_EVERY: Final = 32
 _CHECK_RULES: Final = 16
 #: And each time a signature has come so often.
 _CHECK_HITS: Final = 4_096
-
-
-class Counts:
-    """What a rule has cost and given since it was loaded, however many kinds of events it is offered."""
-
-    __slots__ = ("last_match", "matches", "nanoseconds")
-
-    def __init__(self) -> None:
-        self.matches = 0
-        self.nanoseconds = 0
-        self.last_match = math.nan
-
-
-class Offer:
-    """A rule as it stands to events of some kinds. ``renames``: the event's field name for the rule's. ``term``: its
-    condition; ``numbers``: of its leaves; ``witness``: see :func:`rules.engine.terms.witness`; ``needed``: see
-    :meth:`rules.engine.leaves.Leaves.needed`."""
-
-    __slots__ = (
-        "_holds",
-        "_plain",
-        "_rule",
-        "compares",
-        "counts",
-        "key",
-        "needed",
-        "numbers",
-        "renames",
-        "term",
-        "witness",
-    )
-
-    def __init__(self, rule: Compiled, renames: Mapping[str, str], counts: Counts, leaves: Leaves) -> None:
-        self.key = rule.key
-        self.renames = dict(renames)
-        self.compares = rule.compares
-        self.counts = counts
-        self.term, self.numbers = leaves.term(rule.key, rule.condition, self.renames)
-        self.witness = None if rule.witness is None else [self.numbers[place] for place in rule.witness]
-        self.needed = leaves.needed(self.term)
-        self._rule = rule
-        self._holds: Holds | None = None
-        self._plain: Test | None = None
-
-    @property
-    def holds(self) -> Holds:
-        """The condition over the numbers of the leaves that hold."""
-        if self._holds is None:
-            self._holds = holds(self.term)
-        return self._holds
-
-    @property
-    def plain(self) -> Test:
-        """The condition without index and cache."""
-        if self._plain is None:
-            self._plain = plain_test(renamed(self._rule.condition, self.renames))
-        return self._plain
 
 
 class Settled(NamedTuple):
@@ -153,8 +93,8 @@ class Matcher:
         self._guard = guard
         self._budget = budget
         self._known = frozenset() if settled is None else settled.true
-        #: The rules that only the plain evaluator can tell.
-        self._untold = {place for place, offer in enumerate(self.offers) if offer.compares}
+        #: The rules that only the plain evaluator is trusted with.
+        self._untold: set[int] = set()
         self._triggers: dict[int, list[int]] = {}
         self._always: list[int] = []
         numbers: dict[int, None] = {}
@@ -282,10 +222,10 @@ class Matcher:
             if gone and offer.key in gone:
                 continue
             candidates.append(offer)
-            if place in untold:
+            found = offer.tells(true) if offer.compares else offer.holds(true)
+            if found is None or place in untold:
                 open_.append(offer)
-                continue
-            if offer.holds(true):
+            elif found:
                 sure.append(offer)
             now = perf_counter_ns()
             offer.counts.nanoseconds += now - started

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from rules.engine.leaves import Leaves
-from rules.engine.matcher import Offer
+from rules.engine.offers import Offer
 from rules.engine.ruleset import LogSource
 from rules.engine.splitting import matcher_for
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from rules.engine.guard import Guard
     from rules.engine.index import Budget
-    from rules.engine.matcher import Counts, Matcher
+    from rules.engine.matcher import Matcher
+    from rules.engine.offers import Counts
     from rules.engine.ruleset import Compiled
     from rules.engine.splitting import Split
 

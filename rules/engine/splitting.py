@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rules.engine.guard import Guard
     from rules.engine.index import Budget
     from rules.engine.leaves import Leaves
-    from rules.engine.matcher import Offer
+    from rules.engine.offers import Offer
     from rules.engine.terms import Term
 
 #: A field is worth it where so many rules need a value of it, and so large a share of all, or very many.
@@ -123,7 +123,9 @@ class Split:
         terms: list[Term] = []
         for place in sorted(places):
             offer = self.offers[place]
-            term = settled(offer.term, self._known, true)
+            term = offer.term
+            if not self._known.isdisjoint(offer.numbers):
+                term = settled(term, self._known, true)
             if term is not False:
                 left.append(offer)
                 terms.append(Every(()) if term is True else term)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from rules.engine.matcher import Counts, Matcher
+    from rules.engine.matcher import Matcher
+    from rules.engine.offers import Counts
     from rules.engine.splitting import Split
 
 _HOUR: Final = 3600.0

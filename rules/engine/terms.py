@@ -6,7 +6,7 @@ the set of the numbers of the leaves that hold for it. An empty ``Every`` always
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Union
 
 from rules.engine.conditions import And, Field, Keywords, Node, Not, Or
@@ -46,15 +46,6 @@ def term_of(node: Node, number: Callable[[Field | Keywords], int]) -> Term:
     if isinstance(node, Or):
         return Some(tuple([term_of(each, number) for each in node.nodes]))
     return No(term_of(node.node, number)) if isinstance(node, Not) else number(node)
-
-
-def replaced(term: Term, numbers: Mapping[int, int]) -> Term:
-    """The term with other numbers."""
-    if isinstance(term, int):
-        return numbers[term]
-    if isinstance(term, No):
-        return No(replaced(term.term, numbers))
-    return type(term)(tuple([replaced(each, numbers) for each in term.terms]))
 
 
 def numbers_in(term: Term) -> list[int]:

@@ -121,22 +121,34 @@ class KeyedDecider:
     """A decider, narrowed for the values of some fields and kept by them.
 
     Worth it where nearly everything hangs on one or two fields of few values: a channel and an event id, a program.
+    What the first leaves is kept too: there are few channels, of many event ids each.
     """
 
-    __slots__ = ("_decider", "_known", "_names")
+    __slots__ = ("_by_first", "_decider", "_known", "_names")
 
     def __init__(self, decider: Decider, names: tuple[str, ...]) -> None:
         self._decider = decider
         self._names = names
         self._known: dict[tuple[Key, ...], Decider] = {}
+        self._by_first: dict[Key, Decider] = {}
 
     def decider(self, values: tuple[Key, ...]) -> Decider:
         """For events whose fields have these values: a text, or several as a tuple."""
         found = self._known.get(values)
         if found is None:
-            found = self._decider.narrowed(dict(zip(self._names, values, strict=True)))
-            if all(len(each) <= MAX_KEY for each in values):
+            short = all(len(each) <= MAX_KEY for each in values)
+            known = dict(zip(self._names, values, strict=True))
+            found = (self._narrowed_by_first(values[0]) if short else self._decider).narrowed(known)
+            if short:
                 if len(self._known) >= CACHE_LIMIT:
                     self._known.clear()
                 self._known[values] = found
+        return found
+
+    def _narrowed_by_first(self, value: Key) -> Decider:
+        found = self._by_first.get(value)
+        if found is None:
+            if len(self._by_first) >= CACHE_LIMIT:
+                self._by_first.clear()
+            found = self._by_first[value] = self._decider.narrowed({self._names[0]: value})
         return found

@@ -33,7 +33,7 @@ from rules.engine.conditions import (
 from rules.engine.fields import View
 from rules.engine.guard import Guard
 from rules.engine.index import Budget
-from rules.engine.matcher import Counts
+from rules.engine.offers import Counts
 from rules.engine.plain import plain_test
 from rules.engine.predicates import compares_fields, witness_of
 from rules.engine.reading import decoded
