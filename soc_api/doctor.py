@@ -113,7 +113,10 @@ def _disk(data: DataDirectory, _settings: Settings, now: datetime) -> Iterator[C
         finding += f"; events take {used / 1e6:,.0f} MB, {used / days / 1e6:,.1f} MB a day: {room}"
     if free < FREE_BYTES_WARNING or runway < RUNWAY_WARNING_DAYS:
         state = "failure" if free < FREE_BYTES_WARNING / 5 or runway < 2 else "warning"
-        yield Check("disk", state, finding, "give it more room, or lower [events] level_days, or archive old days ([events] archive_after_days)")
+        advice = (
+            "give it more room, lower [events] level_days, or archive old days ([events] archive_after_days)"
+        )
+        yield Check("disk", state, finding, advice)
     else:
         yield Check("disk", "ok", finding)
 

@@ -17,6 +17,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from collector.store import schema
 from collector.store.errors import store_error
+from collector.store.mutations import mutate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,7 +141,7 @@ class Upkeep:
 
     def _alter(self, what: str) -> None:
         table = schema.stored(self._place, "events") + schema.on_cluster(self._place)
-        self._client.command(f"ALTER TABLE {table} {what} SETTINGS mutations_sync = 2")
+        mutate(self._client, f"ALTER TABLE {table} {what} SETTINGS mutations_sync = 2")
 
     def _parts(self, day: str) -> str:
         """Changes where rows came or parts were merged; not where some were deleted, which leaves the index."""

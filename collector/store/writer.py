@@ -14,6 +14,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from collector.store import schema
 from collector.store.errors import FencedError, QueryError, StoreError, first_line, store_error
 from collector.store.fence import REFUSED, Fence, guard
+from collector.store.mutations import mutate
 from collector.store.rows import decode_any, encode
 
 if TYPE_CHECKING:
@@ -196,9 +197,10 @@ class Writer:
         """Gone for every later query when it returns. Only partitions that have such rows are touched."""
         found = self._ask(f"SELECT _partition_id, count() FROM {table} WHERE {where} GROUP BY 1")
         for partition, _ in found:
-            self._client.command(
+            mutate(
+                self._client,
                 f"DELETE FROM {self._stored(table)} IN PARTITION ID '{partition}' WHERE {where}"
-                " SETTINGS lightweight_deletes_sync = 2"
+                " SETTINGS lightweight_deletes_sync = 2",
             )
         return sum(int(count) for _, count in found)
 

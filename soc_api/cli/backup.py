@@ -25,9 +25,7 @@ def command(place: Place, file: Path, as_json: bool) -> None:
     Example:
       vonggac backup /mnt/backup/vonggac-2026-11-21.tar
     """
-    result = backup.make(
-        place.data, place.settings, file, utcnow(), lambda line: click.echo(line, err=True)
-    )
+    result = backup.make(place.data, place.settings, file, utcnow(), lambda line: click.echo(line, err=True))
     with place.state() as state, state.write() as session:
         audit.record(
             session, utcnow(), actor(), "backup.make", str(file), files=result.files, bytes=result.bytes

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
-import pytest
 from hypothesis import strategies as st
 from sqlalchemy import select
 
