@@ -116,7 +116,10 @@ def subjects(analyst: httpx.Client, rule_id: str = RULE_ID) -> list[str]:
 
 
 def processes(stack: Stack) -> dict[str, int]:
-    return {name: stack.process("collector.process", name).pid for name in ("ingest", "detect", "correlate", "store")}
+    return {
+        name: stack.process("collector.process", name).pid
+        for name in ("ingest", "detect", "correlate", "store")
+    }
 
 
 def test_a_rule_lives_its_life_while_events_flow(
