@@ -35,8 +35,8 @@ _ENDPOINT: Final = (
     "SELECT event_id, body FROM events WHERE endpoint_id = {endpoint:String}"
     " ORDER BY time DESC, event_id DESC LIMIT 100"
 )
-#: What is looked for: fifty events have the first, none the second, a third of all the last.
-_NEEDLES: Final = {"rare": "%dump-lsass%", "absent": "%mimikatz.exe%", "common": "%officials%"}
+#: What is looked for: fifty events have the first, none the second, one in twenty the last.
+_NEEDLES: Final = {"rare": "%dump-lsass%", "absent": "%mimikatz.exe%", "common": "%baocao%"}
 
 
 @benchmark(
