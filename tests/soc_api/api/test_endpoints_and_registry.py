@@ -126,7 +126,7 @@ def test_a_window_of_events_that_is_too_wide_is_refused(signed_in: SignedIn, wor
 def test_a_store_that_is_down_answers_503_with_retry_after(
     signed_in: SignedIn, world: Any, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def down(*_: object) -> None:
+    def down(*_: object, **__: object) -> None:
         raise StoreUnavailableError("the event store does not answer")
 
     monkeypatch.setattr(store, "query", down)

@@ -123,7 +123,7 @@ def test_while_another_hunt_runs_the_text_is_checked_and_that_it_was_not_tried_i
 def test_while_the_event_store_is_away_the_text_is_still_checked(
     signed_in: SignedIn, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*_: object) -> None:
+    def away(*_: object, **__: object) -> None:
         raise StoreUnavailableError("nobody answers")
 
     monkeypatch.setattr(services.store, "query", away)
