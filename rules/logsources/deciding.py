@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from rules.engine.fields import text_of
 from rules.engine.routing import Renames, Sources
 from rules.logsources.when import Condition, Conditions, hold
 
@@ -18,7 +19,21 @@ CACHE_LIMIT: Final = 4096
 MAX_KEY: Final = 512
 #: The value of a field, or its several values.
 Key = str | tuple[str, ...]
+#: A list with more elements, or longer ones, is no key: who decides looks at the fields themselves.
+_MOST_ELEMENTS: Final = 16
+_LONGEST_ELEMENT: Final = 64
 _interned: dict[Sources, Sources] = {}
+
+
+def key_of(value: object) -> Key | None:
+    """What a value is known by: its text, or the texts of a list. ``None`` where it has none; a list that is too long
+    is told by an empty key."""
+    if not isinstance(value, list):
+        return text_of(value) or None
+    texts = tuple(text for text in map(text_of, value[:_LONGEST_ELEMENT]) if text)
+    if not texts:
+        return None
+    return () if len(value) > _MOST_ELEMENTS or max(map(len, texts)) > _LONGEST_ELEMENT else texts
 
 
 def interned(sources: Sources) -> Sources:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from rules.engine.fields import lookup, text_of
+from rules.engine.fields import lookup
 from rules.engine.routing import Sources, sources_of
 from rules.logsources.clock import time_in
-from rules.logsources.deciding import CACHE_LIMIT, Decider, Key, KeyedDecider, decider_of, interned
+from rules.logsources.deciding import CACHE_LIMIT, Decider, Key, KeyedDecider, decider_of, interned, key_of
 from rules.logsources.pipelines import find_pipeline
 from rules.logsources.preparing import prepare, replaced
 from rules.logsources.when import hold
@@ -96,21 +96,12 @@ class FlatReader:
     def _narrowed(self, keyed: KeyedDecider, fields: Mapping[str, Any]) -> Decider | None:
         keys: list[Key] = []
         for name in self._pipeline.needs:
-            value = lookup(fields, name)
-            if type(value) is str and value:
-                keys.append(value)
-            elif isinstance(value, list):
-                texts = tuple(text for text in map(text_of, value[:64]) if text)
-                if not texts:
-                    return None
-                if len(value) > 16 or any(len(text) > 64 for text in texts):
-                    return self._decider  # no key to keep: asked by its fields
-                keys.append(texts)
-            else:
-                text = text_of(value)
-                if not text:
-                    return None
-                keys.append(text)
+            key = key_of(lookup(fields, name))
+            if key is None:
+                return None
+            if not key:
+                return self._decider
+            keys.append(key)
         return keyed.decider(tuple(keys))
 
 

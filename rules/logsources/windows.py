@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from rules.engine.fields import text_of
-from rules.logsources.deciding import CACHE_LIMIT, MAX_KEY, Decider, KeyedDecider, decider_of
+from rules.logsources.deciding import CACHE_LIMIT, MAX_KEY, Decider, KeyedDecider, decider_of, key_of
 from rules.logsources.pipelines import find_pipeline
 
 if TYPE_CHECKING:
@@ -58,15 +57,16 @@ class Forms:
 class WindowsSources:
     """The log sources of Windows events by channel and event id, from a pipeline (default: the shipped one)."""
 
-    __slots__ = ("_decider", "_known")
+    __slots__ = ("_decider", "_known", "_open")
 
     def __init__(self, pipeline: Pipeline | None = None) -> None:
-        self._decider = KeyedDecider(decider_of(pipeline or find_pipeline("windows")), ("Channel", "EventID"))
+        self._open = decider_of(pipeline or find_pipeline("windows"))
+        self._decider = KeyedDecider(self._open, ("Channel", "EventID"))
         self._known: dict[tuple[object, object], Decider] = {}
 
     def sources(self, channel: object, number: object, fields: Mapping[str, Any]) -> Sources | None:
-        """``channel`` and ``number`` as the header has them; ``None`` where one of them is no text or number, or
-        empty. ``fields`` are looked at only where those two do not settle it.
+        """``channel`` and ``number`` as the header has them; ``None`` where one of them is no text or number (nor a
+        list of such), or empty. ``fields`` are looked at only where those two do not settle it.
         """
         try:
             found = self._known[channel, number]
@@ -85,9 +85,11 @@ class WindowsSources:
         return found.open_fields() if found is not None else None
 
     def _find(self, channel: object, number: object, fields: Mapping[str, Any]) -> Sources | None:
-        first, second = text_of(channel), text_of(number)
-        if not first or not second:
+        first, second = key_of(channel), key_of(number)
+        if first is None or second is None:
             return None
+        if not first or not second:
+            return self._open.decide(fields)
         found = self._decider.decider((first, second))
         # The values as they are, so that the next event's need not become text first.
         if type(channel) is str and type(number) in (int, str) and len(first) + len(second) <= MAX_KEY:

@@ -141,7 +141,8 @@ def test_true_is_not_the_event_id_1_however_python_counts() -> None:
         assert found is not None
         assert not found.categories
     assert sources(channel, 1.0, {}) == sources(channel, 1, {}) == sources(channel, "1", {})
-    assert sources(channel, [1], {}) is None
+    assert sources(channel, [1], {}) == sources(channel, 1, {})  # any of several, as for every field
+    assert sources(channel, [], {}) is sources(channel, [{}], {}) is None
     assert sources(None, 1, {}) is None
 
 

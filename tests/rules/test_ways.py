@@ -89,6 +89,7 @@ RECORDS = st.fixed_dictionaries(
 @given(SOURCES, RECORDS)
 @example(("linux", "", "auditd"), {"type": "SYSCALL", "SYSCALL": "execve", "exe": "/bin/sh", "success": "no"})
 @example(("linux", "", "auditd"), {"type": "SYSCALL", "SYSCALL": "execve", "exe": "/bin/sh"})
+@example(("windows", "", ""), {"Channel": "Security", "EventID": ["4688"]})
 def test_stored_events_are_offered_to_the_rules_that_live_ones_are(
     source: tuple[str, str, str], record: dict[str, Any]
 ) -> None:
