@@ -39,7 +39,7 @@ _STATES: Final = ("ok", "slow", "noisy", "refused", "disabled")
 PROCESS_NAME: Final = "web"
 _COUNTERS: Final = {
     "correlation_events_evicted": "Events that correlations forgot before their time because of a limit",
-    "canary_failures": "Times that the prefilter missed what it must find",
+    "canary_failures": "Values for which an expression's automaton did not answer and slower ways did",
     "shadow_checks": "Events that were also matched without the prefilter",
     "shadow_misses": "Of those, the ones where the prefilter had missed a match",
 }
