@@ -60,18 +60,18 @@ def tell(place: Place, rules: RuleDesk, rule_id: str, what: str, as_json: bool, 
         assert change is not None  # noqa: S101 - it runs
         click.echo(f"{what}; taken by the worker at {shown_time(change.applied_at)}")
     else:
-        click.echo(f"{what}; no worker runs now: it is taken when the server starts")
+        click.echo(f"{what}; no worker runs here now: it is taken when one does")
     if refused:
         raise click.exceptions.Exit(1)
 
 
 def _applied(place: Place, rules: RuleDesk, rule_id: str) -> Any:
-    """The rule's last change, waited for as long as a worker runs that could take it."""
+    """The rule's last change, waited for as long as a worker runs here that could take it."""
     deadline = time.monotonic() + _WAIT_SECONDS
     while True:
         change = rules.applied(rule_id)
         if change is None or change.applied_at is not None or time.monotonic() > deadline:
             return change
-        if not locks.is_held(place.data.run / "detect.lock"):
+        if not any(locks.is_held(path) for path in place.data.run.glob("detect-*.lock")):
             return change
         time.sleep(_LOOK_SECONDS)

@@ -242,7 +242,13 @@ class Drawn:
     simulated: bool
 
 
-_SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.floats(allow_nan=False))
+_SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.text(max_size=5),
+    st.floats(allow_nan=False, allow_infinity=False),
+)
 _BODY = st.fixed_dictionaries(
     {},
     optional={

@@ -88,7 +88,7 @@ def test_the_list_of_commands_says_what_each_is_for(vonggac: Vonggac) -> None:
 
 
 def test_the_first_start_prints_an_administrator_once_and_never_again(
-    vonggac: Vonggac, ready: Result, services: Services
+    vonggac: Vonggac, ready: Result
 ) -> None:
     password = re.search(r"password: +(\S+)", ready.output)
     secret = re.search(r"OTP secret: +(\S+)", ready.output)

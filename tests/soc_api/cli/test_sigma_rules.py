@@ -49,7 +49,7 @@ def answer(result: Result) -> Any:
 def test_a_rule_is_added_shown_changed_and_taken_back(vonggac: Vonggac, rule: Path) -> None:
     added = vonggac("add", str(rule), "--comment", "first")
     assert added.exit_code == 0, added.output
-    assert f"{MINE}: revision 1 stored; no worker runs now" in added.stdout
+    assert f"{MINE}: revision 1 stored; no worker runs here now" in added.stdout
     shown = vonggac("show", MINE)
     assert "* revision 1" in shown.stdout
     assert "first" in shown.stdout
@@ -136,7 +136,7 @@ def test_a_folder_that_is_no_data_directory_names_the_next_step(tmp_path: Path) 
 
 
 def test_changed_folders_are_looked_at_again_when_asked_to(vonggac: Vonggac) -> None:
-    assert "no worker runs now" in vonggac("reload").stdout
+    assert "no worker runs here now" in vonggac("reload").stdout
 
 
 def test_a_file_that_breaks_is_refused_with_its_line_and_is_still_in_the_list(
