@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -94,6 +95,7 @@ def test_quickstart_stops_cleanly_and_goes_on_where_it_stopped(tmp_path: Path) -
 def _end(run: Quickstart) -> None:
     if run.process.poll() is None:
         for child in psutil.Process(run.process.pid).children(recursive=True):
-            child.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
         os.killpg(run.process.pid, signal.SIGKILL)
         run.process.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -40,8 +41,9 @@ class Stack(local.Server):
     def process(self, *words: str) -> psutil.Process:
         """The child whose command line holds all ``words`` (``collector.process``, ``ingest``)."""
         for child in psutil.Process(self.pid).children(recursive=True):
-            if all(word in child.cmdline() for word in words):
-                return child
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile; a zombie counts as ended
+                if set(words) <= set(child.cmdline()):
+                    return child
         raise AssertionError(f"no process with {words}")
 
     def user(self, name: str = "lan", role: str = "analyst") -> str:
