@@ -361,6 +361,11 @@ class Settings(Struct, frozen=True):
     metrics: Metrics = Metrics()
     watch: Watch = Watch()
 
+    @property
+    def sends_outside(self) -> bool:
+        """Whether the process ``export`` has anything to do."""
+        return bool(self.metrics.export_url or self.watch.ping_url)
+
 
 class DataDirectory:
     """Names every path under the data directory once. Makes nothing but the directory itself."""

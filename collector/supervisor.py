@@ -62,15 +62,13 @@ def collector_commands(
 ) -> dict[str, list[str]]:
     """The command lines of the collector's own processes that these settings ask for, for :class:`Supervisor`."""
     options = ["--data", str(data.root), *(["--config", str(config)] if config is not None else [])]
-    from collector.export.process import is_wanted
-
     commands = {}
     for name in PROCESSES:
         command = [sys.executable, "-m", "collector.process", name, *options]
         if name in SEVERAL:
             numbers = range(1, worker_count(settings) + 1)
             commands.update({f"{name}-{number}": [*command, "--number", str(number)] for number in numbers})
-        elif name != "export" or is_wanted(settings):
+        elif name != "export" or settings.sends_outside:
             commands[name] = command
     return commands
 

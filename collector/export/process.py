@@ -34,14 +34,9 @@ _RETRY_SECONDS = 5.0
 _END_SECONDS = 2.0
 
 
-def is_wanted(settings: Settings) -> bool:
-    """Whether there is anything for this process to do."""
-    return bool(settings.metrics.export_url or settings.watch.ping_url)
-
-
 def main(data: DataDirectory, settings: Settings) -> int:
     """Export and give signs of life until SIGTERM or SIGINT; return the process's exit status."""
-    if not is_wanted(settings):
+    if not settings.sends_outside:
         raise CollectorError("nothing to export: set [metrics] export_url or [watch] ping_url")
     stop = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
