@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole."""
+"""Files that are replaced as a whole, and files and folders that are durable."""
 
 from __future__ import annotations
 
@@ -19,8 +19,13 @@ def write_file(path: Path, content: bytes, mode: int) -> None:
         file.flush()
         os.fsync(descriptor)
     passing.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Make durable what was written to a file by others, or which names a directory holds."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)

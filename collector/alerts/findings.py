@@ -18,6 +18,7 @@ from rules.engine import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from logging import Logger
 
     from sqlalchemy.orm import Session
 
@@ -45,6 +46,13 @@ class Applied:
     opened: tuple[int, ...] = ()
     raised: tuple[int, ...] = ()
     cleared: tuple[int, ...] = ()
+
+    def tell(self, log: Logger) -> None:
+        """Say what is new, once the transaction holds."""
+        if self.opened or self.cleared:
+            log.info(
+                "alerts changed", extra={"opened": list(self.opened[:50]), "cleared": list(self.cleared[:50])}
+            )
 
 
 def apply_findings(

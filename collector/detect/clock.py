@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import false, func, or_, select
 
@@ -31,9 +31,21 @@ if TYPE_CHECKING:
     from collector.rulebook.statistics import Turn
     from collector.settings import Coverage, Settings
 
+#: After the collector was away for longer than the first, or its clock was set, agents get the second to come back
+#: before anybody is called silent.
+OUTAGE_SECONDS: Final = 120.0
+GRACE_SECONDS: Final = 900.0
+#: Behind by less than this, what was read tells who is silent.
+CLOSE_SECONDS: Final = 30.0
 _AGING_FIELDS = ("state", "signature_time", "pending_since", "security_pending")
 _MAX_DUE = 1000
 _CHUNK = 500
+
+
+def is_due(due: float, now: float, every_seconds: float) -> bool:
+    """Whether the time ``due``, which was set ``every_seconds`` ahead, has come; a clock that was set back since does
+    not put it off."""
+    return not (now < due and due - now <= every_seconds)
 
 
 @dataclass(frozen=True)

@@ -197,10 +197,7 @@ class Correlator:
     def step_clock(self) -> int:
         """Make the events that time alone makes, of no endpoint; return how many."""
         now = self._now()
-        due = not (
-            now < self._figures_due and self._figures_due - now <= self._settings.detect.statistics_seconds
-        )
-        if not due:
+        if not clock.is_due(self._figures_due, now, self._settings.detect.statistics_seconds):
             return 0
         with self._state.read() as session:
             turns = self._judge.look(session, self._rules.book, now)
@@ -405,11 +402,7 @@ class Correlator:
             save_count(session, CORRELATE, step.number, now)
             save_count(session, REMEMBERED, self.memory.saved, now)
             applied = apply_outcomes(session, outcomes, self._rules.catalogue, now)
-        if applied.opened or applied.cleared:
-            log.info(
-                "alerts changed",
-                extra={"opened": list(applied.opened[:50]), "cleared": list(applied.cleared[:50])},
-            )
+        applied.tell(log)
 
     def _say_applied(self) -> None:
         """Tell who asked for a change of the rules once it runs in every worker, or why it does not."""

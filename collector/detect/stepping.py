@@ -256,11 +256,7 @@ class Stepper:
         with self._state.write() as session:
             self.save_places(session, positions, now)
             applied = commit_step(session, step, outcomes, self._rules.catalogue, moment(now))
-        if applied.opened or applied.cleared:
-            log.info(
-                "alerts changed",
-                extra={"opened": list(applied.opened[:50]), "cleared": list(applied.cleared[:50])},
-            )
+        applied.tell(log)
 
 
 def _internal_error(row: LogRow, error: Exception) -> Letter:

@@ -40,12 +40,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("vonggac.detect")
 
-#: After nobody worked for longer than this, or the clock was set, agents get `_GRACE_SECONDS` to come back before
-#: anybody is called silent.
-_OUTAGE_SECONDS: Final = 120.0
-_GRACE_SECONDS: Final = 900.0
-#: Behind by less than this, the worker counts as up to date.
-_CLOSE_SECONDS: Final = 30.0
 #: How often the checkpoints say how far the log is worked while nothing comes.
 _ALIVE_SECONDS: Final = 5.0
 
@@ -119,7 +113,7 @@ class Worker:
                 self.look_at_rules()
                 caught_up = self._step_or_wait()
                 # Silence is only known of what has been read: not while far behind, but also under steady load.
-                close = self._now() - self._stepper.holding.received_at < _CLOSE_SECONDS
+                close = self._now() - self._stepper.holding.received_at < clock.CLOSE_SECONDS
                 if close and monotonic() >= next_clock:
                     next_clock = monotonic() + self._settings.detect.clock_seconds
                     self.step_clock()
@@ -187,7 +181,7 @@ class Worker:
         """Make the events that time alone makes, of endpoints of the partitions held; return how many."""
         now = self._now()
         if self._guard.look():  # nobody's silence is known by a clock that was just set
-            self._silence_from = now + _GRACE_SECONDS
+            self._silence_from = now + clock.GRACE_SECONDS
         count = 0
         try:
             for make in (self._silence, self._age):
@@ -260,8 +254,8 @@ class Worker:
             self._ages.load(session, fresh.keys())
         now = self._now()
         worked = [place.updated_at.timestamp() for place in places.values() if place.updated_at is not None]
-        if worked and now - max(worked) > _OUTAGE_SECONDS:
-            self._silence_from = now + _GRACE_SECONDS
+        if worked and now - max(worked) > clock.OUTAGE_SECONDS:
+            self._silence_from = now + clock.GRACE_SECONDS
         holding = self._stepper.holding
         holding.positions.update(positions)
         holding.epochs.update(fresh)
@@ -303,9 +297,10 @@ class Worker:
             write_worker_figures(session, self._leases.owner, self._rules.figures(), moment(self._now()))
 
     def _write_figures(self, now: float) -> None:
-        if now < self._figures_due and self._figures_due - now <= self._settings.detect.statistics_seconds:
+        every = self._settings.detect.statistics_seconds
+        if not clock.is_due(self._figures_due, now, every):
             return
-        self._figures_due = now + self._settings.detect.statistics_seconds
+        self._figures_due = now + every
         self._figures.take(self._rules.engine.statistics())
         try:
             with self._state.write() as session:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import zstandard
 
+from collector.files import write_file
 from collector.store.rows import microseconds
 
 if TYPE_CHECKING:
@@ -275,12 +276,7 @@ class SpoolReader:
             return Cursor()
 
     def _save(self) -> None:
-        passing = self._path.with_suffix(".new")
-        with passing.open("wb") as file:
-            file.write(msgspec.json.encode(self.cursor))
-            file.flush()
-            os.fsync(file.fileno())
-        passing.replace(self._path)
+        write_file(self._path, msgspec.json.encode(self.cursor), 0o600)
 
 
 def _records(path: Path, start: int) -> Iterator[tuple[int, int, bytes]]:

@@ -16,9 +16,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from collector.log import schema
-from collector.log.errors import LogBusy, LogError, LogFull
+from collector.log.errors import LogError, LogFull
 from collector.log.interface import WriterStatistics
-from collector.log.waiting import Waiting, answer
+from collector.log.waiting import Intake, Waiting, answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,42 +62,27 @@ class SqliteWriter:
         schema.create(self._connection)
         path.chmod(0o600)
         self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
-        self._queue_bytes = queue_bytes
-        self._waiting_bytes = 0
-        self._lock = threading.Lock()
         self._on_commit = on_commit
         self._path = path
         self._reserve_bytes = reserve_bytes
-        self._closed = False
         self.statistics = WriterStatistics(last_offset=schema.last_offset(self._connection))
+        self._intake = Intake(queue_bytes, "the disk", self.statistics)
         self._thread = threading.Thread(target=self._work, name="log-writer", daemon=True)
         self._thread.start()
 
     async def append(self, row: LogRow) -> int:
         """As :meth:`collector.log.interface.LogWriter.append`; repeated batches are always known."""
-        size = len(row.body)
-        with self._lock:
-            if self._closed:
-                raise LogError("the log is closed")
-            if self._waiting_bytes + size > self._queue_bytes:
-                raise LogBusy(f"{self._waiting_bytes} bytes wait for the disk")
-            self._waiting_bytes += size
-            self.statistics.waiting_bytes = self._waiting_bytes
-            waiting = Waiting(row)
-            self._queue.put(waiting)
-        return await waiting.future
+        return await self._intake.admit(row, self._queue.put).future
 
     def alive(self) -> bool:
         """Whether rows are still written."""
-        return not self._closed and self._thread.is_alive()
+        return not self._intake.closed and self._thread.is_alive()
 
     def close(self) -> None:
         """Write what waits, then stop the thread."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            self._queue.put(None)
+        if not self._intake.close():
+            return
+        self._queue.put(None)
         self._thread.join()
         self._connection.close()
 
@@ -120,9 +105,7 @@ class SqliteWriter:
                 group.append(waiting)
                 size += len(waiting.row.body)
             self._commit(group)
-            with self._lock:
-                self._waiting_bytes -= size
-                self.statistics.waiting_bytes = self._waiting_bytes
+            self._intake.leave(size)
             if last:
                 return
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import threading
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from collector.files import sync, write_file
 from collector.store import schema
 from collector.store.errors import StoreError, first_line
 
@@ -67,7 +67,7 @@ class Archive:
         """
         rows = sum(self._write(day, days, where) for days, where in classes)
         (self._folder / f"{day}{_WHOLE}").touch()
-        _sync(self._folder)
+        sync(self._folder)
         self._finish()
         return rows
 
@@ -121,7 +121,7 @@ class Archive:
                     f"INSERT INTO FUNCTION file('{_escaped(path)}', 'Parquet') SELECT {names} {chosen}"
                     f" ORDER BY endpoint_id, received_at{_WRITE}"
                 )
-                _sync(path)
+                sync(path)
                 written = int(
                     str(self._client.command(f"SELECT count() FROM file('{_escaped(path)}', 'Parquet')"))
                 )
@@ -139,7 +139,7 @@ class Archive:
             self._drop(mark.stem)
             for path in sorted(self._folder.glob(f"{mark.stem}-*{_WRITING}")):
                 path.rename(self._unused(path.stem))
-        _sync(self._folder)
+        sync(self._folder)
         for path in [*marks, *self._folder.glob(f"*{_WRITING}")]:
             path.unlink()
         there = {path.name for path in self._folder.glob("*.parquet") if _NAME.fullmatch(path.name)}
@@ -199,13 +199,7 @@ class Archive:
             "columns": {name: kind for name, (kind, _) in schema.COLUMNS["events"].items()},
             "files": [{"file": name, **described} for name, described in sorted(self._files.items())],
         }
-        passing = self._manifest.with_suffix(".new")
-        with passing.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        passing.rename(self._manifest)
-        _sync(self._manifest.parent)
+        write_file(self._manifest, json.dumps(content, indent=1).encode(), 0o644)
 
 
 def _parts(name: str) -> tuple[str, int]:
@@ -218,11 +212,3 @@ def _parts(name: str) -> tuple[str, int]:
 
 def _escaped(path: Path) -> str:
     return str(path).replace("\\", "\\\\").replace("'", "\\'")
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

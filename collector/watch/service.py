@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from sqlalchemy import select
 
+from collector.detect import clock
 from collector.detect.step import Record
 from collector.detect.values import event_id
 from collector.files import write_file
@@ -43,11 +44,6 @@ if TYPE_CHECKING:
 
 #: After the clock was set, what goes by it is not believed for so long.
 _JUMP_GRACE_SECONDS: Final = 120.0
-#: After the collector was away for longer than the first, or its clock was set, agents get the second to report.
-_OUTAGE_SECONDS: Final = 120.0
-_SILENCE_GRACE_SECONDS: Final = 900.0
-#: Silence is only known of what has been read.
-_CLOSE_SECONDS: Final = 30.0
 
 log = logging.getLogger("vonggac.watch")
 
@@ -92,7 +88,7 @@ class Watch:
         jumped = self._guard.look()
         if jumped:
             log.warning("the clock was set", extra={"seconds": round(jumped, 3)})
-            self._silence_from = steady + _SILENCE_GRACE_SECONDS
+            self._silence_from = steady + clock.GRACE_SECONDS
         states = record.read_states(session)
         rows = session.scalars(select(ProcessHealth)).all()
         readings: list[Reading] = []
@@ -107,7 +103,7 @@ class Watch:
             readings += self._pipeline.look(session, now, steady)
             readings += self._pipeline.look_at_agents(session, now)
         lag = max((each.value for each in readings if each.concern == "queue_lag"), default=0.0)
-        if steady < self._silence_from or lag > _CLOSE_SECONDS:
+        if steady < self._silence_from or lag > clock.CLOSE_SECONDS:
             asked -= {"agency_silence", "source_silence"}
         else:
             self._sources.listen(store, now)
@@ -158,8 +154,8 @@ class Watch:
     def _begin(self, session: Session, now: float, steady: float) -> None:
         self._begun = True
         pulse = session.get(WatchState, (record.PULSE, ""))
-        if pulse is None or abs(now - pulse.looked_at.timestamp()) > _OUTAGE_SECONDS:
-            self._silence_from = steady + _SILENCE_GRACE_SECONDS
+        if pulse is None or abs(now - pulse.looked_at.timestamp()) > clock.OUTAGE_SECONDS:
+            self._silence_from = steady + clock.GRACE_SECONDS
 
 
 def _disk_samples(states: dict[tuple[str, str], WatchState]) -> dict[str, Any]:

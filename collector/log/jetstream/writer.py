@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import nats.errors
 
-from collector.log.errors import LogBusy, LogError, LogFull
+from collector.log.errors import LogError, LogFull
 from collector.log.interface import WriterStatistics
 from collector.log.jetstream.link import Link, nobody_there
 from collector.log.jetstream.stream import FULL, look, message_id, subject_of, to_wire
-from collector.log.waiting import Waiting, answer
+from collector.log.waiting import Intake, Waiting, answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,13 +76,11 @@ class NatsWriter:
             raise
         self._base = stream.base
         self.statistics = WriterStatistics(last_offset=stream.last_offset)
-        self._queue_bytes = queue_bytes
+        self._intake = Intake(queue_bytes, "the log's servers", self.statistics)
         self._on_commit = on_commit
-        self._lock = threading.Lock()
-        self._waiting_bytes = 0
         self._queue: deque[tuple[Waiting, float]] = deque()
+        self._lock = threading.Lock()
         self._woken = False
-        self._closed = False
         # All below is the link's loop's.
         self._sent: dict[str, tuple[Waiting, float]] = {}
         self._sent_bytes = 0
@@ -95,32 +93,23 @@ class NatsWriter:
         self._link.wait(self._begin())
 
     async def append(self, row: LogRow) -> int:
-        size = len(row.body)
-        with self._lock:
-            if self._closed:
-                raise LogError("the log is closed")
-            if self._waiting_bytes + size > self._queue_bytes:
-                raise LogBusy(f"{self._waiting_bytes} bytes wait for the log's servers")
-            self._waiting_bytes += size
-            self.statistics.waiting_bytes = self._waiting_bytes
-            waiting = Waiting(row)
-            self._queue.append((waiting, monotonic()))
-            asleep = not self._woken
-            self._woken = True
-        if asleep:
-            self._link.loop.call_soon_threadsafe(self._wake.set)
-        return await waiting.future
+        return await self._intake.admit(row, self._line_up).future
 
     def alive(self) -> bool:
-        return not self._closed and self._link.connected()
+        return not self._intake.closed and self._link.connected()
 
     def close(self) -> None:
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
+        if not self._intake.close():
+            return
         self._link.wait(self._finish())
         self._link.close()
+
+    def _line_up(self, waiting: Waiting) -> None:
+        self._queue.append((waiting, monotonic()))
+        with self._lock:
+            asleep, self._woken = not self._woken, True
+        if asleep:
+            self._link.loop.call_soon_threadsafe(self._wake.set)
 
     async def _begin(self) -> None:
         self._inbox = f"{self._link.client.new_inbox()}."
@@ -201,9 +190,7 @@ class NatsWriter:
 
     def _hand_out(self, since: float) -> None:
         answers, self._answers = self._answers, []
-        with self._lock:
-            self._waiting_bytes -= sum(len(waiting.row.body) for waiting, _ in answers)
-            self.statistics.waiting_bytes = self._waiting_bytes
+        self._intake.leave(sum(len(waiting.row.body) for waiting, _ in answers))
         done = sum(isinstance(result, int) for _, result in answers)
         if done:
             seconds = monotonic() - since
