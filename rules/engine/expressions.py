@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 class Expressions:
     """Regular expressions, each with the numbers of what it stands for.
 
-    ``parts``: texts to look for in lower case, each with an expression's place as a number below zero: what
-    :meth:`collect` wants to find. ``places``: gives a new one each time, from 0.
+    ``parts``: texts to look for in lower case, each with the number below zero that stands for an expression: what
+    :meth:`collect` wants to find. ``undecided``: new such numbers.
     """
 
-    def __init__(self, patterns: Iterable[tuple[Regex, int]], places: Iterator[int], guard: Guard) -> None:
+    def __init__(self, patterns: Iterable[tuple[Regex, int]], undecided: Iterator[int], guard: Guard) -> None:
         self._guard = guard
         numbers: dict[Regex, list[int]] = {}
         for pattern, number in patterns:
@@ -33,7 +33,7 @@ class Expressions:
         self._each: dict[int, _Expression] = {}
         always: list[int] = []
         for pattern, stand_for in numbers.items():
-            place = ~next(places)
+            place = next(undecided)
             texts, length = necessary(pattern.with_flags)
             self.parts.extend((text, place) for text in texts)
             if not texts:
@@ -42,8 +42,8 @@ class Expressions:
         self._always: AbstractSet[int] = frozenset(always)
 
     def collect(self, text: str, found: set[int]) -> None:
-        """Put the numbers of the expressions that match somewhere in ``text`` into ``found``, in place of the places of
-        those whose necessary texts it holds."""
+        """Put the numbers of the expressions that match somewhere in ``text`` into ``found``, in place of what stands
+        for those whose necessary texts it holds."""
         named = self._each.keys() & found
         found -= named
         if not text.isascii() and LONG_S in text:

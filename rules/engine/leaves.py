@@ -6,16 +6,18 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from rules.engine.conditions import And, Exists, Field, Keywords, Not, Null, Or, Text, renamed
+from rules.engine.index import FieldIndex
 from rules.engine.predicates import commonness, compares
 from rules.engine.tables import Tables, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from rules.engine.conditions import Node, Value
     from rules.engine.guard import Guard
+    from rules.engine.index import Budget
 
-#: Tables of fewer leaves are not shared: they cost little, and there may be very many.
+#: Tables of fewer leaves are shared by none but those that ask for the same: they cost little, and may be very many.
 _FEWEST = 16
 
 
@@ -24,10 +26,11 @@ class Leaves:
     laid out in tables once. ``null``, ``present``, ``absent``: the leaves that hold for a field that has no value, is
     there, or is not, whatever else."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, budget: Budget, guard: Guard) -> None:
         self.null: set[int] = set()
         self.present: set[int] = set()
         self.absent: set[int] = set()
+        self._budget = budget
         self._guard = guard
         self._numbers: dict[Field | Keywords, int] = {}
         self._leaves: list[Field | Keywords] = []
@@ -38,7 +41,9 @@ class Leaves:
         self._rules: dict[str, tuple[list[int], list[int]]] = {}
         self._renamed: dict[tuple[tuple[str, str], ...], dict[int, int]] = {}
         self._tables: dict[str | None, list[Tables]] = {}
-        self._expressions = count()
+        self._wanted: dict[tuple[str | None, frozenset[int]], Wanted] = {}
+        self._indexes: dict[Wanted, FieldIndex] = {}
+        self._undecided = count(-1, -1)
 
     def of_rule(self, key: str, condition: Node, renames: Mapping[str, str]) -> tuple[list[int], list[int]]:
         """Of the rule ``key``: all its leaves from left to right, and those with whole values of one field that its
@@ -98,21 +103,36 @@ class Leaves:
         """The leaf's values."""
         return self._leaves[number].values
 
-    def wanted(self, numbers: Sequence[int], name: str | None) -> Wanted:
+    def index(self, name: str, numbers: Iterable[int]) -> FieldIndex:
+        """The index of the field ``name`` for these leaves of it: one for all that ask for the same."""
+        wanted = self.wanted(name, numbers)
+        found = self._indexes.get(wanted)
+        if found is None:
+            found = self._indexes[wanted] = FieldIndex(name, wanted, self._budget)
+        return found
+
+    def wanted(self, name: str | None, numbers: Iterable[int]) -> Wanted:
         """What looks values up in these leaves, all of the field ``name`` (keywords: ``None``)."""
+        asked = frozenset(numbers)
+        found = self._wanted.get((name, asked))
+        if found is None:
+            found = self._wanted[name, asked] = Wanted(asked, self._tables_of(name, asked), self)
+        return found
+
+    def _tables_of(self, name: str | None, asked: frozenset[int]) -> list[Tables]:
         tables: list[Tables] = []
-        left = set(numbers)
+        left = asked
         known = self._tables.setdefault(name, [])
-        for each in known:  # those of which at least half is wanted
+        for each in known:  # those of which at least half is asked for
             if 2 * len(each.numbers & left) >= len(each.numbers):
                 tables.append(each)
                 left -= each.numbers
         if left:
-            leaves = [(number, self.values(number)) for number in numbers if number in left]
-            tables.append(made := Tables(leaves, self._expressions, self._guard))
+            leaves = [(number, self.values(number)) for number in sorted(left)]
+            tables.append(made := Tables(leaves, self._undecided, self._guard))
             if len(left) >= _FEWEST:
                 known.append(made)
-        return Wanted(frozenset(numbers), tables, self)
+        return tables
 
     def _take(self, node: Node, numbers: list[int]) -> None:
         if isinstance(node, Field):

@@ -113,15 +113,12 @@ class Matcher:
                 self._always.append(place)
             for number in found or ():
                 self._triggers.setdefault(number, []).append(place)
-        indexes = [
-            FieldIndex(name, leaves.wanted(of_field, name), budget)
-            for name, of_field in leaves.by_field(numbers).items()
-        ]
+        indexes = [leaves.index(name, of_field) for name, of_field in leaves.by_field(numbers).items()]
         self._fields = [index for index in indexes if index.direct]
         self._indirect = [index for index in indexes if not index.direct]
         keywords = leaves.keywords(numbers)
         self._keywords = (
-            KeywordIndex(map(leaves.values, keywords), leaves.wanted(keywords, None), budget)
+            KeywordIndex(map(leaves.values, keywords), leaves.wanted(None, keywords), budget)
             if keywords
             else None
         )

@@ -52,7 +52,7 @@ class Router:
         self._by_source: dict[LogSource, list[int]] = {}
         for place, (rule, _) in enumerate(self._rules):
             self._by_source.setdefault(rule.logsource, []).append(place)
-        self._leaves = Leaves(guard)
+        self._leaves = Leaves(budget, guard)
         self._offers: dict[tuple[int, Renames], Offer] = {}
         self._by_offers: dict[tuple[tuple[int, Renames], ...], Matcher | Split] = {}
         self._gone: set[str] = set()

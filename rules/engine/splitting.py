@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from rules.engine.index import FieldIndex
 from rules.engine.matcher import Matcher, Settled
 from rules.engine.terms import Every, settled
 
@@ -65,7 +64,7 @@ class Split:
                 self._bound.setdefault(needed, []).append(place)
         numbers = leaves.by_field(dict.fromkeys(number for offer in offers for number in offer.numbers))[name]
         self._known = frozenset(numbers)
-        self._index = FieldIndex(name, leaves.wanted(numbers, name), budget)
+        self._index = leaves.index(name, numbers)
         #: By the predicates of a class: its number may come to stand for another (:meth:`renew`).
         self._matchers: dict[frozenset[int], Matcher] = {}
         self._rest: Matcher | None = None

@@ -31,18 +31,19 @@ class Tables:
     many fields of many rules never have one.
 
     ``in_low``, ``in_text``, ``in_number``: to be called in this order, the first two for each text of a field (in lower
-    case, as it is), the last for each number; each adds the leaves that hold to a set.
+    case, as it is), the last for each number; each adds the leaves that hold to a set. ``undecided``: new numbers below
+    zero, for what they leave there to each other.
     """
 
     def __init__(
-        self, leaves: Sequence[tuple[int, tuple[Value, ...]]], expressions: Iterator[int], guard: Guard
+        self, leaves: Sequence[tuple[int, tuple[Value, ...]]], undecided: Iterator[int], guard: Guard
     ) -> None:
         self.numbers = frozenset([number for number, _ in leaves])
         self.in_low: list[CollectText] = []
         self.in_text: list[CollectText] = []
         self.in_number: list[CollectNumber] = []
         self._waiting = leaves
-        self._expressions = expressions
+        self._undecided = undecided
         self._guard = guard
 
     def build(self) -> None:
@@ -50,16 +51,17 @@ class Tables:
         if not self._waiting:
             return
         leaves, self._waiting = self._waiting, ()
-        low: list[tuple[Text, int]] = []
-        cased: list[tuple[Text, int]] = []
+        low: list[tuple[int, Sequence[Text]]] = []
+        cased: list[tuple[int, Sequence[Text]]] = []
         regexes: list[tuple[Regex, int]] = []
         networks: list[tuple[Network, int]] = []
         times: list[tuple[TextTest, int]] = []
         compares: list[tuple[Callable[[float], bool], int]] = []
         for number, values in leaves:
+            texts: list[Text] = []
             for value in values:
                 if isinstance(value, Text):
-                    (cased if value.cased else low).append((value, number))
+                    texts.append(value)
                 elif isinstance(value, Regex):
                     regexes.append((value, number))
                 elif isinstance(value, Compare):
@@ -70,11 +72,16 @@ class Tables:
                     times.append((time_test(value), number))
                 elif isinstance(value, Reference):
                     raise TypeError("a reference to another field is not looked up")
+            if as_they_are := [text for text in texts if text.cased]:
+                cased.append((number, as_they_are))
+                texts = [text for text in texts if not text.cased]
+            if texts:
+                low.append((number, texts))
         parts: list[tuple[str, int]] = []
         if cased:
-            self.in_text.append(Literals(cased).collect)
+            self.in_text.append(Literals(cased, self._undecided).collect)
         if regexes:
-            found = Expressions(regexes, self._expressions, self._guard)
+            found = Expressions(regexes, self._undecided, self._guard)
             parts = found.parts
             self.in_text.append(found.collect)
         if networks:
@@ -82,7 +89,7 @@ class Tables:
         if times:
             self.in_text.append(partial(_collect_tested, times))
         if low or parts:
-            self.in_low.append(Literals(low, parts).collect)
+            self.in_low.append(Literals(low, self._undecided, parts).collect)
         if compares:
             self.in_number.append(partial(_collect_compared, compares))
 

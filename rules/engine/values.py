@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _LONGEST_ADDRESS: Final = 128
 
 
+#: Not the empty text, which the automaton would find again at each character.
+_CANARY: Final = r"\A"
 #: So many characters or more, whatever they are.
 _RUN: Final = re.compile(r"(?:\.|\(\.\))\{([0-9]+),\}")
 
@@ -43,14 +45,14 @@ def regex_options() -> re2.Options:
 
 
 def regex_test(value: Regex, guard: Guard | None = None) -> TextTest:
-    """Search with RE2: by a set of this one expression, which does nothing but answer, and a canary that matches any
-    text; where the set's automaton outgrows its memory the canary is missing (``guard`` counts it), and RE2's slower
-    ways are taken."""
+    """Search with RE2: by a set of this one expression, which does nothing but answer, and a canary that matches where
+    any text begins; where the set's automaton outgrows its memory the canary is missing (``guard`` counts it), and
+    RE2's slower ways are taken."""
     run = _RUN.fullmatch(value.source)
     if run is not None and not value.flags:
         return _long_line(int(run[1]))
     both = re2.Set.SearchSet(regex_options())
-    for source in ("", value.with_flags):
+    for source in (_CANARY, value.with_flags):
         both.Add(source)
     try:
         both.Compile()
