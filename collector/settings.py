@@ -106,7 +106,7 @@ class Detect(Struct, frozen=True):
         Meta(
             ge=0,
             le=32,
-            description="How many workers share the work on this machine; 0: one for every two cores.",
+            description="How many workers share the work on this machine; 0: one for every two cores, two at least.",
         ),
     ] = 0
     poll_seconds: Annotated[Seconds, Meta(description="How often the worker looks for new batches.")] = 0.2

@@ -75,8 +75,10 @@ def collector_commands(
 
 def worker_count(settings: Settings) -> int:
     """How many detect workers run on this machine: as many as are set, or one for every two cores, since what feeds
-    them and what they feed needs the other."""
-    return settings.detect.workers or max(1, (os.cpu_count() or 1) // 2)
+    them and what they feed needs the other; but two wherever there are two cores: one works while the other's step is
+    being stored."""
+    cores = os.cpu_count() or 1
+    return settings.detect.workers or max(min(cores, 2), cores // 2)
 
 
 class Supervisor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
+import re2
 import zstandard
 from msgspec import Raw, Struct
 
@@ -29,6 +30,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+
+def _latin1() -> re2.Options:
+    """For patterns of bytes."""
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.never_capture = True
+    return options
+
+
 _ACCEPTED = range(max(1, SCHEMA_VERSION - 2), SCHEMA_VERSION + 1)
 #: What one event's fields and one document's body may hold.
 MAX_EVENT_BYTES = 256 << 10
@@ -39,8 +49,8 @@ _MAX_WINDOW_BYTES = 32 << 20
 _MAX_COUNTER = 2**53
 _UNITS = frozenset({"bytes", "seconds", "ratio", "count", "celsius"})
 
-#: JSON text without these holds neither NUL nor half a surrogate pair in any string.
-_HARMFUL = (b"\\u0000", b"\\ud", b"\\uD")
+#: JSON text without such an escape holds neither NUL nor half a surrogate pair in any string.
+_find_harmful = re2.compile(rb"\\u(?:0000|[dD])", _latin1()).search
 #: Products that most events are of, and that are surely not the collector's own.
 _PRODUCTS = frozenset({"windows", "linux", ""})
 
@@ -130,7 +140,7 @@ def _decode_whole(data: bytes, decoded: Decoded) -> bool:
         batch = _batches.decode(data)
         if batch.schema not in _ACCEPTED or _count(batch) > MAX_BATCH_PARTS:
             return False
-        as_written = not any(each in data for each in _HARMFUL)
+        as_written = _find_harmful(data) is None
         # What was checked is made into what is kept only when all of it is sound.
         events = [(index, _sound_event(event, as_written)) for index, event in enumerate(batch.events)]
         documents = [(index, _check_document(each, 0)) for index, each in enumerate(batch.documents)]

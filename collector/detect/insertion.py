@@ -155,7 +155,7 @@ class Insertion:
             category="trial",
             service="",
             rules=[],
-            body=msgspec.json.encode({"trial": "x" * len(row.body)}).decode(),
+            body=msgspec.json.encode({"trial": "x" * len(row.body)}),
         )
 
     def _harmless_metric(self, row: MetricRow) -> MetricRow:
@@ -202,5 +202,5 @@ def _refusal(insert: Callable[[Sequence[R]], None], rows: Sequence[R]) -> StoreE
 
 
 def _event_letter(row: EventRow, reason: str) -> Letter:
-    refusal = Refusal(f"event {row.event_id}", reason, row.body.encode("utf-8", "replace"))
+    refusal = Refusal(f"event {row.event_id}", reason, row.body)
     return Letter(row.endpoint_id, row.log_offset, row.received_at, refusal)

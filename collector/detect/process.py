@@ -42,8 +42,8 @@ log = logging.getLogger("vonggac.detect")
 
 #: The first of several processes compiles the rules, the others read what it has kept.
 _COMPILE_SECONDS: Final = 180.0
-#: Objects made before the collector of garbage looks.
-_GARBAGE: Final = 50_000
+#: Objects made before the collector of garbage looks: more than a step holds.
+_GARBAGE: Final = 1_000_000
 
 
 class _Parts:

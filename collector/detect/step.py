@@ -73,7 +73,7 @@ class Record:
             service=self.event.service,
             simulated=self.simulated,
             rules=rule_ids,
-            body=body.decode(),
+            body=body,
             partition=self.partition,
         )
 

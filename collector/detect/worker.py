@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("vonggac.detect")
 
+#: A step has a price of its own in both stores, whatever it holds. So after one the worker rests for some times what it
+#: took, and the next one holds more; but not where it is behind.
+_RESTS: Final = 4.0
+_LONGEST_REST_SECONDS: Final = 0.5
+_BEHIND_SECONDS: Final = 1.0
 #: How often the checkpoints say how far the log is worked while nothing comes.
 _ALIVE_SECONDS: Final = 5.0
 
@@ -96,6 +101,8 @@ class Worker:
         self._figures_due = 0.0
         self._silence_from = 0.0
         self._alive_due = 0.0
+        #: For how long :meth:`run` waits after the last step.
+        self.rest_seconds = 0.0
 
     @property
     def positions(self) -> dict[int, int]:
@@ -120,6 +127,8 @@ class Worker:
                 if caught_up:
                     self._stay_alive()
                     self._stop.wait(self._settings.detect.poll_seconds)
+                else:
+                    self._stop.wait(self.rest_seconds)
         except StoppedError:
             log.info("detect stopped while a store was away")
         with suppress(OperationalError):  # then they are free when nobody has renewed them for a while
@@ -173,8 +182,10 @@ class Worker:
         except LeaseLostError as error:
             self._lose(error)
             return 0
-        self.metrics.lag_seconds.set(max(0.0, self._now() - holding.received_at))
-        self.metrics.step_seconds.observe(monotonic() - started)
+        lag, took = max(0.0, self._now() - holding.received_at), monotonic() - started
+        self.rest_seconds = min(_RESTS * took, _LONGEST_REST_SECONDS) if lag < _BEHIND_SECONDS else 0.0
+        self.metrics.lag_seconds.set(lag)
+        self.metrics.step_seconds.observe(took)
         return len(taken)
 
     def step_clock(self) -> int:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class EventRow:
     """One event. ``time`` (event's own) and ``received_at`` are seconds since the epoch, UTC, kept to the
     microsecond. ``agency_id`` 0 means none. ``rules`` are the ids of the rules it matched; ``body`` the JSON
-    object of its fields. ``partition`` and ``log_offset`` are where it came from: :meth:`StoreClient.rewind` goes by
-    them.
+    object of its fields, in UTF-8. ``partition`` and ``log_offset`` are where it came from: :meth:`StoreClient.rewind`
+    goes by them.
     """
 
     event_id: str
@@ -30,7 +30,7 @@ class EventRow:
     service: str
     simulated: bool
     rules: list[str]
-    body: str
+    body: bytes
     partition: int = 0
 
 
@@ -93,21 +93,21 @@ def microseconds(seconds: float) -> int:
 
 
 def events_table(rows: Sequence[EventRow]) -> pa.Table:
-    """Rows as one Arrow table of :data:`EVENT_SCHEMA`; lone surrogates become U+FFFD."""
+    """Rows as one Arrow table of :data:`EVENT_SCHEMA`; what UTF-8 cannot carry is replaced."""
     return pa.table(
         [
-            [clean(row.event_id) for row in rows],
+            _texts([row.event_id for row in rows]),
             pa.array([microseconds(row.time) for row in rows], pa.int64()).cast(_TIME),
             pa.array([microseconds(row.received_at) for row in rows], pa.int64()).cast(_TIME),
             [row.log_offset for row in rows],
-            [clean(row.endpoint_id) for row in rows],
+            _texts([row.endpoint_id for row in rows]),
             [row.agency_id for row in rows],
-            [clean(row.product) for row in rows],
-            [clean(row.category) for row in rows],
-            [clean(row.service) for row in rows],
+            _texts([row.product for row in rows]),
+            _texts([row.category for row in rows]),
+            _texts([row.service for row in rows]),
             [row.simulated for row in rows],
             [[clean(rule) for rule in row.rules] for row in rows],
-            [clean(row.body) for row in rows],
+            _written([row.body for row in rows]),
             [row.partition for row in rows],
         ],
         schema=EVENT_SCHEMA,
@@ -118,11 +118,11 @@ def metrics_table(rows: Sequence[MetricRow]) -> pa.Table:
     """Rows as one Arrow table of :data:`METRIC_SCHEMA`."""
     return pa.table(
         [
-            [clean(row.endpoint_id) for row in rows],
-            [clean(row.name) for row in rows],
+            _texts([row.endpoint_id for row in rows]),
+            _texts([row.name for row in rows]),
             pa.array([microseconds(row.time) for row in rows], pa.int64()).cast(_TIME),
             [float(row.value) for row in rows],
-            [clean(row.unit) for row in rows],
+            _texts([row.unit for row in rows]),
             [[(clean(key), clean(value)) for key, value in row.attributes.items()] for row in rows],
             [row.log_offset for row in rows],
             [row.simulated for row in rows],
@@ -130,6 +130,20 @@ def metrics_table(rows: Sequence[MetricRow]) -> pa.Table:
         ],
         schema=METRIC_SCHEMA,
     )
+
+
+def _texts(texts: list[str]) -> pa.Array:
+    try:
+        return pa.array(texts, pa.string())
+    except UnicodeEncodeError:
+        return pa.array([clean(text) for text in texts], pa.string())
+
+
+def _written(texts: list[bytes]) -> pa.Array:
+    try:
+        return pa.array(texts, pa.binary()).cast(pa.string())
+    except pa.ArrowInvalid:  # one that is no UTF-8
+        return pa.array([text.decode("utf-8", "replace") for text in texts], pa.string())
 
 
 def clean(text: str) -> str:

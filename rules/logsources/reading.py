@@ -11,7 +11,7 @@ from rules.logsources.clock import time_in
 from rules.logsources.deciding import CACHE_LIMIT, Decider, Key, KeyedDecider, decider_of, interned, key_of
 from rules.logsources.pipelines import find_pipeline
 from rules.logsources.preparing import prepare, replaced
-from rules.logsources.when import hold
+from rules.logsources.when import hold, needed
 from rules.logsources.windows import Forms, WindowsSources, evtx_fields, flattened
 
 if TYPE_CHECKING:
@@ -162,11 +162,15 @@ class LogSources:
             made = _joined(
                 flat, {name: value for name, value in fields.items() if name != "Event"}, frozenset()
             )
-        for read, instead in looking.readers:
-            found = read(made)
-            if found is not None:
-                given += (found.sources,)
-                made = found.fields if found.fields is made else _joined(found.fields, made, instead)
+        for needs, read, instead in looking.readers:
+            for name, head in needs:
+                if name not in made and head not in made:
+                    break
+            else:
+                found = read(made)
+                if found is not None:
+                    given += (found.sources,)
+                    made = found.fields if found.fields is made else _joined(found.fields, made, instead)
         merged = self._merged.get((own, given))
         if merged is None:
             merged = _merge(own, given)
@@ -188,17 +192,20 @@ class LogSources:
         if len(self._looking) >= CACHE_LIMIT:
             self._looking.clear()
         self._looking[own] = found = _Looking(
-            tuple((read, replaced(pipeline.prepare)) for pipeline, read in looking),
+            tuple((needed(pipeline.where), read, replaced(pipeline.prepare)) for pipeline, read in looking),
             any(pipeline.form == "windows" for pipeline, _ in looking),
         )
         return found
 
 
 class _Looking(NamedTuple):
-    """Who looks at events of one kind: each with the names of maps that it puts something in place of (``instead``).
-    ``evtx``: whether one of them knows EVTX's rendering."""
+    """Who looks at events of one kind, each with what events need for that (:func:`rules.logsources.when.needed`), and
+    the names of maps that it puts something in place of (``instead``). ``evtx``: whether one of them knows EVTX's
+    rendering."""
 
-    readers: tuple[tuple[Callable[[object], Reading | None], frozenset[str]], ...]
+    readers: tuple[
+        tuple[tuple[tuple[str, str], ...], Callable[[object], Reading | None], frozenset[str]], ...
+    ]
     evtx: bool
 
 

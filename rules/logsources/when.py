@@ -62,6 +62,17 @@ def hold(conditions: Conditions, fields: Mapping[str, Any]) -> bool:
     return True
 
 
+def needed(conditions: Conditions) -> tuple[tuple[str, str], ...]:
+    """Pairs of names: where an event has neither name of one of them as a key, the conditions do not hold. To be looked
+    at first, since most events are not what a pipeline is about."""
+    found = []
+    for each in conditions:
+        head, _, rest = each.field.partition(".")
+        if "." not in rest and (each.present if each.values is None else not each.negated):
+            found.append((each.field, head))
+    return tuple(found)
+
+
 def read_conditions(place: Place) -> Conditions:
     """``{field: text, or list of texts, or {present: true|false}, or {not: text or list}}``; ``{}`` holds always."""
     return tuple(_condition(name, each) for name, each in place.mapping().items())

@@ -69,7 +69,7 @@ _LEFT_OUT: Final = frozenset(
     )
 )
 _LOOK_SECONDS: Final = 0.5
-_COUNT: Final = "SELECT count() AS n FROM events WHERE product = 'windows'"
+COUNT: Final = "SELECT count() AS n FROM events WHERE product = 'windows'"
 
 
 def rules_setting() -> str:
@@ -253,7 +253,7 @@ class Load:
     def _look(self) -> None:
         while not self._over.wait(_LOOK_SECONDS):
             now = time.time()
-            self.stored = int(self._store.query(_COUNT)[0]["n"])
+            self.stored = int(self._store.query(COUNT)[0]["n"])
             self.lags.append((now, self._lag(now)))
 
     def _lag(self, now: float) -> float:

@@ -146,7 +146,7 @@ class MemoryStore:
         self._maybe_fail()
         self._admit(epochs, rows)
         metrics_table(list(rows))
-        self._maybe_refuse([row.name for row in rows])
+        self._maybe_refuse([row.name.encode() for row in rows])
         self.metrics.extend(rows)
 
     def rewind(self, positions: Mapping[int, int], epochs: Mapping[int, int]) -> int:
@@ -196,17 +196,17 @@ class MemoryStore:
                 "product": row.product,
                 "category": row.category,
                 "service": row.service,
-                "body": row.body,
+                "body": row.body.decode(),
             }
             for row in found[: int(str(given["page"]))]
         ]
 
-    def _maybe_refuse(self, texts: list[str]) -> None:
+    def _maybe_refuse(self, texts: list[bytes]) -> None:
         """Answer as a healthy store does that cannot take a row, or as one whose disk is full."""
         if self.full:
             self.full -= 1
             raise StoreError("Code: 243. no space left")
-        if self.refused and any(self.refused in text for text in texts):
+        if self.refused and any(self.refused.encode() in text for text in texts):
             raise StoreError(f"Code: 117. {self.refused} is not to its taste")
 
     def _maybe_fail(self) -> None:

@@ -15,6 +15,7 @@ from rules.engine.routing import Sources, sources_of
 from rules.logsources import LogSources, Reader, WindowsReader, seconds_of, shipped
 from rules.logsources.deciding import CACHE_LIMIT, interned
 from rules.logsources.pipelines import parse_pipeline
+from rules.logsources.when import Condition, hold, needed
 from tests.rules.helpers import rule
 
 LIVE = LogSources(shipped())
@@ -255,3 +256,30 @@ def test_no_depth_or_width_costs_more_than_itself() -> None:
     fields, _ = LIVE.read("linux", "", "auditd", wide)
     assert len(fields) < 300
     assert len(fields["CommandLine"]) <= 1 << 16
+
+
+_NAMES = st.sampled_from(["a", "a.b", "a.b.c", "b", "b.c"])
+_LEAVES = st.sampled_from([None, "", "x", "y", 1, True, ["x"], []])
+_OBJECTS = st.recursive(
+    st.dictionaries(_NAMES, _LEAVES, max_size=3),
+    lambda inner: st.dictionaries(_NAMES, st.one_of(_LEAVES, inner), max_size=3),
+    max_leaves=5,
+)
+_CONDITIONS = st.builds(
+    Condition,
+    _NAMES,
+    st.one_of(st.none(), st.frozensets(st.sampled_from(["", "x", "1"]), min_size=1)),
+    present=st.booleans(),
+    negated=st.booleans(),
+)
+
+
+@settings(max_examples=500)
+@given(st.lists(_CONDITIONS, min_size=1, max_size=3).map(tuple), _OBJECTS)
+def test_conditions_hold_for_no_event_without_the_names_that_they_need(
+    conditions: tuple[Condition, ...], fields: dict[str, Any]
+) -> None:
+    lacking = any(name not in fields and head not in fields for name, head in needed(conditions))
+    assert not (lacking and hold(conditions, fields))
+    positive = Condition("a.b", frozenset({"x"}))
+    assert needed((positive,)) == (("a.b", "a"),), "there is something to be told by"

@@ -64,7 +64,7 @@ def events() -> list[EventRow]:
             event_id=f"{day}-{number}", time=at.timestamp() - number, received_at=at.timestamp() + number / 7,
             log_offset=number, endpoint_id=f"ep-{number % 3}", agency_id=number % 2, product="linux", category="",
             service="auth", simulated=number % 5 == 0, rules=["r"] * (number % 3),
-            body=json.dumps({"message": f"đăng nhập {number}", "n": [number, None]}, ensure_ascii=False),
+            body=json.dumps({"message": f"đăng nhập {number}", "n": [number, None]}, ensure_ascii=False).encode(),
             partition=number % 32,
         )
         for day in range(DAYS) for at in [START + timedelta(days=day)] for number in range(EACH)

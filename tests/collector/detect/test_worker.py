@@ -688,3 +688,18 @@ def test_an_event_of_the_clock_that_is_refused_is_a_dead_letter_too(pipeline: Pi
     with pipeline.state.read() as session:
         (letter,) = session.scalars(select(DeadLetter))
     assert letter.endpoint_id == "bad"
+
+
+def test_a_worker_that_is_close_behind_rests_after_a_step_so_that_the_next_holds_more(
+    pipeline: Pipeline,
+) -> None:
+    pipeline.batch(events=[event()])
+    pipeline.worker.step_rows()
+    assert 0 < pipeline.worker.rest_seconds <= 0.5
+
+
+def test_a_worker_that_is_behind_does_not_rest(pipeline: Pipeline) -> None:
+    pipeline.batch(events=[event()])
+    pipeline.clock.seconds += 3.0
+    pipeline.worker.step_rows()
+    assert pipeline.worker.rest_seconds == 0.0

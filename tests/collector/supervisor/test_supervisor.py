@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from collector import locks
-from collector.supervisor import CannotStartError, Supervisor
+from collector.settings import Detect, Settings
+from collector.supervisor import CannotStartError, Supervisor, worker_count
 from soc_api.local import free_port
 from tests.support.waiting import wait_until
 
@@ -185,3 +186,12 @@ def test_wrong_settings_are_said_plainly(tmp_path: Path) -> None:
 
     assert refused.returncode == 78
     assert "did you mean 'ingest.port'" in json.loads(refused.stderr.splitlines()[-1])["reason"]
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 2), (3, 2), (4, 2), (8, 4)])
+def test_there_is_a_worker_for_every_two_cores_and_two_where_they_can_take_turns(
+    cores: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert worker_count(Settings()) == workers
+    assert worker_count(Settings(detect=Detect(workers=7))) == 7

@@ -50,7 +50,7 @@ def row(number: int, source: tuple[str, str, str], fields: dict[str, Any]) -> Ev
         *source,
         simulated=False,
         rules=[],
-        body=json.dumps(fields),
+        body=json.dumps(fields).encode(),
     )
 
 

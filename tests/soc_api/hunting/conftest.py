@@ -60,7 +60,7 @@ class Stored:
                     service=service,
                     simulated=simulated,
                     rules=[],
-                    body=msgspec.json.encode(fields).decode(),
+                    body=msgspec.json.encode(fields),
                 )
             )
             self._next += 1

@@ -1,0 +1,172 @@
+"""Detection was down for an hour while agents went on reporting: a million events wait in the log when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from sqlalchemy import func, select
+
+from collector.log.interface import LogRow
+from collector.log.sqlite_writer import SqliteWriter
+from collector.settings import DataDirectory
+from collector.state.database import StateStore
+from collector.state.tables import Alert, Endpoint, Stream
+from collector.store.client import StoreClient
+from collector.store.errors import StoreError
+from tests.collector.pipeline import STREAM, add_agency, add_endpoint, frame
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
+
+_ENDPOINTS: Final = 50
+_BATCHES: Final = 40
+_EVENTS: Final = 500
+_ALL: Final = _ENDPOINTS * _BATCHES * _EVENTS
+_OUTAGE_SECONDS: Final = 3_600.0
+_MARKED: Final = "7d1c9d52-1f04-4d3b-9d0a-6f3d1a8f0011"
+_TOGETHER: Final = "7d1c9d52-1f04-4d3b-9d0a-6f3d1a8f0012"
+_SILENT: Final = "7d1c9d52-1f04-4d3b-9d0a-6f3d1a8f0014"
+_RULES: Final = f"""
+title: A mark
+id: {_MARKED}
+status: test
+level: high
+logsource: {{product: trial}}
+detection: {{selection: {{mark: 1}}, condition: selection}}
+---
+title: A sign-in
+id: 7d1c9d52-1f04-4d3b-9d0a-6f3d1a8f0013
+name: a_sign_in
+status: test
+level: low
+logsource: {{product: trial}}
+detection: {{selection: {{mark: 1}}, condition: selection}}
+---
+title: The same account on all machines
+id: {_TOGETHER}
+status: test
+level: high
+correlation:
+  type: value_count
+  rules: [a_sign_in]
+  group-by: [User]
+  timespan: 5m
+  condition: {{field: on, gte: {_ENDPOINTS}}}
+---
+title: Silent
+id: {_SILENT}
+status: test
+level: low
+logsource: {{product: vonggac, category: silence}}
+detection: {{selection: {{silence.seconds|gte: 1}}, condition: selection}}
+"""
+
+
+def test_a_million_events_that_waited_are_worked_on_exactly_once_and_nobody_is_called_silent(
+    tmp_path: Path,
+) -> None:
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    (rules / "trial.yml").write_text(_RULES)
+    stack = Stack(tmp_path, f'[detect]\nrule_folders = ["{rules}"]\n')
+    data = DataDirectory(stack.data)
+    try:
+        stack.start()
+        stack.stop()
+        with closing(StateStore(data.state)) as state:
+            agency = add_agency(state)
+            endpoints = [add_endpoint(state, f"ep-{number}", agency) for number in range(_ENDPOINTS)]
+        _fill(data, endpoints)
+        stack.start()
+        with closing(StoreClient(data.store_socket)) as store:
+            wait_until(lambda: _stored(store)[0] >= _ALL, seconds=400, what="a million events", every=1.0)
+            assert _stored(store) == (_ALL, _ALL)
+            found = store.query(
+                "SELECT endpoint_id, max(toInt64(JSONExtractInt(body, 'number'))) AS last FROM events"
+                " WHERE product = 'trial' GROUP BY endpoint_id HAVING count() = {each:UInt64}",
+                {"each": _BATCHES * _EVENTS},
+            )
+            assert {row["endpoint_id"]: int(row["last"]) for row in found} == dict.fromkeys(
+                endpoints, _BATCHES * _EVENTS - 1
+            )
+        with closing(StateStore(data.state)) as state:
+            wait_until(
+                lambda: _alerts(state, _TOGETHER), seconds=60, what="the correlation of the last batches"
+            )
+            time.sleep(1.0)  # room for one too many
+            assert _alerts(state, _MARKED) == dict.fromkeys(endpoints, _BATCHES)
+            assert sum(_alerts(state, _TOGETHER).values()) == _BATCHES
+            assert _alerts(state, _SILENT) == {}, "who spoke while nobody listened is not silent"
+            with state.read() as session:
+                streams = session.scalars(select(Stream)).all()
+                assert [(each.last_seq, each.missing) for each in streams] == [(_BATCHES, 0)] * _ENDPOINTS
+                assert session.scalar(select(func.max(Endpoint.dead_letters))) == 0
+    finally:
+        stack.kill()
+
+
+def _fill(data: DataDirectory, endpoints: Sequence[str]) -> None:
+    """The log as ingest left it: batches from an hour ago until now, all agents in turn."""
+    now = time.time()
+
+    async def append() -> None:
+        for number in range(_BATCHES):
+            at = now - _OUTAGE_SECONDS * (1 - (number + 1) / _BATCHES)
+            async with asyncio.TaskGroup() as group:
+                for endpoint in endpoints:
+                    row = LogRow(
+                        0, "batch", endpoint, STREAM, number + 1, at, at, _body(endpoint, number, at)
+                    )
+                    group.create_task(writer.append(row))
+
+    with closing(SqliteWriter(data.log)) as writer:
+        asyncio.run(append())
+
+
+def _body(endpoint: str, number: int, at: float) -> bytes:
+    """Events of half a minute; the first is marked, with an account that all agents name at that time."""
+    events = [
+        {
+            "time": at - 30.0 + place * 0.06,
+            "logsource": {"product": "trial"},
+            "fields": {
+                "number": number * _EVENTS + place,
+                "mark": int(not place),
+                "User": f"u{number}",
+                "on": endpoint,
+            },
+        }
+        for place in range(_EVENTS)
+    ]
+    return frame({"schema": 1, "created_at": at, "events": events})
+
+
+def _stored(store: StoreClient) -> tuple[int, int]:
+    """Events and their ids; nothing while the store cannot be asked."""
+    try:
+        (row,) = store.query(
+            "SELECT count() AS n, uniqExact(event_id) AS ids FROM events WHERE product = 'trial'"
+        )
+    except StoreError:
+        return 0, 0
+    return int(row["n"]), int(row["ids"])
+
+
+def _alerts(state: StateStore, rule_id: str) -> dict[str | None, int]:
+    """What alerts of the rule count, by endpoint."""
+    with state.read() as session:
+        query = (
+            select(Alert.endpoint_id, func.sum(Alert.count))
+            .where(Alert.rule_id == rule_id)
+            .group_by(Alert.endpoint_id)
+        )
+        return {endpoint: int(count) for endpoint, count in session.execute(query)}
