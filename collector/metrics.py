@@ -142,6 +142,11 @@ class StoreMetrics:
             buckets=_LATENCY_SECONDS,
             registry=self.registry,
         )
+        self.damaged_parts = Gauge(
+            "vonggac_store_damaged_parts",
+            "Parts and archived files set aside because they could not be read, as of the start",
+            registry=self.registry,
+        )
         self.failures = Counter(
             "vonggac_store_failures_total", "Requests that the store failed", registry=self.registry
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import threading
 from datetime import UTC, datetime
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+log = logging.getLogger("vonggac.store")
+
 _FORMAT: Final = 1
 _TABLE: Final = "events_archive"
 _NAME: Final = re.compile(r"(\d{8})-d(\d{1,5})(?:-\d+)?\.parquet")
-_WRITING, _WHOLE = ".writing", ".whole"
+_WRITING, _WHOLE, _DAMAGED = ".writing", ".whole", ".damaged"
 _WRITE: Final = (
     " SETTINGS output_format_parquet_compression_method = 'zstd', output_format_parquet_row_group_size = 100000,"
     " output_format_parquet_string_as_string = 1, engine_file_truncate_on_insert = 1"
@@ -110,6 +113,11 @@ class Archive:
         with self._lock:
             return sum(int(each["bytes"]) for each in self._files.values())
 
+    @property
+    def damaged(self) -> int:
+        """How many files were set aside because they could not be read."""
+        return len(list(self._folder.glob(f"*{_DAMAGED}")))
+
     def _write(self, day: str, days: int, where: str) -> int:
         path = self._folder / f"{day}-d{days}{_WRITING}"
         names = ", ".join(schema.COLUMNS["events"])
@@ -143,12 +151,30 @@ class Archive:
         for path in [*marks, *self._folder.glob(f"*{_WRITING}")]:
             path.unlink()
         there = {path.name for path in self._folder.glob("*.parquet") if _NAME.fullmatch(path.name)}
-        described = {name: self._files.get(name) or self._describe(name) for name in sorted(there)}
+        described = {}
+        for name in sorted(there):
+            known = self._files.get(name)
+            if known is None or known["bytes"] != (self._folder / name).stat().st_size:
+                try:
+                    known = self._describe(name)
+                except ClickHouseError as error:
+                    self._set_aside(name, error)
+                    continue
+            described[name] = known
         with self._lock:
             changed, self._files = described != self._files, described
         if changed:
             self._write_manifest()
             self._open()
+
+    def _set_aside(self, name: str, error: ClickHouseError) -> None:
+        """One file that is no Parquet must not keep all others from being read."""
+        path = self._folder / name
+        path.rename(path.with_name(f"{name}{_DAMAGED}"))
+        log.error(
+            "an archived day cannot be read and is set aside; its copy in a backup is to be put in its place",
+            extra={"file": str(path), "reason": first_line(error)},
+        )
 
     def _unused(self, stem: str) -> Path:
         """Later rows of a day that went over before get a file of their own."""

@@ -133,7 +133,7 @@ class Engine:
     def forecast(self) -> Forecast:
         """How large the store is, how fast it grows, and how long the disk lasts."""
         with self.upkeep.lock:
-            return forecast(self._keeper, self._place, 0 if self.archive is None else self.archive.bytes())
+            return forecast(self._keeper, self._place, self.archive)
 
     def healthy(self) -> bool:
         """Whether the tables answer."""

@@ -11,6 +11,7 @@ import msgspec
 from collector.store import schema
 
 if TYPE_CHECKING:
+    from collector.store.archive import Archive
     from collector.store.place import Place
 
 #: What has grown within so many whole days tells what will grow.
@@ -20,8 +21,8 @@ _DAYS: Final = 7
 class Forecast(msgspec.Struct, frozen=True):
     """``free_bytes``: of the disk the store lies on (of all the servers' together, where there are several).
     ``bytes_a_day``: of the last whole days, at most seven (0: nothing is known yet). ``days_left``: until the disk is
-    full at that rate and nothing is dropped; ``None`` where nothing grows. ``damaged_parts``: set aside by the engine
-    because they could not be read.
+    full at that rate and nothing is dropped; ``None`` where nothing grows. ``damaged_parts``: parts and archived files
+    that were set aside because they could not be read.
     """
 
     events: int
@@ -34,7 +35,7 @@ class Forecast(msgspec.Struct, frozen=True):
     damaged_parts: int
 
 
-def forecast(client: Any, place: Place, archive_bytes: int) -> Forecast:
+def forecast(client: Any, place: Place, archive: Archive | None) -> Forecast:
     """Asked of the engine's own lists of parts; reads no events. Raises the engine's errors."""
     parts = schema.everywhere(place, "system.parts")
     now = datetime.now(UTC)
@@ -60,11 +61,11 @@ def forecast(client: Any, place: Place, archive_bytes: int) -> Forecast:
         events,
         events_bytes,
         metrics_bytes,
-        archive_bytes,
+        0 if archive is None else archive.bytes(),
         free,
         rate,
         free / rate if rate > 0 else None,
-        int(damaged),
+        int(damaged) + (0 if archive is None else archive.damaged),
     )
 
 

@@ -57,6 +57,7 @@ CONCERNS: Final = {
         Concern("dead_letters", "an_hour", (10, 100, 1000)),
         Concern("refused_batches", "an_hour", (1, 100, 1000)),
         Concern("store_latency", "seconds", (1, 5, 30)),
+        Concern("store_damage", "count", (1, 10, 100)),
         Concern("disk_runway", "days", (30, 14, 7, 3, 1), falling=True),
         Concern("disk_free", "ratio", (0.2, 0.1, 0.05), falling=True),
         Concern("clock_jump", "seconds", (5, 60, _HOUR)),

@@ -71,8 +71,9 @@ class Processes:
         self._beats.keep({row.process for row in rows})
 
     def look_at_stores(self, rows: Sequence[ProcessHealth]) -> Iterator[Reading]:
-        """How long the stores take to make something durable: the mean of the inserts since the last look (kept where
-        there was none), and the newest sign of life's own writing, the slowest of all processes."""
+        """What of the event store is damaged, and how long the stores take to make something durable: the mean of the
+        inserts since the last look (kept where there was none), and the newest sign of life's own writing, the slowest
+        of all processes."""
         state = [
             value for row in rows if (value := row.figures.get("machine", {}).get("state_write_seconds"))
         ]
@@ -90,6 +91,8 @@ class Processes:
                 self._latency[row.process] = (total - before[0]) / (count - before[1])
             self._inserts[row.process] = (total, count)
             yield Reading("store_latency", "events", self._latency.get(row.process, 0.0))
+            damaged = sample_sum(row.figures, "vonggac_store_damaged_parts")
+            yield Reading("store_damage", "events", damaged or 0.0)
 
     def look_at_machines(
         self,

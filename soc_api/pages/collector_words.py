@@ -20,6 +20,7 @@ CONCERN_NAMES: Final = {
     "dead_letters": N_("Batches that could not be read"),
     "refused_batches": N_("Batches that agents had to keep"),
     "store_latency": N_("Time to make something durable"),
+    "store_damage": N_("Damaged parts of the event store"),
     "disk_runway": N_("Time until the disk is full"),
     "disk_free": N_("Free room on the disk"),
     "clock_jump": N_("The clock was set by"),

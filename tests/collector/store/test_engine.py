@@ -361,6 +361,30 @@ def test_a_truncated_part_is_set_aside_and_said_and_all_others_are_there(tmp_pat
         engine.close()
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
+def test_an_archived_day_that_cannot_be_read_is_set_aside_and_said_and_all_others_are_there(
+    tmp_path: Path, known: bool
+) -> None:
+    engine = opened(tmp_path)
+    put(engine, aged(1, timedelta(days=12)), aged(2, timedelta(days=11)), aged(3, timedelta(days=1)))
+    assert engine.upkeep.run(NOW, Policy(otherwise=92, archive_after=10), idle=False)["archived"] == 2
+    engine.close()
+    first = min((tmp_path / "archive" / "events").glob("*.parquet"))
+    os.truncate(first, first.stat().st_size // 2)
+    if not known:
+        (tmp_path / "archive" / "manifest.json").unlink()
+
+    engine = opened(tmp_path)
+    try:
+        assert numbers(engine, NOW - timedelta(days=20)) == [2, 3]
+        assert engine.forecast().damaged_parts == 1
+        assert first.with_name(f"{first.name}.damaged").exists()
+        manifest = json.loads((tmp_path / "archive" / "manifest.json").read_text())
+        assert [each["rows"] for each in manifest["files"]] == [1]
+    finally:
+        engine.close()
+
+
 def test_a_full_disk_refuses_inserts_and_takes_them_again_when_there_is_room(tmp_path: Path) -> None:
     folder = tmp_path / "disk"
     folder.mkdir()

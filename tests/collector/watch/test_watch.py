@@ -319,6 +319,20 @@ def test_a_slow_store_and_a_process_that_starts_again_and_again(site: Site) -> N
     }
 
 
+def test_a_damaged_part_of_the_event_store_is_an_alert_until_it_is_gone(site: Site) -> None:
+    name = "vonggac_store_insert_seconds"
+    times = [family(f"{name}_sum", 0.1, table="events"), family(f"{name}_count", 1, table="events")]
+    seen = []
+    for count in (0, 2, 0):
+        site.sleep(10)
+        site.beat("store", kind="store", families=[*times, family("vonggac_store_damaged_parts", count)])
+        site.look()
+        seen.append(site.alerts())
+
+    title = "Part of the event store is damaged"
+    assert seen == [{}, {title: ("events", False)}, {title: ("events", True)}]
+
+
 def test_metrics_that_wait_and_that_are_lost_on_their_way_outside(site: Site) -> None:
     for lag, dropped, unexported in ((0.0, 0.0, 0.0), (4000.0, 0.0, 0.0), (4000.0, 7.0, 3.0)):
         site.sleep(10)
