@@ -11,7 +11,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import false, func, or_, select
+from sqlalchemy import false, func, or_, select, update
 
 from collector.detect.ages import AGING, age_of
 from collector.detect.derive import document_fields, note_age, sum_up_protection
@@ -131,6 +131,13 @@ def newly_silent(
         each for each in session.scalars(query.order_by(Endpoint.id)) if partition_of(each) in partitions
     )
     return list(islice(found, _MAX_DUE))
+
+
+def forget_future(session: Session, now: float) -> None:
+    """Endpoints that were last seen later than now were seen by a clock that was ahead: they count as seen now, or
+    their silence would not be noticed until that time has come."""
+    at = moment(now)
+    session.execute(update(Endpoint).where(Endpoint.last_seen_at > at).values(last_seen_at=at))
 
 
 def tell_silence(step: WorkStep, settings: Settings, now: float, positions: Mapping[int, int]) -> None:

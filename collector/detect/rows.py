@@ -131,7 +131,7 @@ def _take_parts(
 def _seen(step: WorkStep, context: EndpointContext, origin: Origin, row: LogRow) -> None:
     when = moment(row.received_at)
     before = context.last_seen_at
-    if before is None or when > before:
+    if when != before:  # also where it is earlier: the clock was ahead and was set back
         step.change_endpoint(context, last_seen_at=when)
     if context.silence_mark_seconds:
         quiet = 0 if before is None else max(0, int((when - before).total_seconds()))

@@ -191,10 +191,11 @@ class Worker:
     def step_clock(self) -> int:
         """Make the events that time alone makes, of endpoints of the partitions held; return how many."""
         now = self._now()
-        if self._guard.look():  # nobody's silence is known by a clock that was just set
-            self._silence_from = now + clock.GRACE_SECONDS
         count = 0
         try:
+            if self._guard.look():  # nobody's silence is known by a clock that was just set
+                self._silence_from = now + clock.GRACE_SECONDS
+                self._persist(lambda: self._forget_future(now))
             for make in (self._silence, self._age):
                 step = make(now)
                 if step.events:
@@ -215,6 +216,10 @@ class Worker:
             log.warning("rules are looked at later", extra={"error": str(error)[:300]})
             return False
         return changed
+
+    def _forget_future(self, now: float) -> None:
+        with self._state.write() as session:
+            clock.forget_future(session, now)
 
     def _silence(self, now: float) -> WorkStep:
         positions = self.positions

@@ -47,3 +47,26 @@ def test_who_is_silent_after_the_clock_was_set_forward_is_told_once_agents_had_t
     pipeline.turn()
 
     assert [each["silence"]["seconds"] for each in pipeline.store.of("silence")] == [86_400]
+
+
+@pytest.mark.parametrize("spoke", [True, False])
+def test_who_falls_silent_after_a_clock_that_was_ahead_was_set_back_is_told(
+    tmp_path: Path, spoke: bool
+) -> None:
+    pipeline = Pipeline(tmp_path)
+    pipeline.clock.seconds += DAY
+    pipeline.set_by += DAY
+    pipeline.turn()
+    pipeline.heartbeat()
+    pipeline.work()
+    pipeline.clock.seconds -= DAY
+    pipeline.set_by -= DAY
+    if spoke:
+        pipeline.heartbeat()
+        pipeline.work()
+    pipeline.turn()
+
+    pipeline.clock.seconds += 3_700
+    pipeline.turn()
+
+    assert [each["silence"]["seconds"] for each in pipeline.store.of("silence")] == [3_600]
