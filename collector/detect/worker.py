@@ -183,7 +183,8 @@ class Worker:
             self._lose(error)
             return 0
         lag, took = max(0.0, self._now() - holding.received_at), monotonic() - started
-        self.rest_seconds = min(_RESTS * took, _LONGEST_REST_SECONDS) if lag < _BEHIND_SECONDS else 0.0
+        behind = lag >= _BEHIND_SECONDS or len(rows) >= self._settings.detect.batch_rows
+        self.rest_seconds = 0.0 if behind else min(_RESTS * took, _LONGEST_REST_SECONDS)
         self.metrics.lag_seconds.set(lag)
         self.metrics.step_seconds.observe(took)
         return len(taken)

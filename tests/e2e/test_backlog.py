@@ -60,7 +60,7 @@ correlation:
   rules: [a_sign_in]
   group-by: [User]
   timespan: 5m
-  condition: {{field: on, gte: {_ENDPOINTS}}}
+  condition: {{field: machine, gte: {_ENDPOINTS}}}
 ---
 title: Silent
 id: {_SILENT}
@@ -142,7 +142,7 @@ def _body(endpoint: str, number: int, at: float) -> bytes:
                 "number": number * _EVENTS + place,
                 "mark": int(not place),
                 "User": f"u{number}",
-                "on": endpoint,
+                "machine": endpoint,
             },
         }
         for place in range(_EVENTS)
