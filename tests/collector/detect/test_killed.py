@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -136,6 +137,18 @@ class Site:
                 and reader.waiting(positions) == 0
                 and oldest_waiting(session) is None
             )
+
+    def paused_between_transactions(self, process: Process) -> bool:
+        """Pause it; but not while it writes to the state store, where SQLite would let nobody else."""
+        process.signal(signal.SIGSTOP)
+        with closing(sqlite3.connect(self.data.state, timeout=0.5, isolation_level=None)) as probe:
+            try:
+                probe.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                process.signal(signal.SIGCONT)
+                return False
+            probe.execute("ROLLBACK")
+        return True
 
     def held(self) -> dict[str, int]:
         """How many partitions each worker holds."""
@@ -294,7 +307,9 @@ def test_a_worker_that_was_paused_writes_nothing_more_of_what_another_has_taken(
     with feeding(site) as made:
         wait_until(lambda: site.position() > 20, seconds=60, what="the first steps")
         paused = site.processes["detect-1"]
-        paused.signal(signal.SIGSTOP)
+        wait_until(
+            lambda: site.paused_between_transactions(paused), seconds=30, what="a good moment to pause"
+        )
         site.start("detect-2")
         wait_until(lambda: site.held() == {"detect-2": 32}, seconds=60, what="the other to take everything")
         before = site.position()
