@@ -41,6 +41,8 @@ _FLAGS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
     "--window-size=1440,900",
+    # else the page scrolls smoothly, and what is to be clicked moves on meanwhile
+    "--force-prefers-reduced-motion",
 )
 
 
