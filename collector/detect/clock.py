@@ -45,7 +45,7 @@ _CHUNK = 500
 def is_due(due: float, now: float, every_seconds: float) -> bool:
     """Whether the time ``due``, which was set ``every_seconds`` ahead, has come; a clock that was set back since does
     not put it off."""
-    return not (now < due and due - now <= every_seconds)
+    return now >= due or due - now > every_seconds
 
 
 @dataclass(frozen=True)
