@@ -52,7 +52,6 @@ class Literals:
         begins: dict[str, list[int]] = {}
         ends: dict[str, list[int]] = {}
         globs: dict[Text, list[int]] = {}
-        first = inside.first
         for part, number in parts:
             inside.add(part, number)
         for number, patterns in leaves:
@@ -63,7 +62,7 @@ class Literals:
                     text = pieces[1]
                     if not text.isascii():
                         foreign.setdefault(number, []).append(text)
-                    elif first.setdefault(text, number) != number:
+                    else:
                         inside.add(text, number)
                 elif count == 2 and pieces[0] == ANY_RUN and pieces[1].__class__ is str:
                     text = pieces[1]
