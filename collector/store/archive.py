@@ -151,21 +151,23 @@ class Archive:
         for path in [*marks, *self._folder.glob(f"*{_WRITING}")]:
             path.unlink()
         there = {path.name for path in self._folder.glob("*.parquet") if _NAME.fullmatch(path.name)}
-        described = {}
-        for name in sorted(there):
-            known = self._files.get(name)
-            if known is None or known["bytes"] != (self._folder / name).stat().st_size:
-                try:
-                    known = self._describe(name)
-                except ClickHouseError as error:
-                    self._set_aside(name, error)
-                    continue
-            described[name] = known
+        described = {name: said for name in sorted(there) if (said := self._told(name)) is not None}
         with self._lock:
             changed, self._files = described != self._files, described
         if changed:
             self._write_manifest()
             self._open()
+
+    def _told(self, name: str) -> dict[str, Any] | None:
+        """What the manifest is to say of a file; ``None`` where it cannot be read and was set aside."""
+        known = self._files.get(name)
+        if known is not None and known["bytes"] == (self._folder / name).stat().st_size:
+            return known
+        try:
+            return self._describe(name)
+        except ClickHouseError as error:
+            self._set_aside(name, error)
+            return None
 
     def _set_aside(self, name: str, error: ClickHouseError) -> None:
         """One file that is no Parquet must not keep all others from being read."""
