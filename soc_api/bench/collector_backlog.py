@@ -6,7 +6,6 @@ import asyncio
 import os
 import time
 from contextlib import closing
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select
@@ -55,11 +54,11 @@ def backlog(tell: Callable[[str], None]) -> Iterable[Figure]:
     wrong = 0
     for workers in (1, 2):
         with trial_server(f"{rules_setting()}workers = {workers}\n") as (server, folder):
-            tell(f"{workers}: filling the log…")
+            tell(f"workers: {workers}; filling the log…")
             enrol_senders(DataDirectory(server.data), folder, SENDERS)
             server.stop()
             _fill(DataDirectory(server.data))
-            rates[workers], costs[workers], off = _work_off(server, partial(_said, tell, workers))
+            rates[workers], costs[workers], off = _work_off(server, tell)
             wrong += off
     for workers, rate in rates.items():
         yield Figure(round(rate), f"events/s, workers: {workers}", "none", None)
@@ -71,10 +70,6 @@ def backlog(tell: Callable[[str], None]) -> Iterable[Figure]:
     gain = rates[2] / rates[1]
     yield Figure(round(gain, 2), "times as fast with two workers", "at least 1.7", gain >= 1.7)
     yield Figure(wrong, "events lost or stored twice", "0", wrong == 0)
-
-
-def _said(tell: Callable[[str], None], workers: int, what: str) -> None:
-    tell(f"{workers}: {what}")
 
 
 def _fill(data: DataDirectory) -> None:
