@@ -14,10 +14,11 @@ from collector.log.interface import LogRow
 from collector.log.sqlite_writer import SqliteWriter
 from collector.settings import DataDirectory
 from collector.state.database import StateStore
-from collector.state.tables import Alert, Endpoint, Stream
+from collector.state.tables import Endpoint, Stream
 from collector.store.client import StoreClient
 from collector.store.errors import StoreError
 from tests.collector.pipeline import STREAM, add_agency, add_endpoint, frame
+from tests.support.marks import MARKED, TOGETHER, counted, mark_rules
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 
@@ -32,36 +33,9 @@ _BATCHES: Final = 40
 _EVENTS: Final = 500
 _ALL: Final = _ENDPOINTS * _BATCHES * _EVENTS
 _OUTAGE_SECONDS: Final = 3_600.0
-_MARKED: Final = "7d1c9d52-1f04-4d3b-9d0a-6f3d1a8f0011"
-_TOGETHER: Final = "7d1c9d52-1f04-4d3b-9d0a-6f3d1a8f0012"
 _SILENT: Final = "7d1c9d52-1f04-4d3b-9d0a-6f3d1a8f0014"
-_RULES: Final = f"""
-title: A mark
-id: {_MARKED}
-status: test
-level: high
-logsource: {{product: trial}}
-detection: {{selection: {{mark: 1}}, condition: selection}}
----
-title: A sign-in
-id: 7d1c9d52-1f04-4d3b-9d0a-6f3d1a8f0013
-name: a_sign_in
-status: test
-level: low
-logsource: {{product: trial}}
-detection: {{selection: {{mark: 1}}, condition: selection}}
----
-title: The same account on all machines
-id: {_TOGETHER}
-status: test
-level: high
-correlation:
-  type: value_count
-  rules: [a_sign_in]
-  group-by: [User]
-  timespan: 5m
-  condition: {{field: machine, gte: {_ENDPOINTS}}}
----
+_TOGETHER: Final = f"type: value_count, timespan: 5m, condition: {{field: machine, gte: {_ENDPOINTS}}}"
+_RULES: Final = f"""{mark_rules(_TOGETHER)}---
 title: Silent
 id: {_SILENT}
 status: test
@@ -100,12 +74,12 @@ def test_a_million_events_that_waited_are_worked_on_exactly_once_and_nobody_is_c
             )
         with closing(StateStore(data.state)) as state:
             wait_until(
-                lambda: _alerts(state, _TOGETHER), seconds=60, what="the correlation of the last batches"
+                lambda: counted(state, TOGETHER), seconds=60, what="the correlation of the last batches"
             )
             time.sleep(1.0)  # room for one too many
-            assert _alerts(state, _MARKED) == dict.fromkeys(endpoints, _BATCHES)
-            assert sum(_alerts(state, _TOGETHER).values()) == _BATCHES
-            assert _alerts(state, _SILENT) == {}, "who spoke while nobody listened is not silent"
+            assert counted(state, MARKED) == dict.fromkeys(endpoints, _BATCHES)
+            assert sum(counted(state, TOGETHER).values()) == _BATCHES
+            assert counted(state, _SILENT) == {}, "who spoke while nobody listened is not silent"
             with state.read() as session:
                 streams = session.scalars(select(Stream)).all()
                 assert [(each.last_seq, each.missing) for each in streams] == [(_BATCHES, 0)] * _ENDPOINTS
@@ -159,14 +133,3 @@ def _stored(store: StoreClient) -> tuple[int, int]:
     except StoreError:
         return 0, 0
     return int(row["n"]), int(row["ids"])
-
-
-def _alerts(state: StateStore, rule_id: str) -> dict[str | None, int]:
-    """What alerts of the rule count, by endpoint."""
-    with state.read() as session:
-        query = (
-            select(Alert.endpoint_id, func.sum(Alert.count))
-            .where(Alert.rule_id == rule_id)
-            .group_by(Alert.endpoint_id)
-        )
-        return {endpoint: int(count) for endpoint, count in session.execute(query)}

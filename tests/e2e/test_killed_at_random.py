@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 import zstandard
-from sqlalchemy import func, select
 
 from agent.messages import SCHEMA_VERSION, Batch, Event, LogSource, encode_batch
-from collector.state.tables import Alert
 from collector.store.client import StoreClient
 from collector.store.errors import StoreError
 from tests.support.collector import Endpoint, Site, make_site, send_batch
+from tests.support.marks import MARKED, TOGETHER, counted, mark_rules
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -38,30 +37,7 @@ _BREATH: Final = 10
 _EVENTS_A_BATCH: Final = 12
 #: An account's sign-ins come from so many agents, one each.
 _TOGETHER: Final = 3
-_ONE: Final = "7d1c9d52-1f04-4d3b-9d0a-6f3d1a8f0001"
-_MANY: Final = "7d1c9d52-1f04-4d3b-9d0a-6f3d1a8f0002"
-_RULES: Final = f"""
-title: A mark
-id: {_ONE}
-status: test
-level: high
-logsource: {{product: trial}}
-detection: {{selection: {{mark: 1}}, condition: selection}}
----
-title: A sign-in
-id: 7d1c9d52-1f04-4d3b-9d0a-6f3d1a8f0003
-name: a_sign_in
-status: test
-level: high
-logsource: {{product: trial}}
-detection: {{selection: {{mark: 1}}, condition: selection}}
----
-title: The same account on three machines
-id: {_MANY}
-status: test
-level: high
-correlation: {{type: event_count, rules: [a_sign_in], group-by: [User], timespan: 1h, condition: {{gte: {_TOGETHER}}}}}
-"""
+_RULES: Final = mark_rules(f"type: event_count, timespan: 1h, condition: {{gte: {_TOGETHER}}}")
 _PROCESSES: Final = {
     "store": ("store",),
     "ingest": ("ingest",),
@@ -189,7 +165,7 @@ def test_a_hundred_kills_lose_nothing_and_double_nothing(site: Site, tmp_path: P
             assert _names(site, sender.endpoint) == Counter(
                 user for seq in range(1, sender.acknowledged + 1) for user in sender.users(seq)
             )
-        assert _counted(site, _ONE) == {
+        assert counted(site.state, MARKED) == {
             sender.endpoint.id: sender.acknowledged * _EVENTS_A_BATCH for sender in senders
         }
         together = sum(
@@ -197,13 +173,13 @@ def test_a_hundred_kills_lose_nothing_and_double_nothing(site: Site, tmp_path: P
             for first in range(0, _SENDERS, _TOGETHER)
         )
         wait_until(
-            lambda: sum(_counted(site, _MANY).values()) >= together,
+            lambda: sum(counted(site.state, TOGETHER).values()) >= together,
             seconds=60,
             what="correlations",
             every=0.5,
         )
         time.sleep(1.0)  # room for one too many
-        assert sum(_counted(site, _MANY).values()) == together
+        assert sum(counted(site.state, TOGETHER).values()) == together
         assert min(killed[name] for name in _PROCESSES) >= 10
     finally:
         stop.set()
@@ -242,14 +218,3 @@ def _names(site: Site, endpoint: Endpoint) -> Counter[str]:
             )
             found.update({row["name"]: int(row["times"]) for row in rows})
     return found
-
-
-def _counted(site: Site, rule_id: str) -> dict[str | None, int]:
-    """How often alerts of the rule count what was found, by endpoint."""
-    with site.state.read() as session:
-        query = (
-            select(Alert.endpoint_id, func.sum(Alert.count))
-            .where(Alert.rule_id == rule_id)
-            .group_by(Alert.endpoint_id)
-        )
-        return {endpoint: int(count) for endpoint, count in session.execute(query)}
