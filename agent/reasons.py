@@ -234,11 +234,38 @@ CONNECTOR_SILENT: Final = Sentence(
     "the kernel's process connector is silent (not the first process namespace?)",
     "kênh báo tiến trình của nhân (process connector) im lặng (máy là container?)",
 )
+NO_INOTIFY: Final = Sentence(
+    "files are compared every five minutes only, the kernel does not tell of changes: {system_error}",
+    "chỉ so sánh tệp năm phút một lần, nhân hệ điều hành không báo thay đổi: {system_error}",
+)
+FOLDER_NOT_WATCHED: Final = Sentence(
+    "compared every five minutes only, the kernel does not tell of changes there: {where}: {system_error}",
+    "chỉ so sánh năm phút một lần, nhân hệ điều hành không báo thay đổi tại đó: {where}: {system_error}",
+)
 NOTHING_READABLE: Final = Sentence("nothing of {path} can be read", "không đọc được gì trong {path}")
 NO_VOLUME: Final = Sentence(
     "no local volume is mounted (a container sees none)",
     "không có ổ đĩa cục bộ nào được gắn (container không thấy ổ đĩa)",
 )
+
+# Configuration assessment.
+OTHER_HOST: Final = Sentence(
+    "{program} would speak of another machine: the host's trees are mounted elsewhere",
+    "{program} sẽ nói về máy khác: cây thư mục của máy được gắn ở nơi khác",
+)
+NO_SYSTEMD: Final = Sentence("systemd does not run here", "systemd không chạy ở đây")
+NO_REGISTRY: Final = Sentence("there is no registry here", "ở đây không có registry")
+KEY_DENIED: Final = Sentence("{key} may not be read", "không được phép đọc {key}")
+VALUE_BINARY: Final = Sentence(
+    "{value} holds bytes where text or a number was expected",
+    "{value} chứa dữ liệu nhị phân thay vì chữ hoặc số",
+)
+NO_SUBCATEGORY: Final = Sentence(
+    "the audit policy does not name subcategory {guid}", "chính sách kiểm toán không có tiểu mục {guid}"
+)
+OTHER_ROLE: Final = Sentence("it is for machines of another role", "mục này dành cho máy có vai trò khác")
+OTHER_SYSTEM: Final = Sentence("it is for another system", "mục này dành cho hệ điều hành khác")
+NOTHING_TO_CHECK: Final = Sentence("what it is about is not here", "máy không có thứ mà mục này kiểm tra")
 
 # Simulated machines.
 NO_ANTIVIRUS: Final = Sentence("no antivirus is installed", "chưa cài phần mềm diệt virus")

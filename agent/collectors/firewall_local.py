@@ -101,6 +101,20 @@ def read_firewall(proc: Path) -> dict[str, Any]:
     return judge(firewall, backend)
 
 
+def firewall_body(proc: Path) -> dict[str, Any]:
+    """The body of the document; ``state`` is ``unknown``, with the reason, where the rules cannot be read."""
+    try:
+        return read_firewall(proc)
+    except _UnknownError as error:
+        return {
+            "state": "unknown",
+            "reason": str(error),
+            "backend": "none",
+            "input_policy": "unknown",
+            "rule_count": 0,
+        }
+
+
 @collector(
     "firewall_local",
     interval_seconds=300,
@@ -109,14 +123,4 @@ def read_firewall(proc: Path) -> dict[str, Any]:
     description="The machine's own packet filter (nftables, iptables): on or off, what happens to unexpected packets",
 )
 def collect(ctx: Context) -> Output:
-    try:
-        body = read_firewall(ctx.proc)
-    except _UnknownError as error:
-        body = {
-            "state": "unknown",
-            "reason": str(error),
-            "backend": "none",
-            "input_policy": "unknown",
-            "rule_count": 0,
-        }
-    return Output(documents=[StatusDocument(kind="firewall", observed_at=ctx.now(), body=body)])
+    return Output(documents=[StatusDocument(kind="firewall", observed_at=ctx.now(), body=firewall_body(ctx.proc))])

@@ -94,6 +94,12 @@ def decide_virtualization(maker: str, model: str, hypervisor: bool, container: s
     return "unknown_hypervisor" if hypervisor else "none"
 
 
+def machine_role(root: Path, sys: Path, release: dict[str, str]) -> tuple[str, str]:
+    """:func:`decide_role` of the machine with these trees; ``release`` is its os-release(5)."""
+    chassis = read_dmi(sys).get("chassis_number")
+    return decide_role(chassis if isinstance(chassis, int) else None, release, _has_desktop(root))
+
+
 def _has_desktop(root: Path) -> bool:
     if any(os.path.lexists(under(root, name)) for name in DESKTOP_SIGNS):
         return True
