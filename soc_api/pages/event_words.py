@@ -6,6 +6,7 @@ from typing import Final
 
 from soc_api.i18n import N_
 from soc_api.pages.collector_words import COLLECTOR_FIELDS
+from soc_api.pages.linux_words import LINUX_ACTIONS, LINUX_FIELDS, LINUX_SOURCES
 
 #: Event fields that people read: every field of our own events, and the usual ones of log sources. The others are
 #: shown under their own names.
@@ -71,6 +72,7 @@ FIELDS: Final = {
     "host.empty.product_uuid": N_("UUID: why not known"),
     "agency.name": N_("Agency"),
     **COLLECTOR_FIELDS,
+    **LINUX_FIELDS,
     "antivirus.state": N_("Antivirus state"),
     "antivirus.product": N_("Antivirus product"),
     "antivirus.reason": N_("Reason"),
@@ -211,6 +213,7 @@ ACTIONS: Final = {
     "skew_changed": N_("Clock skew changed"),
     "rule_state_changed": N_("State of a rule changed"),
     "mark_passed": N_("A limit was passed"),
+    **LINUX_ACTIONS,
 }
 
 #: How somebody signed in, as sshd says it.
@@ -254,6 +257,7 @@ SOURCES: Final = {
     "vonggac/collector": N_("The collector itself"),
     "linux/auth": N_("Linux: sign-ins and rights"),
     "linux/process_creation": N_("Linux: program starts"),
+    **LINUX_SOURCES,
     "linux/antivirus": N_("Malware found by antivirus"),
     "antivirus": N_("Malware found by antivirus"),
 }

@@ -8,6 +8,7 @@ from agent.reasons import translate
 from soc_api.i18n import N_
 from soc_api.pages.collector_words import CONCERN_NAMES, PROCESS_KINDS, limit_passed, measured
 from soc_api.pages.event_words import ACTIONS, FIELDS, MALWARE_ACTIONS, METHODS, PROTECTION_REASONS, SOURCES
+from soc_api.pages.linux_words import DETECTED_BY, FILE_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,6 +119,7 @@ AGENCY_LEVELS: Final = {
 #: Closed words of status documents.
 FACTS: Final = {
     "on": N_("On"),
+    "partial": N_("Partly"),
     "off": N_("Off"),
     "ok": N_("OK"),
     "unknown": N_("Unknown"),
@@ -140,6 +142,8 @@ _TABLES: Final[Mapping[str, Mapping[str, str]]] = {
     "event.action": ACTIONS,
     "Action": MALWARE_ACTIONS,
     "Method": METHODS,
+    "DetectedBy": DETECTED_BY,
+    "file.type": FILE_TYPES,
     "protection.state": STATES,
     "protection.reason": PROTECTION_REASONS,
     "host.role": ENDPOINT_ROLES,
