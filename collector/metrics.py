@@ -74,6 +74,9 @@ class DetectMetrics:
             self.registry, "detect_unexported_points", "Points that could not be kept for the export"
         )
         self.repeated = _counter(self.registry, "detect_repeated", "Batches that had come before")
+        self.restored = _counter(
+            self.registry, "detect_restored", "Rows inserted again because a part of the event store was damaged"
+        )
         self.orphaned = _counter(self.registry, "detect_orphaned", "Rows of endpoints that were removed")
         self.rule_errors = _counter(self.registry, "detect_rule_errors", "Events on which the rules failed")
         self.store_retries = _counter(
@@ -144,7 +147,7 @@ class StoreMetrics:
         )
         self.damaged_parts = Gauge(
             "vonggac_store_damaged_parts",
-            "Parts and archived files set aside because they could not be read, as of the start",
+            "Parts and archived files set aside because they could not be read, and not made good",
             registry=self.registry,
         )
         self.failures = Counter(

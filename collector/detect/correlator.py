@@ -371,7 +371,7 @@ class Correlator:
                 [],
                 positions={WHOLE: self.step},
                 epochs={WHOLE: self._epoch},
-                fresh_rows=True,
+                absent=None,
                 now=self._now(),
             )
             self._persist(insertion)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from collector.coverage.protection import ANTIVIRUS, protection_of
 from collector.detect.ages import AGING, age_of, with_age
+from collector.detect.assessment import ASSESSMENT, changes, counts, difference_of
 from collector.detect.handover import Look
 from collector.detect.step import observed
 from collector.detect.values import moment
@@ -63,7 +64,7 @@ def take_document(step: WorkStep, context: EndpointContext, origin: Origin, docu
             received,
             received if before is None or changed else before.changed_at,
         )
-        history = packages_difference(old, document.body) if kind == "software" and before else None
+        history = None if old is None else _for_history(kind, old, document.body)
         step.documents.put(context.id, stored, history=history)
         if kind == "host":
             _take_host(step, context, document.body)
@@ -182,6 +183,9 @@ def _tell(
         note_age(step, context, kind, item, None if age is None else age.days, origin.received_at)
     if kind in _NO_EVENT:
         return
+    if kind == ASSESSMENT and new is not None:
+        _tell_checks(step, context, origin, item, old, new, time)
+        return
     action = "removed" if new is None else "first" if old is None else "changed"
     if kind == "software":
         counts = {"count": new.get("count")} if new is not None else {}
@@ -197,6 +201,38 @@ def _tell(
     if change is not None:
         fields["previous"] = {kind: change.previous}
     step.derive(context, origin, kind, fields, time=time, action=action)
+
+
+def _for_history(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the history keeps of a large document that changed; None: all of it."""
+    if kind == "software":
+        return packages_difference(old, new)
+    return difference_of(old, new) if kind == ASSESSMENT else None
+
+
+def _tell_checks(
+    step: WorkStep,
+    context: EndpointContext,
+    origin: Origin,
+    item: str,
+    old: Mapping[str, Any] | None,
+    new: Mapping[str, Any],
+    time: float,
+) -> None:
+    """One event a check that counts as something else; at first one, with how many there are of each."""
+    named = {"document": {"item": item}}
+    if old is None:
+        fields = {ASSESSMENT: {"set": str(new.get("set", ""))[:64], **counts(new)}, "changed": [], **named}
+        step.derive(context, origin, ASSESSMENT, fields, time=time, action="first")
+        return
+    for change in changes(old, new):
+        fields = {
+            ASSESSMENT: change.fields,
+            "changed": [f"{ASSESSMENT}.result"],
+            "previous": {ASSESSMENT: {"result": change.before}},
+            **named,
+        }
+        step.derive(context, origin, ASSESSMENT, fields, time=time, action=change.action)
 
 
 def _take_host(step: WorkStep, context: EndpointContext, body: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -32,12 +32,44 @@ REFUSALS: Final = 5
 _IDS_A_QUERY: Final = 500
 
 
+class Absent(Protocol):
+    """Leaves out what the store has already, of rows that rewinding would not undo."""
+
+    def events(self, rows: Sequence[EventRow]) -> list[EventRow]: ...
+    def metrics(self, rows: Sequence[MetricRow]) -> list[MetricRow]: ...
+
+
+class AbsentOfClock:
+    """Of events that the clock made at these positions: what a step that a crash cut short has left. Metrics are
+    never the clock's."""
+
+    def __init__(self, store: EventStore, positions: Mapping[int, int]) -> None:
+        self._store = store
+        self._offsets = sorted(set(positions.values()))
+
+    def events(self, rows: Sequence[EventRow]) -> list[EventRow]:
+        known: set[str] = set()
+        for start in range(0, len(rows), _IDS_A_QUERY):
+            found = self._store.query(
+                "SELECT event_id FROM events WHERE log_offset IN {offsets:Array(UInt64)}"
+                " AND event_id IN {ids:Array(String)}",
+                {
+                    "offsets": self._offsets,
+                    "ids": [row.event_id for row in rows[start : start + _IDS_A_QUERY]],
+                },
+            )
+            known.update(row["event_id"] for row in found)
+        return [row for row in rows if row.event_id not in known]
+
+    def metrics(self, rows: Sequence[MetricRow]) -> list[MetricRow]:
+        return list(rows)
+
+
 class Insertion:
     """Call it until it raises nothing; then every row is in the store exactly once, or is one of ``letters``.
 
-    ``positions``: how far each partition held is worked, ``epochs`` of its leases. ``fresh_rows``: the rows are of
-    offsets above these, so that rewinding undoes them. Else they are of the clock, at the positions themselves, and
-    those that the store has already are left out.
+    ``positions``: how far each partition held is worked, ``epochs`` of its leases. ``absent``: says of rows at or
+    below these positions which the store lacks; ``None``: all are of offsets above, so that rewinding undoes them.
     """
 
     def __init__(
@@ -48,7 +80,7 @@ class Insertion:
         *,
         positions: Mapping[int, int],
         epochs: Mapping[int, int],
-        fresh_rows: bool,
+        absent: Absent | None,
         now: float,
     ) -> None:
         self.letters: list[Letter] = []
@@ -57,7 +89,7 @@ class Insertion:
         self._metrics = metrics
         self._positions = positions
         self._epochs = epochs
-        self._fresh_rows = fresh_rows
+        self._absent = absent
         self._now = now
         self._first = True
         self._refusals = 0
@@ -91,12 +123,13 @@ class Insertion:
             raise
 
     def _insert_events(self, rows: Sequence[EventRow]) -> None:
-        if not self._fresh_rows:
-            known = self._known([row.event_id for row in rows])
-            rows = [row for row in rows if row.event_id not in known]
+        if self._absent is not None:
+            rows = self._absent.events(rows)
         self._store.insert_events(rows, self._epochs)
 
     def _insert_metrics(self, rows: Sequence[MetricRow]) -> None:
+        if self._absent is not None:
+            rows = self._absent.metrics(rows)
         self._store.insert_metrics(rows, self._epochs)
 
     def _rewind(self) -> None:
@@ -173,21 +206,6 @@ class Insertion:
     def _metric_letter(self, row: MetricRow, reason: str) -> Letter:
         refusal = Refusal(f"metric {row.name}"[:100], reason, msgspec.json.encode(row))
         return Letter(row.endpoint_id, row.log_offset, self._now, refusal)
-
-    def _known(self, ids: list[str]) -> set[str]:
-        """Which of these events of the clock the store has from a step that a crash cut short."""
-        known: set[str] = set()
-        for start in range(0, len(ids), _IDS_A_QUERY):
-            found = self._store.query(
-                "SELECT event_id FROM events WHERE log_offset IN {offsets:Array(UInt64)}"
-                " AND event_id IN {ids:Array(String)}",
-                {
-                    "offsets": sorted(set(self._positions.values())),
-                    "ids": ids[start : start + _IDS_A_QUERY],
-                },
-            )
-            known.update(row["event_id"] for row in found)
-        return known
 
 
 def _refusal(insert: Callable[[Sequence[R]], None], rows: Sequence[R]) -> StoreError | None:

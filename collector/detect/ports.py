@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy.orm import Session
 
     from collector.detect.step import Step
+    from collector.store.damage import Damage
     from collector.store.rows import EventRow, MetricRow
 
 
@@ -19,6 +20,9 @@ class EventStore(Protocol):
     def insert_events(self, rows: Sequence[EventRow], epochs: Mapping[int, int]) -> None: ...
     def insert_metrics(self, rows: Sequence[MetricRow], epochs: Mapping[int, int]) -> None: ...
     def rewind(self, positions: Mapping[int, int], epochs: Mapping[int, int]) -> int: ...
+    def damages(self) -> list[Damage]: ...
+    def note_restored(self, damage_id: str, log_offset: int, rows: int) -> None: ...
+    def note_looked_through(self, damage_id: str, partitions: Iterable[int]) -> None: ...
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]: ...
 
 

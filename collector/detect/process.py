@@ -89,6 +89,7 @@ def main(data: DataDirectory, settings: Settings, number: int) -> int:
         worker = Worker(
             state=parts.state,
             reader=parts.reader,
+            reread=lambda: open_reader(settings, data),
             store=parts.store,
             rules=parts.rules,
             leases=parts.leases(NAMES, "detect"),

@@ -58,7 +58,7 @@ def take_row(step: WorkStep, context: EndpointContext, row: LogRow, decoded: Dec
         origin = Origin(row.received_at, row.offset, row.endpoint_id, "heartbeat", row.offset)
         _seen(step, context, origin, row)
         return True
-    origin = Origin(row.received_at, row.offset, row.endpoint_id, row.stream, row.seq)
+    origin = batch_origin(row)
     try:
         stream = step.streams.of(row.endpoint_id, row.stream)
     except TooManyStreamsError as error:
@@ -98,16 +98,30 @@ def _take_parts(
             take_document(step, context, origin, document)
         except TooManyDocumentsError as error:
             refusals.append(Refusal(f"documents[{index}]", str(error), b""))
-    for index, event in decoded.events:
-        source = event.logsource
-        names = (source.product, source.category, source.service)
-        step.take(context, origin, index, names, event.time, event.fields)
+    take_events(step, context, origin, decoded)
     for health in decoded.health:
         try:
             take_health(step, context, origin, health)
         except TooManyDocumentsError as error:
             refusals.append(Refusal("health", str(error), b""))
             break
+    take_metrics(step, context, row, decoded)
+    if len(refusals) > _MAX_LETTERS:
+        more = Refusal("…", f"{len(refusals) - _MAX_LETTERS + 1} further parts could not be read", b"")
+        refusals = [*refusals[: _MAX_LETTERS - 1], more]
+    step.letters += [Letter(context.id, row.offset, row.received_at, refusal) for refusal in refusals]
+
+
+def take_events(step: WorkStep, context: EndpointContext, origin: Origin, decoded: Decoded) -> None:
+    """Take in the events of a batch."""
+    for index, event in decoded.events:
+        source = event.logsource
+        names = (source.product, source.category, source.service)
+        step.take(context, origin, index, names, event.time, event.fields)
+
+
+def take_metrics(step: WorkStep, context: EndpointContext, row: LogRow, decoded: Decoded) -> None:
+    """Take in the metrics of a batch."""
     step.metrics += [
         MetricRow(
             context.id,
@@ -122,10 +136,11 @@ def _take_parts(
         )
         for metric in decoded.metrics
     ]
-    if len(refusals) > _MAX_LETTERS:
-        more = Refusal("…", f"{len(refusals) - _MAX_LETTERS + 1} further parts could not be read", b"")
-        refusals = [*refusals[: _MAX_LETTERS - 1], more]
-    step.letters += [Letter(context.id, row.offset, row.received_at, refusal) for refusal in refusals]
+
+
+def batch_origin(row: LogRow) -> Origin:
+    """Where the parts of a batch come from: the same for the same batch, whenever it is read."""
+    return Origin(row.received_at, row.offset, row.endpoint_id, row.stream, row.seq)
 
 
 def _seen(step: WorkStep, context: EndpointContext, origin: Origin, row: LogRow) -> None:

@@ -15,7 +15,7 @@ from collector.detect.commit import commit_step
 from collector.detect.context import load_contexts
 from collector.detect.decode import Refusal
 from collector.detect.handover import Fired, Match
-from collector.detect.insertion import Insertion
+from collector.detect.insertion import AbsentOfClock, Insertion
 from collector.detect.logsources import pipelines
 from collector.detect.patience import StoppedError
 from collector.detect.rows import documented, take_row
@@ -198,7 +198,7 @@ class Stepper:
                 step.metrics,
                 positions=holding.positions,
                 epochs=holding.epochs,
-                fresh_rows=bool(rows),
+                absent=None if rows else AbsentOfClock(self._store, holding.positions),
                 now=self._now(),
             )
             self._persist(insertion)

@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 from collector.detect import clock
 from collector.detect.checkpoints import NAMES, load_places
 from collector.detect.patience import Patience, StoppedError
+from collector.detect.restoring import Restoring
 from collector.detect.rows import decode_rows
 from collector.detect.stepping import Stepper
 from collector.detect.values import moment
@@ -52,7 +53,8 @@ _ALIVE_SECONDS: Final = 5.0
 class Worker:
     """Call :meth:`run`; or :meth:`begin`, :meth:`hold` and the steps by hand, as tests do.
 
-    ``beat`` is called with every turn of the loop. ``export`` is given endpoints' metrics for another store.
+    ``reread`` opens a second reader of the log, for what was worked on long ago. ``beat`` is called with every turn of
+    the loop. ``export`` is given endpoints' metrics for another store.
     ``steady`` is a clock that nobody sets, by which a setting of ``now`` is noticed.
     """
 
@@ -61,6 +63,7 @@ class Worker:
         *,
         state: StateStore,
         reader: LogReader,
+        reread: Callable[[], LogReader],
         store: EventStore,
         rules: LiveRules,
         leases: Leases,
@@ -97,6 +100,17 @@ class Worker:
             persist=self._persist,
             export=export,
         )
+        self._restoring = Restoring(
+            open_reader=reread,
+            state=state,
+            store=store,
+            engine=rules.engine,
+            new_step=self._stepper.new_step,
+            persist=self._persist,
+            metrics=metrics,
+            batch_rows=settings.detect.batch_rows,
+            now=now,
+        )
         self._figures = Figures()
         self._figures_due = 0.0
         self._silence_from = 0.0
@@ -126,11 +140,13 @@ class Worker:
                     self.step_clock()
                 if caught_up:
                     self._stay_alive()
-                    self._stop.wait(self._settings.detect.poll_seconds)
-                else:
-                    self._stop.wait(self.rest_seconds)
+                pause = self._settings.detect.poll_seconds if caught_up else self.rest_seconds
+                if not (pause and self.restore()):
+                    self._stop.wait(pause)
         except StoppedError:
             log.info("detect stopped while a store was away")
+        finally:
+            self._restoring.close()
         with suppress(OperationalError):  # then they are free when nobody has renewed them for a while
             self._leases.release()
 
@@ -217,6 +233,14 @@ class Worker:
             log.warning("rules are looked at later", extra={"error": str(error)[:300]})
             return False
         return changed
+
+    def restore(self) -> bool:
+        """Bring back a piece of what is damaged of the event store, if anything is; whether there was something."""
+        try:
+            return self._restoring.piece(self._stepper.holding)
+        except LeaseLostError as error:
+            self._lose(error)
+            return True
 
     def _forget_future(self, now: float) -> None:
         with self._state.write() as session:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from collector.store.channel import Channel
+from collector.store.damage import Damage
 from collector.store.errors import FencedError, QueryError, StoreError, StoreUnavailableError
 from collector.store.fence import write_epochs
 from collector.store.forecast import Forecast
 from collector.store.rows import EventRow, MetricRow, encode, events_table, metrics_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -93,6 +94,20 @@ class StoreClient:
     def forecast(self) -> Forecast:
         """How large the store is, how fast it grows, and how long the disk lasts."""
         return msgspec.json.decode(self._ask("GET", "/forecast", None, ""), type=Forecast)
+
+    def damages(self) -> list[Damage]:
+        """What is damaged, and how far it was brought back."""
+        return msgspec.json.decode(self._ask("GET", "/damages", None, ""), type=list[Damage])
+
+    def note_restored(self, damage_id: str, log_offset: int, rows: int) -> None:
+        """That so many rows of it were inserted again, the first of them of ``log_offset``."""
+        said = {"damage": damage_id, "log_offset": log_offset, "rows": rows}
+        self._post("/damages/restored", msgspec.json.encode(said))
+
+    def note_looked_through(self, damage_id: str, partitions: Iterable[int]) -> None:
+        """That the log has nothing more of it in these partitions."""
+        said = {"damage": damage_id, "partitions": sorted(partitions)}
+        self._post("/damages/looked-through", msgspec.json.encode(said))
 
     def forget_simulated(self) -> int:
         """Delete every row that came from a simulated endpoint; return how many there were."""

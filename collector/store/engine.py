@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from collector.store.archive import Archive
+from collector.store.damage import damaged_parts
 from collector.store.errors import StoreError, first_line, store_error
 from collector.store.forecast import Forecast, forecast
 from collector.store.migrate import migrate
 from collector.store.place import Embedded
 from collector.store.reader import Limits, Reader
+from collector.store.set_aside import SetAside
 from collector.store.upkeep import Upkeep
 from collector.store.writer import Writer
 
@@ -50,6 +52,7 @@ class Engine:
             migrate(client, place)
             self._writer = Writer(client, place)
             self._keeper = place.connect()
+            self.damages = SetAside(place.connect(), place)
             self.archive = (
                 Archive(self._keeper, archive, self._drop_day)
                 if archive is not None and place.embedded
@@ -132,8 +135,14 @@ class Engine:
 
     def forecast(self) -> Forecast:
         """How large the store is, how fast it grows, and how long the disk lasts."""
+        damaged = self.damaged()
         with self.upkeep.lock:
-            return forecast(self._keeper, self._place, self.archive)
+            return forecast(self._keeper, self._place, self.archive, damaged)
+
+    def damaged(self) -> int:
+        """How many parts and archived files are set aside because they cannot be read, and are not made good."""
+        files = 0 if self.archive is None else self.archive.damaged
+        return files + damaged_parts(self.damages.look())
 
     def healthy(self) -> bool:
         """Whether the tables answer."""
@@ -147,6 +156,7 @@ class Engine:
         self.upkeep.stop()
         self._reader.close()
         self._writer.close()
+        self.damages.close()
         self._keeper.close()
 
     def _drop_day(self, day: str) -> None:

@@ -22,7 +22,7 @@ class Forecast(msgspec.Struct, frozen=True):
     """``free_bytes``: of the disk the store lies on (of all the servers' together, where there are several).
     ``bytes_a_day``: of the last whole days, at most seven (0: nothing is known yet). ``days_left``: until the disk is
     full at that rate and nothing is dropped; ``None`` where nothing grows. ``damaged_parts``: parts and archived files
-    that were set aside because they could not be read.
+    that were set aside because they could not be read, and of which something is still missing.
     """
 
     events: int
@@ -35,7 +35,7 @@ class Forecast(msgspec.Struct, frozen=True):
     damaged_parts: int
 
 
-def forecast(client: Any, place: Place, archive: Archive | None) -> Forecast:
+def forecast(client: Any, place: Place, archive: Archive | None, damaged: int) -> Forecast:
     """Asked of the engine's own lists of parts; reads no events. Raises the engine's errors."""
     parts = schema.everywhere(place, "system.parts")
     now = datetime.now(UTC)
@@ -49,10 +49,6 @@ def forecast(client: Any, place: Place, archive: Archive | None) -> Forecast:
         f" FROM {parts} WHERE active AND database = currentDatabase()",
         parameters={"first": first.strftime("%Y%m%d"), "last": last.strftime("%Y%m%d")},
     ).result_rows[0]
-    damaged = client.query(
-        f"SELECT count() FROM {schema.everywhere(place, 'system.detached_parts')}"
-        " WHERE database = currentDatabase() AND startsWith(reason, 'broken')"
-    ).result_rows[0][0]
     events, events_bytes, metrics_bytes, lately, oldest = (int(each) for each in sizes)
     days = _days(oldest, last)
     rate = lately / days if days > 0 else 0.0
@@ -65,7 +61,7 @@ def forecast(client: Any, place: Place, archive: Archive | None) -> Forecast:
         free,
         rate,
         free / rate if rate > 0 else None,
-        int(damaged) + (0 if archive is None else archive.damaged),
+        damaged,
     )
 
 

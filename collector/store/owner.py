@@ -54,6 +54,17 @@ class _Rewind(msgspec.Struct, forbid_unknown_fields=True):
     epochs: dict[int, int] = {}
 
 
+class _Restored(msgspec.Struct, forbid_unknown_fields=True):
+    damage: str
+    log_offset: int
+    rows: int
+
+
+class _LookedThrough(msgspec.Struct, forbid_unknown_fields=True):
+    damage: str
+    partitions: list[int]
+
+
 class _Freeze(msgspec.Struct, forbid_unknown_fields=True):
     name: str
 
@@ -75,6 +86,9 @@ class Owner:
                 Route("/query", self._guarded(self._query), methods=["POST"]),
                 Route("/cancel", self._guarded(self._cancel), methods=["POST"]),
                 Route("/forecast", self._guarded(self._forecast)),
+                Route("/damages", self._guarded(self._damages)),
+                Route("/damages/restored", self._guarded(self._restored), methods=["POST"]),
+                Route("/damages/looked-through", self._guarded(self._looked_through), methods=["POST"]),
                 Route("/healthz", self._healthz),
                 Route("/metrics", self._expose),
             ]
@@ -143,6 +157,21 @@ class Owner:
 
     async def _forecast(self, _request: Request) -> Response:
         return _json(await run_in_threadpool(self._engine.forecast))
+
+    async def _damages(self, _request: Request) -> Response:
+        damages = await run_in_threadpool(self._engine.damages.look)
+        self._metrics.damaged_parts.set(await run_in_threadpool(self._engine.damaged))
+        return _json(damages)
+
+    async def _restored(self, request: Request) -> Response:
+        said = msgspec.json.decode(await _body(request), type=_Restored)
+        await run_in_threadpool(self._engine.damages.note_restored, said.damage, said.log_offset, said.rows)
+        return Response(status_code=204)
+
+    async def _looked_through(self, request: Request) -> Response:
+        said = msgspec.json.decode(await _body(request), type=_LookedThrough)
+        await run_in_threadpool(self._engine.damages.note_looked_through, said.damage, said.partitions)
+        return Response(status_code=204)
 
     async def _healthz(self, _request: Request) -> Response:
         healthy = await run_in_threadpool(self._engine.healthy)

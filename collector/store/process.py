@@ -42,7 +42,7 @@ def main(data: DataDirectory, settings: Settings) -> int:
         limits = Limits(events.query_seconds, events.query_rows, events.query_memory_bytes)
         engine = _open(place, data, limits)
         try:
-            metrics.damaged_parts.set(engine.forecast().damaged_parts)
+            metrics.damaged_parts.set(engine.damaged())
             engine.upkeep.start(lambda: _policy(settings, state))
             serve(engine, data.store_socket, metrics, heartbeat.keep_beating)
         finally:

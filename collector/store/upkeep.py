@@ -6,7 +6,6 @@ it at once: nothing is harmed by being done twice.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import threading
@@ -18,6 +17,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from collector.store import schema
 from collector.store.errors import store_error
 from collector.store.mutations import mutate
+from collector.store.notes import Notes, digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +43,7 @@ class Upkeep:
     def __init__(self, client: Any, place: Place, writer: Writer, archive: Archive | None) -> None:
         self.lock = threading.Lock()
         self._client = client
+        self._notes = Notes(client)
         self._place = place
         self._writer = writer
         self._archive = archive
@@ -101,14 +102,14 @@ class Upkeep:
         for days, condition in policy.classes():
             if days == policy.longest:
                 continue
-            noted = self._noted("thin")
+            noted = self._notes.of("thin")
             limit = (now - timedelta(days=days)).strftime("%Y%m%d")
-            detail = _digest(f"{days} {condition}")
+            detail = digest(f"{days} {condition}")
             for day in self._writer.partitions("events"):
                 if day >= limit or detail in noted.get(day, ""):
                     continue
                 self._alter(f"DELETE IN PARTITION ID '{day}' WHERE {condition}")
-                self._note("thin", day, f"{noted.get(day, '')} {detail}".strip())
+                self._notes.add("thin", [day], f"{noted.get(day, '')} {detail}".strip())
                 count += 1
         return count
 
@@ -124,7 +125,7 @@ class Upkeep:
     def _index(self, now: datetime, *, idle: bool) -> int:
         """Make the index of texts of days that are over, the newest first. Parts that came since need it again."""
         settled, latest = ((now - each).strftime("%Y%m%d") for each in (_SETTLED, _LATEST))
-        noted = self._noted("index")
+        noted = self._notes.of("index")
         count = 0
         for day in reversed(self._writer.partitions("events")):
             if day >= settled or self._stopped.is_set():
@@ -134,7 +135,7 @@ class Upkeep:
             if noted.get(day) == self._parts(day):
                 continue
             self._alter(f"MATERIALIZE INDEX {schema.TEXT_INDEX} IN PARTITION ID '{day}'")
-            self._note("index", day, self._parts(day))
+            self._notes.add("index", [day], self._parts(day))
             count += 1
             idle = idle and is_idle()
         return count
@@ -152,26 +153,9 @@ class Upkeep:
             " ORDER BY ALL",
             parameters={"table": schema.stored(self._place, "events"), "day": day},
         ).result_rows
-        return _digest(str(sorted(map(tuple, names))))
-
-    def _noted(self, task: str) -> dict[str, str]:
-        rows = self._client.query(
-            "SELECT partition_id, argMax(detail, noted_at) FROM notes WHERE task = {task:String} GROUP BY partition_id",
-            parameters={"task": task},
-        ).result_rows
-        return {str(partition): str(detail) for partition, detail in rows}
-
-    def _note(self, task: str, day: str, detail: str) -> None:
-        self._client.command(
-            "INSERT INTO notes (task, partition_id, detail) VALUES ({task:String}, {day:String}, {detail:String})",
-            parameters={"task": task, "day": day, "detail": detail},
-        )
+        return digest(str(sorted(map(tuple, names))))
 
 
 def is_idle() -> bool:
     """Whether the machine has a core to spare."""
     return os.getloadavg()[0] < max(1, (os.cpu_count() or 1) - 1)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

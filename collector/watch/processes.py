@@ -80,6 +80,9 @@ class Processes:
         if state:
             yield Reading("store_latency", "state", max(state))
         for row in rows:
+            damaged = sample_sum(row.figures, "vonggac_store_damaged_parts")
+            if damaged is not None:
+                yield Reading("store_damage", "events", damaged)
             total = sample_sum(row.figures, "vonggac_store_insert_seconds_sum", table="events")
             count = sample_sum(row.figures, "vonggac_store_insert_seconds_count", table="events")
             if total is None or count is None:
@@ -91,8 +94,6 @@ class Processes:
                 self._latency[row.process] = (total - before[0]) / (count - before[1])
             self._inserts[row.process] = (total, count)
             yield Reading("store_latency", "events", self._latency.get(row.process, 0.0))
-            damaged = sample_sum(row.figures, "vonggac_store_damaged_parts")
-            yield Reading("store_damage", "events", damaged or 0.0)
 
     def look_at_machines(
         self,

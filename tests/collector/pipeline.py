@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from collector.state.database import StateStore
+    from collector.store.damage import Damage
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 T0 = NOW.timestamp()
@@ -131,6 +132,9 @@ class MemoryStore:
     full: int = 0
     refused: str = ""
     epochs: dict[int, int] = field(default_factory=dict)
+    damaged: list[Damage] = field(default_factory=list)
+    restored: list[tuple[str, int, int]] = field(default_factory=list)
+    looked_through: dict[str, set[int]] = field(default_factory=dict)
 
     def insert_events(self, rows: Sequence[EventRow], epochs: Mapping[int, int]) -> None:
         self._maybe_fail()
@@ -168,9 +172,45 @@ class MemoryStore:
                 raise FencedError(f"partition {partition} was taken over")
         self.epochs.update(epochs)
 
+    def damages(self) -> list[Damage]:
+        self._maybe_fail()
+        return [
+            msgspec.structs.replace(
+                each,
+                restored=sum(rows for of, _, rows in self.restored if of == each.id),
+                looked_through=sorted(self.looked_through.get(each.id, ())),
+            )
+            for each in self.damaged
+        ]
+
+    def note_restored(self, damage_id: str, log_offset: int, rows: int) -> None:
+        self.restored.append((damage_id, log_offset, rows))
+
+    def note_looked_through(self, damage_id: str, partitions: Iterable[int]) -> None:
+        self.looked_through.setdefault(damage_id, set()).update(partitions)
+
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
         self._maybe_fail()
-        given = dict(parameters or {})
+        given: dict[str, Any] = dict(parameters or {})
+        if "groupArray(event_id)" in sql:
+            first, last, partitions = (given[name] for name in ("first", "last", "partitions"))
+            return [
+                {
+                    "ids": [
+                        row.event_id
+                        for row in self.events
+                        if row.partition in partitions and first <= row.log_offset <= last
+                    ]
+                }
+            ]
+        if "FROM metrics" in sql:
+            return [
+                {
+                    "log_offset": row.log_offset,
+                    "month": datetime.fromtimestamp(row.time, UTC).strftime("%Y%m"),
+                }
+                for row in self.metrics
+            ]
         if "event_id IN" in sql:
             wanted = given["ids"]
             assert isinstance(wanted, list)
@@ -289,6 +329,7 @@ class Pipeline:
         worker = Worker(
             state=self.state,
             reader=self.log,
+            reread=lambda: self.log,
             store=self.store,
             rules=LiveRules(Rulebook(own=self.rules), self.state),
             leases=self.leases(name, NAMES, "detect"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
@@ -10,20 +9,16 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from sqlalchemy import func, select
 
-from collector.log.interface import LogRow
-from collector.log.sqlite_writer import SqliteWriter
 from collector.settings import DataDirectory
 from collector.state.database import StateStore
 from collector.state.tables import Endpoint, Stream
 from collector.store.client import StoreClient
-from collector.store.errors import StoreError
-from tests.collector.pipeline import STREAM, add_agency, add_endpoint, frame
-from tests.support.marks import MARKED, TOGETHER, counted, mark_rules
+from tests.collector.pipeline import add_agency, add_endpoint
+from tests.support.marks import MARKED, TOGETHER, counted, fill_log, mark_rules, stored
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
@@ -59,11 +54,11 @@ def test_a_million_events_that_waited_are_worked_on_exactly_once_and_nobody_is_c
         with closing(StateStore(data.state)) as state:
             agency = add_agency(state)
             endpoints = [add_endpoint(state, f"ep-{number}", agency) for number in range(_ENDPOINTS)]
-        _fill(data, endpoints)
+        fill_log(data, endpoints, batches=_BATCHES, events=_EVENTS, seconds=_OUTAGE_SECONDS)
         stack.start()
         with closing(StoreClient(data.store_socket)) as store:
-            wait_until(lambda: _stored(store)[0] >= _ALL, seconds=400, what="a million events", every=1.0)
-            assert _stored(store) == (_ALL, _ALL)
+            wait_until(lambda: stored(store)[0] >= _ALL, seconds=400, what="a million events", every=1.0)
+            assert stored(store) == (_ALL, _ALL)
             found = store.query(
                 "SELECT endpoint_id, max(toInt64(JSONExtractInt(body, 'number'))) AS last FROM events"
                 " WHERE product = 'trial' GROUP BY endpoint_id HAVING count() = {each:UInt64}",
@@ -86,50 +81,3 @@ def test_a_million_events_that_waited_are_worked_on_exactly_once_and_nobody_is_c
                 assert session.scalar(select(func.max(Endpoint.dead_letters))) == 0
     finally:
         stack.kill()
-
-
-def _fill(data: DataDirectory, endpoints: Sequence[str]) -> None:
-    """The log as ingest left it: batches from an hour ago until now, all agents in turn."""
-    now = time.time()
-
-    async def append() -> None:
-        for number in range(_BATCHES):
-            at = now - _OUTAGE_SECONDS * (1 - (number + 1) / _BATCHES)
-            async with asyncio.TaskGroup() as group:
-                for endpoint in endpoints:
-                    row = LogRow(
-                        0, "batch", endpoint, STREAM, number + 1, at, at, _body(endpoint, number, at)
-                    )
-                    group.create_task(writer.append(row))
-
-    with closing(SqliteWriter(data.log)) as writer:
-        asyncio.run(append())
-
-
-def _body(endpoint: str, number: int, at: float) -> bytes:
-    """Events of half a minute; the first is marked, with an account that all agents name at that time."""
-    events = [
-        {
-            "time": at - 30.0 + place * 0.06,
-            "logsource": {"product": "trial"},
-            "fields": {
-                "number": number * _EVENTS + place,
-                "mark": int(not place),
-                "User": f"u{number}",
-                "machine": endpoint,
-            },
-        }
-        for place in range(_EVENTS)
-    ]
-    return frame({"schema": 1, "created_at": at, "events": events})
-
-
-def _stored(store: StoreClient) -> tuple[int, int]:
-    """Events and their ids; nothing while the store cannot be asked."""
-    try:
-        (row,) = store.query(
-            "SELECT count() AS n, uniqExact(event_id) AS ids FROM events WHERE product = 'trial'"
-        )
-    except StoreError:
-        return 0, 0
-    return int(row["n"]), int(row["ids"])

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import func, select
 
+from collector.log.interface import LogRow
+from collector.log.sqlite_writer import SqliteWriter
 from collector.state.tables import Alert
+from collector.store.errors import StoreError
+from tests.collector.pipeline import STREAM, frame
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from collector.settings import DataDirectory
     from collector.state.database import StateStore
+    from collector.store.client import StoreClient
 
 MARKED: Final = "7d1c9d52-1f04-4d3b-9d0a-6f3d1a8f0001"
 TOGETHER: Final = "7d1c9d52-1f04-4d3b-9d0a-6f3d1a8f0002"
@@ -51,3 +62,54 @@ def counted(state: StateStore, rule_id: str) -> dict[str | None, int]:
             .group_by(Alert.endpoint_id)
         )
         return {endpoint: int(count) for endpoint, count in session.execute(query)}
+
+
+def fill_log(
+    data: DataDirectory, endpoints: Sequence[str], *, batches: int, events: int, seconds: float
+) -> None:
+    """The log as ingest left it: so many batches of each endpoint within the last ``seconds``, all in turn, each with
+    a metric and so many events. The first of a batch is marked, with an account that all endpoints name at that time.
+    """
+    now = time.time()
+
+    async def append() -> None:
+        for number in range(batches):
+            at = now - seconds * (1 - (number + 1) / batches)
+            async with asyncio.TaskGroup() as group:
+                for endpoint in endpoints:
+                    body = _body(endpoint, number, events, at)
+                    row = LogRow(0, "batch", endpoint, STREAM, number + 1, at, at, body)
+                    group.create_task(writer.append(row))
+
+    with closing(SqliteWriter(data.log)) as writer:
+        asyncio.run(append())
+
+
+def _body(endpoint: str, number: int, count: int, at: float) -> bytes:
+    """Events of half a minute."""
+    events = [
+        {
+            "time": at - 30.0 + place * 30.0 / count,
+            "logsource": {"product": "trial"},
+            "fields": {
+                "number": number * count + place,
+                "mark": int(not place),
+                "User": f"u{number}",
+                "machine": endpoint,
+            },
+        }
+        for place in range(count)
+    ]
+    metrics = [{"name": "trial.count", "time": at, "value": number, "unit": "count"}]
+    return frame({"schema": 1, "created_at": at, "events": events, "metrics": metrics})
+
+
+def stored(store: StoreClient) -> tuple[int, int]:
+    """How many of these events are in the store, and how many ids they have; nothing while it cannot be asked."""
+    try:
+        (row,) = store.query(
+            "SELECT count() AS n, uniqExact(event_id) AS ids FROM events WHERE product = 'trial'"
+        )
+    except StoreError:
+        return 0, 0
+    return int(row["n"]), int(row["ids"])

@@ -343,22 +343,83 @@ def test_what_runs_is_ended_at_once_when_it_is_cancelled(engine: Engine) -> None
 
 def test_a_truncated_part_is_set_aside_and_said_and_all_others_are_there(tmp_path: Path) -> None:
     engine = opened(tmp_path)
+    day = (NOW - timedelta(days=3)).strftime("%Y%m%d")
     put(engine, *(aged(number, timedelta(days=1)) for number in range(100)))
     put(engine, *(aged(number, timedelta(days=3)) for number in range(100, 200)))
     engine.close()
-    data = sorted(
-        (tmp_path / "events" / "store").rglob(f"{(NOW - timedelta(days=3)).strftime('%Y%m%d')}_*/data.bin")
-    )
-    os.truncate(data[0], data[0].stat().st_size // 2)
+    truncate(tmp_path, day)
 
     engine = opened(tmp_path)
     try:
         assert numbers(engine) == list(range(100))
-        assert engine.forecast().damaged_parts == 1
+        assert (engine.forecast().damaged_parts, engine.damaged()) == (1, 1)
+        (damage,) = engine.damages.look()
+        assert (damage.table, damage.partition, damage.rows, damage.restored) == ("events", day, 100, 0)
         put(engine, aged(300, timedelta(days=3)))
         assert numbers(engine)[-1] == 300
     finally:
         engine.close()
+
+
+def test_what_is_brought_back_of_a_damaged_part_is_noted_and_a_further_one_is_another_damage(
+    tmp_path: Path,
+) -> None:
+    engine = opened(tmp_path)
+    day = (NOW - timedelta(days=3)).strftime("%Y%m%d")
+    put(engine, *(aged(number, timedelta(days=3)) for number in range(100)))
+    engine.close()
+    truncate(tmp_path, day)
+    engine = opened(tmp_path)
+    (damage,) = engine.damages.look()
+    engine.damages.note_restored(damage.id, 1, 60)
+    engine.damages.note_looked_through(damage.id, [0, 3, 31])
+    assert engine.damaged() == 1
+    put(engine, *(aged(number, timedelta(days=3)) for number in range(60)))
+    engine.close()
+
+    engine = opened(tmp_path)
+    (noted,) = engine.damages.look()
+    assert (noted.id, noted.restored, noted.looked_through) == (damage.id, 60, [0, 3, 31])
+    engine.damages.note_restored(damage.id, 61, 40)
+    assert engine.damaged() == 0
+    assert engine.damages.look()[0].whole
+    engine.close()
+
+    truncate(tmp_path, day)
+    engine = opened(tmp_path)
+    try:
+        (further,) = engine.damages.look()
+        assert further.id != damage.id
+        assert (len(further.parts), further.rows, further.restored) == (2, 160, 100)
+        assert (further.looked_through, engine.damaged()) == ([], 2)
+    finally:
+        engine.close()
+
+
+def test_a_damaged_part_that_does_not_say_how_much_it_held_is_never_whole(tmp_path: Path) -> None:
+    engine = opened(tmp_path)
+    put(engine, *(aged(number, timedelta(days=3)) for number in range(100)))
+    engine.close()
+    part = truncate(tmp_path, (NOW - timedelta(days=3)).strftime("%Y%m%d"))
+    (part / "count.txt").write_bytes(b"\x00\xff")
+    engine = opened(tmp_path)
+    try:
+        (damage,) = engine.damages.look()
+        engine.damages.note_restored(damage.id, 1, 1_000)
+        assert (damage.rows, engine.damaged()) == (None, 1)
+    finally:
+        engine.close()
+
+
+def truncate(folder: Path, day: str) -> Path:
+    """Half of the data of the day's only part is lost."""
+    (data,) = (
+        path
+        for path in (folder / "events" / "store").rglob(f"{day}_*/data.bin")
+        if path.parent.parent.name != "detached"
+    )
+    os.truncate(data, data.stat().st_size // 2)
+    return data.parent
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
