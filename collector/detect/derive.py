@@ -14,6 +14,7 @@ from collector.detect.ages import AGING, age_of, with_age
 from collector.detect.assessment import ASSESSMENT, changes, counts, difference_of
 from collector.detect.handover import Look
 from collector.detect.step import observed
+from collector.detect.tables import TABLES, row_changes, without_tables
 from collector.detect.values import moment
 from collector.devices.sightings import gateway_of, neighbours_of, own_macs_of
 from collector.documents.diff import difference, packages_difference
@@ -194,6 +195,9 @@ def _tell(
             context, origin, kind, {kind: {**counts, **told}, "changed": []}, time=time, action=action
         )
         return
+    if kind in TABLES:
+        _tell_rows(step, context, origin, kind, old, new, time)
+        return
     shown = {_ITEM_FIELDS[kind]: item} if new is None and kind in _ITEM_FIELDS else (new or {})
     fields = document_fields(kind, item, shown, origin.received_at, step)
     change = difference(old, new or {}) if old is not None else None
@@ -233,6 +237,33 @@ def _tell_checks(
             **named,
         }
         step.derive(context, origin, ASSESSMENT, fields, time=time, action=change.action)
+
+
+def _tell_rows(
+    step: WorkStep,
+    context: EndpointContext,
+    origin: Origin,
+    kind: str,
+    old: Mapping[str, Any] | None,
+    new: Mapping[str, Any] | None,
+    time: float,
+) -> None:
+    """The event of the whole without its tables, and one of each row that changed: none of them at first, when every
+    row would be new, and none when the document is gone, which says nothing of what it told."""
+    whole, before = without_tables(kind, new or {}), None if old is None else without_tables(kind, old)
+    rows, untold = row_changes(kind, old, new) if old is not None and new is not None else ([], 0)
+    change = None if before is None else difference(before, whole)
+    if untold:
+        whole["untold_count"] = untold
+    if change is None or change.paths or untold or new is None:
+        fields: dict[str, Any] = {kind: whole, "changed": []}
+        if change is not None:
+            fields["changed"] = [f"{kind}.{path}" for path in change.paths]
+            fields["previous"] = {kind: change.previous}
+        action = "removed" if new is None else "first" if old is None else "changed"
+        step.derive(context, origin, kind, fields, time=time, action=action)
+    for row in rows:
+        step.derive(context, origin, kind, row.fields, time=time, action=row.action)
 
 
 def _take_host(step: WorkStep, context: EndpointContext, body: Mapping[str, Any]) -> None:

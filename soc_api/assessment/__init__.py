@@ -1,0 +1,1 @@
+"""Configuration assessment on the server: the written checks with their words, and who passes them."""
