@@ -267,6 +267,77 @@ OTHER_ROLE: Final = Sentence("it is for machines of another role", "mục này d
 OTHER_SYSTEM: Final = Sentence("it is for another system", "mục này dành cho hệ điều hành khác")
 NOTHING_TO_CHECK: Final = Sentence("what it is about is not here", "máy không có thứ mà mục này kiểm tra")
 
+# Windows.
+NO_SMBIOS: Final = Sentence(
+    "the firmware hands out no SMBIOS tables", "phần sụn không cung cấp bảng SMBIOS"
+)
+WMI_SILENT: Final = Sentence("WMI does not answer: {detail}", "WMI không trả lời: {detail}")
+FIREWALL_OF_ANOTHER: Final = Sentence(
+    "{product} filters instead of Windows", "{product} lọc lưu lượng thay cho Windows"
+)
+FIREWALL_SERVICE_DISABLED: Final = Sentence(
+    "the service of Windows' firewall is disabled", "dịch vụ tường lửa của Windows bị vô hiệu hóa"
+)
+FIREWALL_PROFILES_OFF: Final = Sentence(
+    "off for these kinds of network: {profiles}", "đang tắt với loại mạng: {profiles}"
+)
+FIREWALL_PROFILES_UNKNOWN: Final = Sentence(
+    "the registry does not say it for these kinds of network: {profiles}",
+    "registry không cho biết với loại mạng: {profiles}",
+)
+DEFENDER_PASSIVE: Final = Sentence(
+    "Defender only watches beside another antivirus ({mode})",
+    "Defender chỉ chạy thụ động bên cạnh phần mềm khác ({mode})",
+)
+SIGNATURES_NEVER_FETCHED: Final = Sentence(
+    "signatures were never fetched, or their date is not kept", "chưa tải mẫu nhận diện, hoặc không lưu ngày tải"
+)
+STALE_ROW: Final = Sentence(
+    "Security Center still lists it, but its program is gone",
+    "Security Center vẫn liệt kê, nhưng chương trình không còn",
+)
+SECURITY_CENTER_TELLS_NO_SCAN: Final = Sentence(
+    "Security Center does not tell of scans", "Security Center không cho biết các lần quét"
+)
+PRODUCT_STATE_UNKNOWN: Final = Sentence(
+    "Security Center gives a state that is not known", "Security Center đưa ra trạng thái không rõ"
+)
+PRODUCT_SNOOZED: Final = Sentence("paused by somebody", "bị tạm dừng")
+PRODUCT_EXPIRED: Final = Sentence("its licence has ended", "giấy phép đã hết hạn")
+SIGNATURE_DATE_UNTOLD_BY_PRODUCT: Final = Sentence(
+    "the product does not tell the date of its signatures", "phần mềm không cho biết ngày của mẫu nhận diện"
+)
+SIGNATURES_SAID_CURRENT: Final = Sentence(
+    "the product calls its signatures current, but does not tell their date",
+    "phần mềm báo mẫu nhận diện còn mới, nhưng không cho biết ngày",
+)
+SIGNATURES_SAID_OLD: Final = Sentence(
+    "the product calls its signatures out of date, but does not tell their date",
+    "phần mềm báo mẫu nhận diện đã cũ, nhưng không cho biết ngày",
+)
+NOT_IN_SECURITY_CENTER: Final = Sentence(
+    "its service runs, but Security Center does not list it",
+    "dịch vụ đang chạy, nhưng Security Center không liệt kê",
+)
+ONLY_THE_SERVICE_IS_KNOWN: Final = Sentence(
+    "only that its service runs can be known here", "ở đây chỉ biết được dịch vụ đang chạy"
+)
+UPDATES_NOT_SEARCHED: Final = Sentence(
+    "Windows Update could not be asked: {detail}", "không hỏi được Windows Update: {detail}"
+)
+NO_BITLOCKER: Final = Sentence(
+    "this edition of Windows has no BitLocker", "phiên bản Windows này không có BitLocker"
+)
+VOLUME_LOCKED: Final = Sentence("the volume is locked", "ổ đĩa đang khóa")
+PROTECTION_SUSPENDED: Final = Sentence(
+    "encrypted, but protection is suspended: the key lies open on the disk",
+    "đã mã hóa nhưng đang tạm ngưng bảo vệ: khóa nằm lộ trên đĩa",
+)
+NO_EVENT_CHANNEL: Final = Sentence(
+    "none of the event log's channels can be read: {detail}",
+    "không đọc được kênh nào của nhật ký sự kiện: {detail}",
+)
+
 # Simulated machines.
 NO_ANTIVIRUS: Final = Sentence("no antivirus is installed", "chưa cài phần mềm diệt virus")
 PRODUCT_SILENT: Final = Sentence("the product does not answer", "phần mềm không trả lời")

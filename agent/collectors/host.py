@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from agent import reasons
-from agent.collectors.common.dmi import SERVER_TYPES, WORKSTATION_TYPES, read_dmi
+from agent.collectors.common.dmi import SERVER_TYPES, WORKSTATION_TYPES, decide_virtualization, read_dmi
 from agent.collectors.common.files import clean_text, read_text, under
 from agent.collectors.common.interfaces import read_interfaces
 from agent.collectors.registry import Context, Output, StatusDocument, collector
@@ -15,13 +15,6 @@ from agent.collectors.registry import Context, Output, StatusDocument, collector
 if TYPE_CHECKING:
     from pathlib import Path
 
-_MAKERS = (
-    ("kvm", re.compile(r"qemu|kvm|red hat|proxmox|openstack|firecracker", re.IGNORECASE)),
-    ("vmware", re.compile(r"vmware", re.IGNORECASE)),
-    ("virtualbox", re.compile(r"innotek|virtualbox", re.IGNORECASE)),
-    ("hyperv", re.compile(r"virtual machine", re.IGNORECASE)),
-    ("xen", re.compile(r"\bxen\b", re.IGNORECASE)),
-)
 #: A desktop is there where a display manager is set up or graphical sessions are installed.
 DESKTOP_SIGNS = ("/etc/X11/default-display-manager", "/etc/systemd/system/display-manager.service")
 DESKTOP_SESSIONS = ("/usr/share/xsessions", "/usr/share/wayland-sessions")
@@ -82,16 +75,6 @@ def decide_role(chassis: int | None, release: dict[str, str], desktop: bool) -> 
     if kind in WORKSTATION_TYPES:
         return "workstation", reasons.ROLE_BY_CHASSIS()
     return "unknown", reasons.ROLE_UNKNOWN()
-
-
-def decide_virtualization(maker: str, model: str, hypervisor: bool, container: str) -> str:
-    """``container``, the hypervisor's name, ``unknown_hypervisor`` or ``none``."""
-    if container:
-        return "container"
-    for name, pattern in _MAKERS:
-        if pattern.search(f"{maker} {model}"):
-            return name
-    return "unknown_hypervisor" if hypervisor else "none"
 
 
 def machine_role(root: Path, sys: Path, release: dict[str, str]) -> tuple[str, str]:

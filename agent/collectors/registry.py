@@ -2,7 +2,9 @@
 
 A collector is one function in one module of this package, registered by :func:`collector`. The runner
 (``agent.runtime``) schedules it, times it, isolates it and counts; a collector only collects. Importing every
-module of the package fills the registry (:func:`load_collectors`), so there is no second list of them.
+module of the package that is for a platform fills the registry (:func:`load_collectors`), so there is no second
+list of them. Modules called ``windows_*`` are for Windows, all others for Linux: what both tell (``host``,
+``software``) is one name, one kind of document with the same fields, collected in two ways.
 
 Imports count in an agent that may weigh 30 MB: import here and in collectors only what is needed, heavy
 things (``ctypes``, ``subprocess``) inside the function that needs them.
@@ -40,6 +42,9 @@ __all__ = [
 
 #: A collector whose interval is at most this runs in a lane of its own, where nothing slow may hold it up.
 FAST_INTERVAL_SECONDS: Final = 10.0
+#: :data:`sys.platform` of Windows, and what the names of its modules begin with.
+WINDOWS: Final = "win32"
+_WINDOWS_MODULES: Final = "windows_"
 
 
 class CollectorError(Exception):
@@ -51,7 +56,7 @@ class NothingToReport(CollectorError):  # noqa: N818 - it is an answer, not an e
 
 
 class DuplicateCollectorError(CollectorError):
-    """Two modules registered the same name."""
+    """Two modules registered the same name for one platform."""
 
 
 class Context(Struct, frozen=True):
@@ -104,7 +109,8 @@ class Collector(Struct, frozen=True):
         return self.interval_seconds <= FAST_INTERVAL_SECONDS
 
 
-_registered: dict[str, Collector] = {}
+#: By platform and name.
+_registered: dict[tuple[str, str], Collector] = {}
 
 
 def collector(
@@ -118,21 +124,16 @@ def collector(
 ) -> Callable[[Callable[[Context], Output]], Callable[[Context], Output]]:
     """Register the decorated function; it stays an ordinary function.
 
-    ``platforms`` are values of :data:`sys.platform`. A run longer than ``timeout_seconds`` counts as failed
-    and its output is dropped. The function may raise anything: :class:`NothingToReport` is an answer, all
-    else a failure of this collector alone.
+    ``platforms`` are values of :data:`sys.platform`; a name is taken once on each. A run longer than
+    ``timeout_seconds`` counts as failed and its output is dropped. The function may raise anything:
+    :class:`NothingToReport` is an answer, all else a failure of this collector alone.
 
     Raises:
         DuplicateCollectorError: the name is taken, at import.
     """
 
     def register(function: Callable[[Context], Output]) -> Callable[[Context], Output]:
-        if name in _registered:
-            raise DuplicateCollectorError(
-                f"collector {name!r} is registered twice: "
-                f"in {_registered[name].module} and {function.__module__}"
-            )
-        _registered[name] = Collector(
+        made = Collector(
             name=name,
             interval_seconds=interval_seconds,
             timeout_seconds=timeout_seconds,
@@ -142,15 +143,23 @@ def collector(
             module=function.__module__,
             collect=function,
         )
+        for platform in made.platforms:
+            first = _registered.setdefault((platform, name), made)
+            if first is not made:
+                raise DuplicateCollectorError(
+                    f"collector {name!r} is registered twice: in {first.module} and {made.module}"
+                )
         return function
 
     return register
 
 
 def load_collectors(platform: str = sys.platform) -> list[Collector]:
-    """Import every module of this package and return the collectors for ``platform``, by name."""
+    """Import every module of this package that is for ``platform`` and return its collectors, by name."""
     folder = Path(__file__).parent
     for path in sorted(folder.glob("*.py")):
-        if path.stem not in ("__init__", "registry"):
+        windows = path.stem.startswith(_WINDOWS_MODULES)
+        if path.stem not in ("__init__", "registry") and windows == (platform == WINDOWS):
             import_module(f"agent.collectors.{path.stem}")
-    return sorted((c for c in _registered.values() if platform in c.platforms), key=lambda c: c.name)
+    found = (made for (where, _), made in _registered.items() if where == platform)
+    return sorted(found, key=lambda made: made.name)

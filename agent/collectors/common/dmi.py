@@ -64,6 +64,16 @@ _CHASSIS = [
 FIELDS = {"manufacturer": "sys_vendor", "model": "product_name", "serial_number": "product_serial"}
 
 
+#: Hypervisors by the maker and model that they give their machines.
+_MAKERS = (
+    ("kvm", re.compile(r"qemu|kvm|red hat|proxmox|openstack|firecracker", re.IGNORECASE)),
+    ("vmware", re.compile(r"vmware", re.IGNORECASE)),
+    ("virtualbox", re.compile(r"innotek|virtualbox", re.IGNORECASE)),
+    ("hyperv", re.compile(r"virtual machine", re.IGNORECASE)),
+    ("xen", re.compile(r"\bxen\b", re.IGNORECASE)),
+)
+
+
 def is_junk(text: str) -> bool:
     """Whether a maker's placeholder stands where a value should (``To Be Filled By O.E.M.``, ``00000000``)."""
     plain = " ".join(re.sub(r"[^0-9a-z]+", " ", text.lower()).split())
@@ -75,6 +85,16 @@ def chassis_name(number: int | None) -> str:
     if number is None or not 1 <= (number & 0x7F) <= len(_CHASSIS):
         return "unknown"
     return _CHASSIS[(number & 0x7F) - 1]
+
+
+def decide_virtualization(maker: str, model: str, hypervisor: bool, container: str) -> str:
+    """``container``, the hypervisor's name, ``unknown_hypervisor`` or ``none``."""
+    if container:
+        return "container"
+    for name, pattern in _MAKERS:
+        if pattern.search(f"{maker} {model}"):
+            return name
+    return "unknown_hypervisor" if hypervisor else "none"
 
 
 def parse_chassis(text: str | None) -> int | None:

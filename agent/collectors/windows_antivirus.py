@@ -1,0 +1,27 @@
+"""Which antivirus protects this Windows, and how well."""
+
+from __future__ import annotations
+
+from agent.collectors.registry import WINDOWS, Context, Output, StatusDocument, collector
+from agent.windows.antivirus import documents, program_exists, read
+from agent.windows.registry import registry
+from agent.windows.wmi import wmi
+
+
+@collector(
+    "antivirus",
+    interval_seconds=300,
+    platforms={WINDOWS},
+    privileges="none",
+    description="Antivirus products as Security Center lists them, Defender by its own status; on Windows Server by "
+    "services: on or off, age of signatures, real-time protection, last scan",
+)
+def collect(ctx: Context) -> Output:
+    here = registry()
+    bodies = documents(read(here, wmi()), here, program_exists, ctx.now())
+    return Output(
+        documents=[
+            StatusDocument(kind="antivirus", item=item, observed_at=ctx.now(), body=body)
+            for item, body in bodies.items()
+        ]
+    )
