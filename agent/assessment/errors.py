@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class UnknownFactError(Exception):
-    """A fact may not or cannot be read; ``str()`` is a sentence of ``agent.reasons``. Not: the fact is that there is none."""
+    """A fact may not or cannot be read; ``str()`` is a sentence of ``agent.reasons``. That there is none is a fact."""

@@ -36,7 +36,9 @@ def _sysctl(test: form.Sysctl, machine: Machine) -> Outcome:
     path = machine.proc / "sys" / test.key.replace(".", "/")
     value = read_text(path, 4096)
     if value is None and path.exists():
-        raise UnknownFactError(reasons.FILE_UNREADABLE(path=f"{machine.proc}/sys/{test.key.replace('.', '/')}"))
+        raise UnknownFactError(
+            reasons.FILE_UNREADABLE(path=f"{machine.proc}/sys/{test.key.replace('.', '/')}")
+        )
     return outcome(test, test.key, None if value is None else value.strip())
 
 
@@ -56,7 +58,9 @@ def _file(test: form.File, machine: Machine) -> Outcome:
     wanted = _wanted_of_file(test)
     found = system.read_files(machine, test.path)
     if test.exists is not None:
-        return Outcome(bool(found) == test.exists, _listed([f.path for f in found]) or f"∄ {test.path}", wanted)
+        return Outcome(
+            bool(found) == test.exists, _listed([f.path for f in found]) or f"∄ {test.path}", wanted
+        )
     if not found:
         return Outcome(test.missing == "passed", f"∄ {test.path}", wanted)
     wrong = [each for each in found if not _is_kept(test, each)]
@@ -89,7 +93,9 @@ def _pam(test: form.Pam, machine: Machine) -> Outcome:
     service, entries = stack
     fit = any(e.module in test.modules and set(test.arguments) <= set(e.arguments) for e in entries)
     modules = dict.fromkeys(e.module for e in entries)
-    return Outcome(fit, clean_text(f"{service} {test.type}: {', '.join(modules)}", MAX_FOUND), wanted[:MAX_FOUND])
+    return Outcome(
+        fit, clean_text(f"{service} {test.type}: {', '.join(modules)}", MAX_FOUND), wanted[:MAX_FOUND]
+    )
 
 
 def _mount(test: form.Mount, machine: Machine) -> Outcome:
@@ -97,13 +103,16 @@ def _mount(test: form.Mount, machine: Machine) -> Outcome:
     options = system.read_mount(machine, test.path)
     if options is None:
         return Outcome(passed=False, found=f"{test.path} ∉ mounts", wanted=wanted)
-    return Outcome(set(test.options) <= options, clean_text(f"{test.path} {','.join(sorted(options))}", MAX_FOUND), wanted)
+    found = clean_text(f"{test.path} {','.join(sorted(options))}", MAX_FOUND)
+    return Outcome(set(test.options) <= options, found, wanted)
 
 
 def _unit(test: form.Unit, machine: Machine) -> Outcome:
     known = system.read_units(machine)
     states = {name: known[name] for name in test.names if name in known and known[name].there}
-    found = _listed([f"{name} {_words(state)}" for name, state in states.items()]) or f"∄ {_listed(test.names)}"
+    found = (
+        _listed([f"{name} {_words(state)}" for name, state in states.items()]) or f"∄ {_listed(test.names)}"
+    )
     if test.state == "off":
         wrong = any(state.running or state.enabled for state in states.values())
         return Outcome(not wrong, found, f"{_listed(test.names)} off")
@@ -118,7 +127,9 @@ def _words(state: system.UnitState) -> str:
 def _package(test: form.Package, machine: Machine) -> Outcome:
     here = [name for name in test.names if name in system.read_packages(machine)]
     wanted = f"∃ {' | '.join(test.names)}" if test.present else f"∄ {_listed(test.names)}"
-    return Outcome(bool(here) == test.present, _listed(here) or f"∄ {_listed(test.names)}", wanted[:MAX_FOUND])
+    return Outcome(
+        bool(here) == test.present, _listed(here) or f"∄ {_listed(test.names)}", wanted[:MAX_FOUND]
+    )
 
 
 def _module(test: form.Module, machine: Machine) -> Outcome:

@@ -140,7 +140,9 @@ class Unit(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", ta
 class Package(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="package"):
     """One of these packages is installed, or none of them."""
 
-    names: Annotated[list[Annotated[str, Meta(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9.+_-]{0,100}$")]], Meta(min_length=1)]
+    names: Annotated[
+        list[Annotated[str, Meta(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9.+_-]{0,100}$")]], Meta(min_length=1)
+    ]
     present: bool
 
 
@@ -167,7 +169,9 @@ class Registry(Valued, frozen=True, tag_field="kind", tag="registry"):
     value: Word
 
 
-class Audit(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", tag="audit"):
+class Audit(
+    Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", tag="audit"
+):
     """A subcategory of Windows' audit policy, by its GUID ([MS-GPAC] 2.2.1.2), records what is named here."""
 
     subcategory: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]

@@ -22,6 +22,8 @@ FAILED: Final[Result] = "failed"
 NOT_APPLICABLE: Final[Result] = "not_applicable"
 UNKNOWN: Final[Result] = "unknown"
 _REASON: Final = 200
+#: What passed needs less evidence.
+_FOUND_PASSED: Final = 80
 
 
 class Host(Struct, frozen=True):
@@ -44,7 +46,9 @@ def evaluate(test: form.Test, machine: Machine) -> Outcome:
     if isinstance(test, form.Not):
         inner = evaluate(test.of, machine)
         turned = None if inner.passed is None else not inner.passed
-        return Outcome(turned, inner.found, f"¬ ({inner.wanted})"[:MAX_FOUND] if inner.wanted else "", inner.reason)
+        return Outcome(
+            turned, inner.found, f"¬ ({inner.wanted})"[:MAX_FOUND] if inner.wanted else "", inner.reason
+        )
     if not isinstance(test, form.All | form.Any):
         return judge_fact(test, machine)
     outcomes = [evaluate(each, machine) for each in test.of]
@@ -92,9 +96,9 @@ def report(checks: form.CheckSet, machine: Machine, host: Host, last: Mapping[st
     told: dict[str, dict[str, str]] = {}
     for check in checks.checks:
         said = verdict(check, machine, host)
-        entry = {"result": said.result, "importance": check.importance}
+        entry: dict[str, str] = {"result": said.result, "importance": check.importance}
         if said.found:
-            entry["found"] = said.found
+            entry["found"] = said.found if said.result == FAILED else said.found[:_FOUND_PASSED]
         if said.wanted and said.result == FAILED:
             entry["wanted"] = said.wanted
         if said.reason:

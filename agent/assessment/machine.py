@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import glob
 import os
+from fnmatch import filter as fitting
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -77,7 +77,7 @@ class Machine:
         if not _MAGIC.intersection(last):
             return [pattern] if under(self.root, pattern).exists() else []
         try:
-            names = sorted(glob.fnmatch.filter(os.listdir(under(self.root, folder or "/")), last))  # noqa: PTH208
+            names = sorted(fitting(os.listdir(under(self.root, folder or "/")), last))  # noqa: PTH208 - names only
         except FileNotFoundError:
             return []
         except OSError as error:

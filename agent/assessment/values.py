@@ -41,7 +41,9 @@ def holds(wanted: Valued, value: str) -> bool:
         return False
     if text in {each.casefold() for each in wanted.none_of}:
         return False
-    if wanted.excludes and {each.casefold() for each in wanted.excludes} & set(text.replace(",", " ").split()):
+    if wanted.excludes and {each.casefold() for each in wanted.excludes} & set(
+        text.replace(",", " ").split()
+    ):
         return False
     if wanted.at_least is None and wanted.at_most is None:
         return True

@@ -25,7 +25,9 @@ def collect(ctx: Context) -> Output:
     checks = load("linux")
     tests = tuple(test for check in checks.checks for test in check.tests())
     release = parse_os_release(
-        read_text(under(ctx.root, "/etc/os-release")) or read_text(under(ctx.root, "/usr/lib/os-release")) or ""
+        read_text(under(ctx.root, "/etc/os-release"))
+        or read_text(under(ctx.root, "/usr/lib/os-release"))
+        or ""
     )
     names = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
     role, _ = machine_role(ctx.root, ctx.sys, release)
@@ -34,4 +36,6 @@ def collect(ctx: Context) -> Output:
     body = report(checks, Machine(ctx.root, ctx.proc, ctx.sys, tests=tests), host, last)
     if (known := last_known(body, last)) != last:
         ctx.state["last"] = known
-    return Output(documents=[StatusDocument(kind="assessment", item=checks.set, observed_at=ctx.now(), body=body)])
+    return Output(
+        documents=[StatusDocument(kind="assessment", item=checks.set, observed_at=ctx.now(), body=body)]
+    )

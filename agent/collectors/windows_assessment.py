@@ -35,7 +35,9 @@ def judge(ctx: Context, registry: Registry) -> Output:
     body = report(checks, machine, Host(role_of(registry), frozenset({"windows"})), last)
     if (known := last_known(body, last)) != last:
         ctx.state["last"] = known
-    return Output(documents=[StatusDocument(kind="assessment", item=checks.set, observed_at=ctx.now(), body=body)])
+    return Output(
+        documents=[StatusDocument(kind="assessment", item=checks.set, observed_at=ctx.now(), body=body)]
+    )
 
 
 @collector(

@@ -63,7 +63,7 @@ def difference_of(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, A
     return {**{key: value for key, value in new.items() if key != "checks"}, "checks": told}
 
 
-def counts(body: Mapping[str, Any]) -> dict[str, int]:
+def tally(body: Mapping[str, Any]) -> dict[str, int]:
     """How many checks stand at each result, as they count."""
     results = [result_of(entry) for entry in list(checks_of(body).values())[:_MAX_CHECKS]]
     return {result: results.count(result) for result in ("passed", "failed", "unknown", "not_applicable")}

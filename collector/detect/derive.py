@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from collector.coverage.protection import ANTIVIRUS, protection_of
 from collector.detect.ages import AGING, age_of, with_age
-from collector.detect.assessment import ASSESSMENT, changes, counts, difference_of
+from collector.detect.assessment import ASSESSMENT, changes, difference_of, tally
 from collector.detect.handover import Look
 from collector.detect.step import observed
 from collector.detect.tables import TABLES, row_changes, without_tables
@@ -226,7 +226,7 @@ def _tell_checks(
     """One event a check that counts as something else; at first one, with how many there are of each."""
     named = {"document": {"item": item}}
     if old is None:
-        fields = {ASSESSMENT: {"set": str(new.get("set", ""))[:64], **counts(new)}, "changed": [], **named}
+        fields = {ASSESSMENT: {"set": str(new.get("set", ""))[:64], **tally(new)}, "changed": [], **named}
         step.derive(context, origin, ASSESSMENT, fields, time=time, action="first")
         return
     for change in changes(old, new):

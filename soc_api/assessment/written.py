@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import yaml
@@ -16,6 +15,9 @@ from msgspec import Meta, Struct
 from agent.assessment import form
 from agent.assessment.shipped import CHECKS
 from soc_api.errors import SocError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _MAX_BYTES: Final = 1 << 20
 _PATH: Final = re.compile(r"^(.*?)(?: - at `\$(.*)`)?$", re.DOTALL)
@@ -65,7 +67,9 @@ class WrittenSet(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     def compiled(self) -> bytes:
         """The JSON that the agent reads, laid out so that a change shows as one."""
-        compiled = form.CheckSet(self.set, self.version, self.platform, [each.compiled() for each in self.checks])
+        compiled = form.CheckSet(
+            self.set, self.version, self.platform, [each.compiled() for each in self.checks]
+        )
         return msgspec.json.format(msgspec.json.encode(compiled), indent=1) + b"\n"
 
 
@@ -90,7 +94,7 @@ def parse_set(text: bytes, name: str) -> WrittenSet:
     lines: dict[str, int] = {}
     try:
         root = yaml.compose(text, yaml.CSafeLoader)
-        found = None if root is None else _plain(root, "", lines)
+        found = None if root is None else _plain(root, "", lines, set())
     except (yaml.YAMLError, RecursionError, UnicodeError) as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__
@@ -103,7 +107,9 @@ def parse_set(text: bytes, name: str) -> WrittenSet:
         match = _PATH.match(str(error))
         place = (match[2] or "") if match else ""
         what = match[1] if match else str(error)
-        raise CheckFileError(f"{name}:{_line(lines, place)}: {place.lstrip('.') or 'file'}: {what}") from error
+        raise CheckFileError(
+            f"{name}:{_line(lines, place)}: {place.lstrip('.') or 'file'}: {what}"
+        ) from error
     faults = [f"{name}:{lines.get(f'.checks[{at}]', 1)}: {what}" for at, what in _faults(written)]
     if faults:
         raise CheckFileError("\n".join(faults))
@@ -116,24 +122,26 @@ class _FormError(ValueError):
         self.line = line
 
 
-def _plain(node: yaml.Node, path: str, lines: dict[str, int]) -> Any:
+def _plain(node: yaml.Node, path: str, lines: dict[str, int], seen: set[int]) -> Any:
     """The values of a tree of nodes, each path's line beside them. A node that comes twice is an alias: refused,
     because ten lines of aliases can stand for a billion values."""
     line = node.start_mark.line + 1
-    if path in lines or getattr(node, "seen", False):
+    if id(node) in seen:
         raise _FormError(line, "an alias (*name): write it out")
-    node.seen = True  # type: ignore[attr-defined] # a mark of our own
+    seen.add(id(node))
     lines[path] = line
     if isinstance(node, yaml.MappingNode):
         found: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.value in found:
-                raise _FormError(key.start_mark.line + 1, f"a key that is no text, or comes twice: {key.value!r:.80}")
-            found[key.value] = _plain(value, f"{path}.{key.value}", lines)
+                raise _FormError(
+                    key.start_mark.line + 1, f"a key that is no text, or comes twice: {key.value!r:.80}"
+                )
+            found[key.value] = _plain(value, f"{path}.{key.value}", lines, seen)
         return found
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(each, f"{path}[{at}]", lines) for at, each in enumerate(node.value)]
-    return _SCALARS.construct_object(node)  # type: ignore[no-untyped-call] # PyYAML's types do not have it
+        return [_plain(each, f"{path}[{at}]", lines, seen) for at, each in enumerate(node.value)]
+    return _SCALARS.construct_object(node)
 
 
 _SCALARS: Final = yaml.SafeLoader("")

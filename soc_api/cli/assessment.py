@@ -44,7 +44,9 @@ def list_command(name: str | None, lang: str, as_json: bool) -> None:
     for each in sets:
         for check in each.checks:
             levels = ",".join(map(str, check.levels))
-            click.echo(f"{each.set:8} {check.id:26} {check.importance:6} {levels:5} {check.title.as_mapping()[lang]}")
+            click.echo(
+                f"{each.set:8} {check.id:26} {check.importance:6} {levels:5} {check.title.as_mapping()[lang]}"
+            )
 
 
 @group.command("check", epilog="Example: vonggac assessment check checks.yml")

@@ -14,6 +14,7 @@ from collector.alerts.models import Page as PageRequest
 from collector.alerts.service import list_alerts
 from collector.coverage.models import Machine
 from collector.coverage.service import machine_of
+from collector.detect.assessment import ASSESSMENT
 from collector.errors import CollectorError
 from collector.state.tables import Document
 from collector.store.errors import StoreError
@@ -21,10 +22,12 @@ from soc_api import actions
 from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
 from soc_api.accounts.principal import Principal
+from soc_api.assessment.service import Standing, standings_of
 from soc_api.endpoints import service
 from soc_api.endpoints.events import events_of
 from soc_api.endpoints.service import PlacedEndpoint
 from soc_api.errors import Fault, InvalidError, SocError
+from soc_api.pages.assessment import CheckWords, words_of
 from soc_api.pages.metrics import Series, series_of
 from soc_api.pages.query import Query, Slice
 from soc_api.pages.render import to_json
@@ -43,7 +46,7 @@ from soc_api.pages.visit import Visit, back_to
 router = APIRouter()
 Reader = Annotated[Principal, Depends(require(Permission.ENDPOINTS_READ))]
 Revoker = Annotated[Principal, Depends(require(Permission.ENDPOINTS_REVOKE))]
-TABS = ("status", "software", "alerts", "events", "changes")
+TABS = ("status", "software", "checks", "alerts", "events", "changes")
 _ALERTS, _EVENTS, _CHANGES, _PACKAGES = 50, 100, 50, 200
 _EVENT_WINDOW = timedelta(days=7)
 _CHART_HOURS = 24
@@ -67,6 +70,17 @@ class Package:
     version: str
     architecture: str
     manager: str
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A set of checks on this machine. ``asked`` leaves out what does not apply; unknown ones are in it."""
+
+    set: str
+    observed_at: datetime
+    passed: int
+    asked: int
+    checks: list[tuple[Standing, CheckWords]]
 
 
 @dataclass(frozen=True)
@@ -119,11 +133,13 @@ class EndpointPage:
     throttled: int
     throttled_at: datetime | None
     open_alerts: int
+    checks_failed: int
     may_revoke: bool
     refused: str = ""
     alerts: list[AlertRow] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
     events_missing: bool = False
+    assessments: list[Assessment] = field(default_factory=list)
     packages: list[Package] = field(default_factory=list)
     package_slice: Slice = field(default_factory=lambda: Slice(1, _PACKAGES, 0))
     text: str = ""
@@ -218,6 +234,7 @@ def build(visit: Visit, endpoint_id: str, *, refused: str = "") -> EndpointPage:
     endpoint, agency = placed.endpoint, placed.agency
     packages, part = _packages(by_kind, query) if tab == "software" else ([], Slice(1, _PACKAGES, 0))
     events, missing = _events(visit, endpoint_id) if tab == "events" else ([], False)
+    assessments = [_assessment(each, visit) for each in by_kind.get(ASSESSMENT, [])]
     return EndpointPage(
         query=query,
         tab=tab,
@@ -237,7 +254,7 @@ def build(visit: Visit, endpoint_id: str, *, refused: str = "") -> EndpointPage:
         revoked_at=certificates[0].revoked_at if certificates else None,
         machine=machine_row(machine, visit.t) if machine else None,
         evidence=[each for each in documents if f"{each.kind}/{each.item}" in evidence],
-        documents={kind: each for kind, each in by_kind.items() if kind != "software"},
+        documents={kind: each for kind, each in by_kind.items() if kind not in ("software", ASSESSMENT)},
         failing=[each for each in by_kind.get("collector_health", []) if each.body.get("ok") is False],
         streams=[StreamRow(s.stream, s.last_seq, s.missing, s.dropped, s.updated_at) for s in streams],
         throttled=throttled.refusals if throttled else 0,
@@ -246,6 +263,8 @@ def build(visit: Visit, endpoint_id: str, *, refused: str = "") -> EndpointPage:
         refused=refused,
         open_alerts=sum(alert.status != "closed" for alert in alerts),
         alerts=[alert_row(alert, visit.services.catalogue, {}, visit.t) for alert in alerts],
+        checks_failed=sum(s.result == "failed" for each in assessments for s, _ in each.checks),
+        assessments=assessments if tab == "checks" else [],
         events=events,
         events_missing=missing,
         packages=packages,
@@ -267,6 +286,17 @@ def _machine(visit: Visit, session: Session, placed: PlacedEndpoint) -> Machine 
 def _document(document: Document) -> StatusDocument:
     return StatusDocument(
         document.kind, document.item, document.body, document.observed_at, document.changed_at
+    )
+
+
+def _assessment(document: StatusDocument, visit: Visit) -> Assessment:
+    standings = standings_of(document.body)
+    return Assessment(
+        set=document.item,
+        observed_at=document.observed_at,
+        passed=sum(each.result == "passed" for each in standings),
+        asked=sum(each.result != "not_applicable" for each in standings),
+        checks=[(each, words_of(each.id, each.written, visit.t)) for each in standings],
     )
 
 

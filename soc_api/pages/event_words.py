@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from soc_api.i18n import N_
+from soc_api.pages.assessment_words import ASSESSMENT_ACTIONS, ASSESSMENT_FIELDS
 from soc_api.pages.collector_words import COLLECTOR_FIELDS
 from soc_api.pages.linux_words import LINUX_ACTIONS, LINUX_FIELDS, LINUX_SOURCES
 
@@ -71,6 +72,7 @@ FIELDS: Final = {
     "host.empty.serial_number": N_("Serial number: why not known"),
     "host.empty.product_uuid": N_("UUID: why not known"),
     "agency.name": N_("Agency"),
+    **ASSESSMENT_FIELDS,
     **COLLECTOR_FIELDS,
     **LINUX_FIELDS,
     "antivirus.state": N_("Antivirus state"),
@@ -213,6 +215,7 @@ ACTIONS: Final = {
     "skew_changed": N_("Clock skew changed"),
     "rule_state_changed": N_("State of a rule changed"),
     "mark_passed": N_("A limit was passed"),
+    **ASSESSMENT_ACTIONS,
     **LINUX_ACTIONS,
 }
 
@@ -245,6 +248,7 @@ SOURCES: Final = {
     "vonggac/protection": N_("Protection state"),
     "vonggac/firewall": N_("Firewall state"),
     "vonggac/updates": N_("Updates"),
+    "vonggac/assessment": N_("Configuration"),
     "vonggac/lan": N_("Local network"),
     "vonggac/device": N_("Devices on the network"),
     "vonggac/neighbours": N_("Devices on the network"),

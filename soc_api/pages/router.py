@@ -11,6 +11,7 @@ from soc_api.i18n import N_
 from soc_api.pages import (
     alert,
     alerts,
+    assessment,
     attack,
     coverage,
     endpoint,
@@ -40,6 +41,7 @@ for _page in (
     coverage,
     endpoints,
     endpoint,
+    assessment,
     reports,
     rules,
     rule_edit,  # before rule: /rules/new is no rule's page

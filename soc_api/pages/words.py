@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.reasons import translate
 from soc_api.i18n import N_
+from soc_api.pages.assessment_words import ASSESSMENT_RESULTS, IMPORTANCES, check_title, set_title
 from soc_api.pages.collector_words import CONCERN_NAMES, PROCESS_KINDS, limit_passed, measured
 from soc_api.pages.event_words import ACTIONS, FIELDS, MALWARE_ACTIONS, METHODS, PROTECTION_REASONS, SOURCES
 from soc_api.pages.linux_words import DETECTED_BY, FILE_TYPES
@@ -147,6 +148,8 @@ _TABLES: Final[Mapping[str, Mapping[str, str]]] = {
     "protection.state": STATES,
     "protection.reason": PROTECTION_REASONS,
     "host.role": ENDPOINT_ROLES,
+    "assessment.result": ASSESSMENT_RESULTS,
+    "assessment.importance": IMPORTANCES,
 }
 #: Fields whose values are words of the tables above, by the end of their names.
 _CLOSED: Final = (".state", "_state", ".real_time", ".input_policy", ".backend", ".virtualization")
@@ -211,6 +214,17 @@ class Words:
     def process_kind(self, code: str) -> str:
         return self._of(PROCESS_KINDS, code)
 
+    def assessment_result(self, code: str) -> str:
+        """How a check of configuration assessment came out."""
+        return self._of(ASSESSMENT_RESULTS, code)
+
+    def importance(self, code: str) -> str:
+        return self._of(IMPORTANCES, code)
+
+    def check_set(self, name: str) -> str:
+        """The title of a set of checks; its name, which may be hostile, where it is none of ours."""
+        return set_title(self._t, name)
+
     def role(self, code: str) -> str:
         return self._of(ROLES, code)
 
@@ -251,6 +265,10 @@ class Words:
         table = _TABLES.get(name)
         if table is not None:
             return self._of(table, text)
+        if name == "assessment.check":
+            return check_title(self._t, text)
+        if name == "assessment.set":
+            return set_title(self._t, text)
         if name.endswith(_REASONS) or name.startswith("host.empty."):
             return self.reason(text)
         return self._of(FACTS, text) if name.endswith(_CLOSED) else text

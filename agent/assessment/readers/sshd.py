@@ -85,7 +85,9 @@ def _read(machine: Machine) -> dict[str, str]:
             pass  # an old one with Match blocks wants to know for whom; no directory in /run before the first start
 
     def read(pattern: str) -> list[tuple[str, str]]:
-        return [(path, text) for path in machine.matching(pattern) if (text := machine.text(path)) is not None]
+        return [
+            (path, text) for path in machine.matching(pattern) if (text := machine.text(path)) is not None
+        ]
 
     if machine.text(CONFIG) is None:
         raise UnknownFactError(reasons.FILE_UNREADABLE(path=CONFIG))

@@ -96,7 +96,9 @@ def _read_packages(machine: Machine) -> set[str]:
 
 def installed(status: mmap.mmap | bytes, names: list[str]) -> set[str]:
     """Which of ``names`` a dpkg status file calls installed."""
-    pattern = b"Package: (%s)\nStatus: [a-z]+ ok installed\n" % b"|".join(re.escape(n).encode() for n in names)
+    pattern = b"Package: (%s)\nStatus: [a-z]+ ok installed\n" % b"|".join(
+        re.escape(n).encode() for n in names
+    )
     return {match[1].decode() for match in re.finditer(pattern, status)} if names else set()
 
 
@@ -114,7 +116,9 @@ def _ask_rpm(machine: Machine, names: list[str]) -> set[str]:
 
 def read_module(machine: Machine, name: str) -> tuple[bool, bool]:
     """``(loaded, blocked)``; to the kernel ``-`` and ``_`` are one."""
-    return _plain(name) in _loaded(machine), _plain(name) in machine.once("modprobe", lambda: _blocked(machine))
+    return _plain(name) in _loaded(machine), _plain(name) in machine.once(
+        "modprobe", lambda: _blocked(machine)
+    )
 
 
 def _loaded(machine: Machine) -> set[str]:
@@ -184,7 +188,11 @@ def _name(machine: Machine, table: str, number: int) -> str:
 def accounts_with_number_zero(passwd: str) -> list[str]:
     """Other names than root's with the number 0 (passwd(5))."""
     lines = (line.split(":") for line in passwd.splitlines())
-    return [clean_text(p[0], 32) for p in lines if len(p) >= 4 and p[2].strip("0") == "" != p[2] and p[0] != "root"]
+    return [
+        clean_text(p[0], 32)
+        for p in lines
+        if len(p) >= 4 and p[2].strip("0") == "" != p[2] and p[0] != "root"
+    ]
 
 
 def accounts_without_password(passwd: str, shadow: str) -> list[str]:

@@ -27,7 +27,7 @@ _GUID_COLUMN, _VALUE_COLUMN, _TARGET_COLUMN = 3, 6, 1
 
 
 def decoded(data: bytes) -> str:
-    """Text as Windows' programs write it: UTF-16 or UTF-8 with a mark, else UTF-8 where it is, else bytes as they are."""
+    """Text as Windows' programs write it: UTF-16 or UTF-8 with a mark, UTF-8 without, else bytes as they are."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", "replace")
     try:
@@ -83,7 +83,9 @@ def registry_value(machine: Machine, key: str, name: str) -> str | None:
 
 
 def read_audit(machine: Machine) -> dict[str, int]:
-    return machine.once("audit", lambda: parse_audit_backup(_written_by("auditpol.exe", "/backup", "/file:{}")))
+    return machine.once(
+        "audit", lambda: parse_audit_backup(_written_by("auditpol.exe", "/backup", "/file:{}"))
+    )
 
 
 def read_security(machine: Machine) -> dict[str, str]:

@@ -1,0 +1,226 @@
+"""Who passes which check: over all endpoints within a scope, and on one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from sys import intern
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import and_, select
+
+from collector.detect.assessment import ASSESSMENT, checks_of
+from collector.state.tables import Agency, Assignment, Document, Endpoint
+from soc_api.assessment.written import shipped_checks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy.orm import Session
+
+    from collector.state.scope import Scope
+    from soc_api.assessment.written import WrittenCheck
+
+RESULTS: Final = ("failed", "unknown", "passed", "not_applicable")
+_CHUNK: Final = 500
+_KEPT: Final = 40_000
+_TEXT: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One check on one endpoint, as the agent says: every text of it is hostile. ``written`` is None for a check that
+    this program does not ship (an agent of another version)."""
+
+    set: str
+    id: str
+    result: str
+    found: str
+    wanted: str
+    reason: str
+    last: str
+    written: WrittenCheck | None
+
+
+@dataclass(slots=True)
+class CheckSum:
+    """One check over many endpoints: how many stand at each result, and by agency how many fail and how many can be
+    told (failed or passed)."""
+
+    set: str
+    id: str
+    written: WrittenCheck | None
+    counts: Counter[str] = field(default_factory=Counter)
+    failed_by_agency: Counter[str] = field(default_factory=Counter)
+    told_by_agency: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """An endpoint that was assessed; ``results`` by check."""
+
+    endpoint_id: str
+    hostname: str
+    agency_code: str
+    agency: str
+    simulated: bool
+    set: str
+    results: tuple[tuple[str, str], ...]
+
+
+class ResultCache:
+    """What documents say, by their digest, without the evidence: reading thousands of them costs a second, and few have
+    changed since the last look. Threads may share it."""
+
+    def __init__(self, kept: int = _KEPT) -> None:
+        self._kept = kept
+        self._known: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._lock = Lock()
+
+    def take(self, session: Session, digests: Iterable[str]) -> dict[str, tuple[tuple[str, str], ...]]:
+        wanted = set(digests)
+        with self._lock:
+            found = {digest: self._known[digest] for digest in wanted & self._known.keys()}
+        missing = sorted(wanted - found.keys())
+        for start in range(0, len(missing), _CHUNK):
+            part = missing[start : start + _CHUNK]
+            query = select(Document.digest, Document.body).where(
+                Document.kind == ASSESSMENT, Document.digest.in_(part)
+            )
+            for digest, body in session.execute(query):
+                if digest not in found:
+                    found[digest] = results_of(body)
+        with self._lock:
+            if len(self._known) + len(missing) > self._kept:
+                self._known.clear()
+            self._known.update((digest, found[digest]) for digest in missing if digest in found)
+        return found
+
+
+_cache: Final = ResultCache()
+
+
+def results_of(body: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """``(check, result)`` of each check of a document; a result that is none of ours is unknown."""
+    return tuple(
+        (intern(str(name)[:64]), intern(_result(entry)))
+        for name, entry in list(checks_of(body).items())[:400]
+    )
+
+
+def assessed(
+    session: Session, scope: Scope, *, agency_id: int | None = None, simulated: bool | None = False
+) -> list[Assessed]:
+    """Endpoints that are not retired, by name. ``simulated`` None: real and simulated ones."""
+    query = (
+        select(
+            Endpoint.id,
+            Endpoint.hostname,
+            Agency.code,
+            Agency.name,
+            Endpoint.simulated,
+            Document.item,
+            Document.digest,
+        )
+        .join(Document, and_(Document.endpoint_id == Endpoint.id, Document.kind == ASSESSMENT))
+        .outerjoin(Assignment, and_(Assignment.endpoint_id == Endpoint.id, Assignment.valid_to.is_(None)))
+        .outerjoin(Agency, Agency.id == Assignment.agency_id)
+        .where(scope.where(Assignment.agency_id), Endpoint.retired_at.is_(None))
+        .order_by(Endpoint.hostname, Endpoint.id)
+    )
+    if agency_id is not None:
+        query = query.where(Assignment.agency_id == agency_id)
+    if simulated is not None:
+        query = query.where(Endpoint.simulated.is_(simulated))
+    rows = session.execute(query).all()
+    results = _cache.take(session, (row.digest for row in rows))
+    return [
+        Assessed(endpoint_id, hostname, code or "", name or "", is_simulated, item, results.get(digest, ()))
+        for endpoint_id, hostname, code, name, is_simulated, item, digest in rows
+    ]
+
+
+def sum_up(machines: Iterable[Assessed]) -> list[CheckSum]:
+    """Every check that is shipped for a set somebody reported, or that somebody reported; most failed first."""
+    sums: dict[tuple[str, str], CheckSum] = {}
+    for machine in machines:
+        for check, result in machine.results:
+            found = sums.get((machine.set, check))
+            if found is None:
+                written = shipped_checks(machine.set).get(check)
+                found = sums[machine.set, check] = CheckSum(machine.set, check, written)
+            found.counts[result] += 1
+            if result in ("failed", "passed"):
+                found.told_by_agency[machine.agency_code] += 1
+                found.failed_by_agency[machine.agency_code] += result == "failed"
+    rank = {"high": 0, "medium": 1, "low": 2}
+    return sorted(
+        sums.values(),
+        key=lambda each: (
+            -each.counts["failed"],
+            rank[each.written.importance] if each.written else 3,
+            -each.counts["unknown"],
+            each.set,
+            each.id,
+        ),
+    )
+
+
+def standings_of(body: Mapping[str, Any]) -> list[Standing]:
+    """The checks of one document: failed first, then unknown, the important before the others, else as written."""
+    name = body.get("set")
+    checks = shipped_checks(name) if isinstance(name, str) else {}
+    order = {check: at for at, check in enumerate(checks)}
+    found = [
+        standing(str(name)[:64], check, entry, checks.get(check))
+        for check, entry in list(checks_of(body).items())[:400]
+    ]
+    rank = {"high": 0, "medium": 1, "low": 2}
+    return sorted(
+        found,
+        key=lambda each: (
+            RESULTS.index(each.result),
+            rank[each.written.importance] if each.written else 3,
+            order.get(each.id, len(order)),
+            each.id,
+        ),
+    )
+
+
+def standing(name: str, check: str, entry: object, written: WrittenCheck | None) -> Standing:
+    """One entry of a document, whatever it holds."""
+    said = entry if isinstance(entry, Mapping) else {}
+
+    def text(key: str) -> str:
+        value = said.get(key)
+        return value[:_TEXT] if isinstance(value, str) else ""
+
+    return Standing(
+        set=name,
+        id=str(check)[:64],
+        result=_result(entry),
+        found=text("found"),
+        wanted=text("wanted"),
+        reason=text("reason"),
+        last=text("last"),
+        written=written,
+    )
+
+
+def evidence(session: Session, endpoint_ids: Sequence[str], name: str, check: str) -> dict[str, Standing]:
+    """One check on these endpoints; the caller has checked the scope."""
+    query = select(Document.endpoint_id, Document.body).where(
+        Document.kind == ASSESSMENT, Document.item == name, Document.endpoint_id.in_(endpoint_ids)
+    )
+    written = shipped_checks(name).get(check)
+    return {
+        endpoint_id: standing(name, check, checks_of(body).get(check), written)
+        for endpoint_id, body in session.execute(query)
+    }
+
+
+def _result(entry: object) -> str:
+    result = entry.get("result") if isinstance(entry, Mapping) else None
+    return result if isinstance(result, str) and result in RESULTS else "unknown"
