@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from sqlalchemy import func, select
 
-from collector.settings import DataDirectory
 from collector.state.database import StateStore
 from collector.state.tables import Endpoint, Stream
 from collector.store.client import StoreClient
-from tests.collector.pipeline import add_agency, add_endpoint
-from tests.support.marks import MARKED, TOGETHER, counted, fill_log, mark_rules, stored
-from tests.support.stack import Stack
+from tests.support.marks import MARKED, TOGETHER, counted, fill_log, mark_rules, marked_stack, stored
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -43,17 +40,7 @@ detection: {{selection: {{silence.seconds|gte: 1}}, condition: selection}}
 def test_a_million_events_that_waited_are_worked_on_exactly_once_and_nobody_is_called_silent(
     tmp_path: Path,
 ) -> None:
-    rules = tmp_path / "rules"
-    rules.mkdir()
-    (rules / "trial.yml").write_text(_RULES)
-    stack = Stack(tmp_path, f'[detect]\nrule_folders = ["{rules}"]\n')
-    data = DataDirectory(stack.data)
-    try:
-        stack.start()
-        stack.stop()
-        with closing(StateStore(data.state)) as state:
-            agency = add_agency(state)
-            endpoints = [add_endpoint(state, f"ep-{number}", agency) for number in range(_ENDPOINTS)]
+    with marked_stack(tmp_path, _RULES, _ENDPOINTS) as (stack, data, endpoints):
         fill_log(data, endpoints, batches=_BATCHES, events=_EVENTS, seconds=_OUTAGE_SECONDS)
         stack.start()
         with closing(StoreClient(data.store_socket)) as store:
@@ -79,5 +66,3 @@ def test_a_million_events_that_waited_are_worked_on_exactly_once_and_nobody_is_c
                 streams = session.scalars(select(Stream)).all()
                 assert [(each.last_seq, each.missing) for each in streams] == [(_BATCHES, 0)] * _ENDPOINTS
                 assert session.scalar(select(func.max(Endpoint.dead_letters))) == 0
-    finally:
-        stack.kill()

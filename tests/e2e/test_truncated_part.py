@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from collector.partitions import partition_of
-from collector.settings import DataDirectory
 from collector.state.database import StateStore
 from collector.store.client import StoreClient
-from tests.collector.pipeline import add_agency, add_endpoint
-from tests.support.marks import MARKED, TOGETHER, counted, fill_log, mark_rules, stored
-from tests.support.stack import Stack
+from tests.support.marks import MARKED, TOGETHER, counted, fill_log, mark_rules, marked_stack, stored
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -32,17 +29,7 @@ _RULES: Final = mark_rules(
 
 
 def test_what_truncated_parts_held_comes_back_from_the_log_exactly_once(tmp_path: Path) -> None:
-    rules = tmp_path / "rules"
-    rules.mkdir()
-    (rules / "trial.yml").write_text(_RULES)
-    stack = Stack(tmp_path, f'[detect]\nrule_folders = ["{rules}"]\n')
-    data = DataDirectory(stack.data)
-    try:
-        stack.start()
-        stack.stop()
-        with closing(StateStore(data.state)) as state:
-            agency = add_agency(state)
-            endpoints = [add_endpoint(state, f"ep-{number}", agency) for number in range(_ENDPOINTS)]
+    with marked_stack(tmp_path, _RULES, _ENDPOINTS) as (stack, data, endpoints):
         # Within a few seconds: all of it is of one day, nearly always.
         fill_log(data, endpoints, batches=_BATCHES, events=_EVENTS, seconds=5.0)
         stack.start()
@@ -69,8 +56,6 @@ def test_what_truncated_parts_held_comes_back_from_the_log_exactly_once(tmp_path
             restored = {each.table: each.restored for each in store.damages()}
             assert restored.keys() == {"events", "metrics"}
             assert min(restored.values()) > 0
-    finally:
-        stack.kill()
 
 
 def _everything(store: StoreClient) -> list[dict[str, object]]:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import func, select
 
 from collector.log.interface import LogRow
 from collector.log.sqlite_writer import SqliteWriter
+from collector.settings import DataDirectory
+from collector.state.database import StateStore
 from collector.state.tables import Alert
 from collector.store.errors import StoreError
-from tests.collector.pipeline import STREAM, frame
+from tests.collector.pipeline import STREAM, add_agency, add_endpoint, frame
+from tests.support.stack import Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-    from collector.settings import DataDirectory
-    from collector.state.database import StateStore
     from collector.store.client import StoreClient
 
 MARKED: Final = "7d1c9d52-1f04-4d3b-9d0a-6f3d1a8f0001"
@@ -51,6 +53,27 @@ status: test
 level: high
 correlation: {{rules: [a_sign_in], group-by: [User], {correlation}}}
 """
+
+
+@contextmanager
+def marked_stack(
+    folder: Path, rules: str, endpoints: int
+) -> Iterator[tuple[Stack, DataDirectory, list[str]]]:
+    """A server with these rules that was started once and knows so many endpoints of one agency: stopped now, killed
+    at the end."""
+    (folder / "rules").mkdir()
+    (folder / "rules" / "trial.yml").write_text(rules)
+    stack = Stack(folder, f'[detect]\nrule_folders = ["{folder / "rules"}"]\n')
+    data = DataDirectory(stack.data)
+    try:
+        stack.start()
+        stack.stop()
+        with closing(StateStore(data.state)) as state:
+            agency = add_agency(state)
+            ids = [add_endpoint(state, f"ep-{number}", agency) for number in range(endpoints)]
+        yield stack, data, ids
+    finally:
+        stack.kill()
 
 
 def counted(state: StateStore, rule_id: str) -> dict[str | None, int]:
