@@ -218,7 +218,7 @@ _FOREVER_SECONDS: Final = 1e11
 
 def _is_code(name: str) -> bool:
     """Numbers that are names, not amounts: ports, process numbers."""
-    return name.endswith(("Port", "Id", "Pid", "_id", ".id"))
+    return name.endswith(("Port", "Id", "Pid", "_id", ".id", ".port", ".uid", ".gid"))
 
 
 def _element(value: object) -> str:

@@ -9,7 +9,7 @@ from soc_api.i18n import N_
 from soc_api.pages.assessment_words import ASSESSMENT_RESULTS, IMPORTANCES, check_title, set_title
 from soc_api.pages.collector_words import CONCERN_NAMES, PROCESS_KINDS, limit_passed, measured
 from soc_api.pages.event_words import ACTIONS, FIELDS, MALWARE_ACTIONS, METHODS, PROTECTION_REASONS, SOURCES
-from soc_api.pages.linux_words import DETECTED_BY, FILE_TYPES
+from soc_api.pages.linux_words import LINUX_TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,8 +143,7 @@ _TABLES: Final[Mapping[str, Mapping[str, str]]] = {
     "event.action": ACTIONS,
     "Action": MALWARE_ACTIONS,
     "Method": METHODS,
-    "DetectedBy": DETECTED_BY,
-    "file.type": FILE_TYPES,
+    **LINUX_TABLES,
     "protection.state": STATES,
     "protection.reason": PROTECTION_REASONS,
     "host.role": ENDPOINT_ROLES,

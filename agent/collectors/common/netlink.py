@@ -1,4 +1,4 @@
-"""Asks the kernel for a whole table by rtnetlink(7) and takes its messages apart."""
+"""Asks the kernel for a whole table by netlink(7) and takes its messages apart."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_MESSAGES = 20_000
 
 
 class Message(Struct, frozen=True):
-    """One netlink message without its header; ``kind`` is rtnetlink's ``RTM_…``."""
+    """One netlink message without its header; ``kind`` is the family's own, of rtnetlink ``RTM_…``."""
 
     kind: int
     body: bytes
@@ -61,15 +61,13 @@ def parse_attributes(data: bytes) -> dict[int, bytes]:
     return found
 
 
-def read_table(kind: int, body: bytes) -> Iterator[Message]:
-    """Every message of the table that the request ``kind`` (``RTM_GET…``) asks for.
+def read_table(kind: int, body: bytes, family: int = socket.NETLINK_ROUTE) -> Iterator[Message]:
+    """Every message of the table that the request ``kind`` (``RTM_GET…``) of a netlink family asks for.
 
     Raises:
         OSError: netlink is refused here, or the kernel did not answer within two seconds.
     """
-    with socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-    ) as link:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family) as link:
         link.settimeout(2)
         link.send(_HEADER.pack(_HEADER.size + len(body), kind, _REQUEST_DUMP, 1, 0) + body)
         done, count = False, 0

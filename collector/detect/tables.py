@@ -1,0 +1,68 @@
+"""Documents that are tables (accounts, listening ports, services): one event a row that came, went or changed.
+
+Such a document has lists of rows, each row an object with a ``name``. What changed of it is told row by row, so that
+rules and alerts can be about an account and not about a list of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+from collector.documents.diff import difference, same
+
+#: By kind of document: its lists, and what one row of each is called in events.
+TABLES: Final[Mapping[str, Mapping[str, str]]] = {
+    "accounts": {"users": "user", "groups": "group"},
+    "listening": {"ports": "port"},
+    "services": {"units": "unit"},
+}
+#: More rows of one change are counted in the document's own event, not told.
+MAX_ROWS: Final = 100
+
+
+class RowChange(NamedTuple):
+    """One row. ``fields`` are the event's beside its action: the row under the document's kind and the row's word
+    (``accounts.user.name``), ``changed`` and ``previous``."""
+
+    action: Literal["added", "removed", "changed"]
+    fields: dict[str, Any]
+
+
+def without_tables(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """What the document says of the whole."""
+    return {key: value for key, value in body.items() if key not in TABLES[kind]}
+
+
+def row_changes(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[list[RowChange], int]:
+    """``(changes, how many more there were)`` between two bodies: additions first, in the order of their names."""
+    found: list[RowChange] = []
+    for table, word in TABLES[kind].items():
+        before, after = _rows(old.get(table)), _rows(new.get(table))
+        come, gone = sorted(after.keys() - before.keys()), sorted(before.keys() - after.keys())
+        found += [RowChange("added", {kind: {word: after[name]}, "changed": []}) for name in come]
+        found += [RowChange("removed", {kind: {word: before[name]}, "changed": []}) for name in gone]
+        stayed = sorted(name for name in before.keys() & after.keys() if not same(before[name], after[name]))
+        found += [_changed(kind, word, before[name], after[name]) for name in stayed]
+    order = ("added", "changed", "removed")
+    found.sort(key=lambda change: order.index(change.action))
+    return found[:MAX_ROWS], max(0, len(found) - MAX_ROWS)
+
+
+def _changed(kind: str, word: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> RowChange:
+    change = difference(before, after)
+    fields = {
+        kind: {word: after},
+        "changed": [f"{kind}.{word}.{path}" for path in change.paths],
+        "previous": {kind: {word: change.previous}},
+    }
+    return RowChange("changed", fields)
+
+
+def _rows(listed: object) -> dict[str, dict[str, Any]]:
+    """By name; anything that is no row is passed over, of two of one name the last counts."""
+    return {
+        row["name"]: dict(row)
+        for row in (listed if isinstance(listed, list) else [])
+        if isinstance(row, Mapping) and isinstance(row.get("name"), str) and row["name"]
+    }

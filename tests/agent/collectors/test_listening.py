@@ -1,0 +1,146 @@
+"""Real sockets of this machine, and tables as the kernel writes them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.collectors import listening
+from agent.collectors.common.sockets import (
+    Owner,
+    Socket,
+    ask_sockets,
+    find_owners,
+    parse_answer,
+    parse_sockets,
+)
+from agent.collectors.listening import EPHEMERAL_SECONDS, GONE_SECONDS, parse_range, rows_of
+from tests.agent.collectors.support import FakeClock, context, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+SSH = "   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4101 1 0 100\n"
+DATABASE = "   1: 0100007F:1538 00000000:0000 0A 00000000:00000000 00:00000000 00000000   109        0 4102 1 0 100\n"
+OPEN = "   2: 0100007F:1538 0100007F:A0DE 01 00000000:00000000 00:00000000 00000000   109        0 4103 1 0 20 4 30\n"
+SSH6 = (
+    "   0: 00000000000000000000000000000000:0016 00000000000000000000000000000000:0000 0A 00000000:00000000 "
+    "00:00000000 00000000     0        0 4104 1 0 100 0 0 10 0\n"
+)
+NTP = (
+    "  351: 00000000:007B 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4105 2 0 0\n"
+)
+ASKING = (
+    "  352: 00000000:BC0F 00000000:0000 07 00000000:00000000 00:00000000 00000000  1000        0 4106 2 0 0\n"
+)
+
+
+class Host:
+    def __init__(self, root: Path) -> None:
+        self.root, self.clock, self.state = root, FakeClock(), dict[str, Any]()
+        self.tables({"tcp": SSH + DATABASE + OPEN, "tcp6": SSH6, "udp": NTP})
+
+    def tables(self, tables: dict[str, str]) -> None:
+        for name in ("tcp", "tcp6", "udp", "udp6"):
+            write(self.root / "proc/net" / name, HEAD + tables.get(name, ""))
+
+    def ports(self, after: float = 60.0) -> dict[str, dict[str, Any]]:
+        self.clock.now += after
+        (document,) = listening.collect(context(self.root, state=self.state, now=self.clock)).documents
+        assert document.body is not None
+        return {row["name"]: row for row in document.body["ports"]}
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    yield Host(tmp_path)
+    listening._known.__init__()  # type: ignore[misc]
+
+
+def test_ports_are_told_once_each_with_their_reach(host: Host) -> None:
+    write(host.root / "proc/900/comm", "sshd\n")
+    (host.root / "proc/900/fd").mkdir()
+    (host.root / "proc/900/fd/3").symlink_to("socket:[4101]")
+    (host.root / "proc/900/exe").symlink_to("/usr/sbin/sshd")
+    ports = host.ports()
+    assert list(ports) == ["tcp/22", "udp/123", "tcp/5432"]
+    assert ports["tcp/22"] == {
+        "name": "tcp/22",
+        "protocol": "tcp",
+        "port": 22,
+        "addresses": ["0.0.0.0", "::"],
+        "scope": "network",
+        "process": "sshd",
+        "path": "/usr/sbin/sshd",
+        "user": "root",
+    }
+    assert (ports["tcp/5432"]["scope"], ports["tcp/5432"]["process"]) == ("loopback", None)
+
+
+def test_a_service_that_restarts_is_no_change_and_one_that_stays_away_is_gone(host: Host) -> None:
+    host.ports()
+    host.tables({"tcp": SSH})
+    assert "tcp/5432" in host.ports()
+    host.tables({"tcp": SSH + DATABASE})
+    assert "tcp/5432" in host.ports()
+    host.tables({"tcp": SSH})
+    assert list(host.ports(after=GONE_SECONDS + 60)) == ["tcp/22"]
+
+
+def test_a_question_by_udp_is_no_service_until_it_stays(host: Host) -> None:
+    host.tables({"udp": ASKING})
+    assert host.ports() == {}
+    host.tables({})
+    assert host.ports(after=EPHEMERAL_SECONDS) == {}
+    host.tables({"udp": ASKING})
+    assert host.ports(after=EPHEMERAL_SECONDS) == {}
+    assert list(host.ports(after=EPHEMERAL_SECONDS)) == ["udp/48143"]
+    write(host.root / "proc/sys/net/ipv4/ip_local_port_range", "50000\t60999\n")
+    host.state.clear()
+    assert list(host.ports()) == ["udp/48143"]
+
+
+def test_a_port_of_the_kernels_own_names_it() -> None:
+    (row,) = rows_of([Socket("udp", "0.0.0.0", 51820, 0, 0)], {})
+    assert row["process"] == "kernel"
+
+
+def test_of_several_on_a_port_the_one_that_others_reach_is_named() -> None:
+    owners = {1: Owner(5, "local", ""), 2: Owner(6, "open", "/opt/open")}
+    (row,) = rows_of([Socket("tcp", "127.0.0.1", 80, 0, 1), Socket("tcp", "0.0.0.0", 80, 0, 2)], owners)
+    assert (row["process"], row["scope"]) == ("open", "network")
+
+
+def test_this_machines_own_sockets_are_found_with_their_process() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(type=socket.SOCK_DGRAM) as other:
+        other.bind(("0.0.0.0", 0))
+        found = {(each.protocol, each.port): each for each in ask_sockets()}
+        mine = found["tcp", server.getsockname()[1]]
+        assert mine.address == "127.0.0.1"
+        assert mine.loopback
+        assert not found["udp", other.getsockname()[1]].loopback
+        by_file = {each.port: each.inode for each in parse_sockets("tcp", Path("/proc/net/tcp").read_bytes())}
+        assert by_file[mine.port] == mine.inode
+        owner = find_owners(Path("/proc"), {mine.inode})[mine.inode]
+    assert (owner.pid, owner.path) == (os.getpid(), str(Path(sys.executable).resolve()))
+    with socket.socket() as client:  # connected, not listening
+        client.bind(("127.0.0.1", 0))
+        assert ("tcp", client.getsockname()[1]) not in {(e.protocol, e.port) for e in ask_sockets()}
+
+
+@given(st.binary(max_size=200))
+def test_no_table_answer_or_range_breaks_the_readers(raw: bytes) -> None:
+    parse_sockets("udp", raw)
+    parse_sockets("tcp", SSH6.encode().replace(b"0016", raw[:4]))
+    parse_answer("tcp", raw)
+    first, last = parse_range(raw.decode("latin-1"))
+    assert first >= 0
+    assert last >= 0
