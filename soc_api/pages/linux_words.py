@@ -100,7 +100,7 @@ FILE_TYPES: Final = {
 }
 
 PASSWORD_STATES: Final = {
-    "set": N_("Set"),
+    "set": N_("Has a password"),
     "locked": N_("Locked"),
     "none": N_("No password opens it"),
     "empty": N_("Opens without a password"),

@@ -33,6 +33,7 @@ from collector.state.tables import (
 from collector.watch.concerns import CONCERNS
 from collector.watch.processes import NEVER_DAYS
 from collector.watch.record import OK, PULSE, TROUBLE
+from tests.soc_api.pages.demo_linux import linux_documents
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -187,7 +188,7 @@ def _endpoint(
             updated_at=now - quiet,
         )
     )
-    for kind, item, body in _documents(dice, endpoint, number, now):
+    for kind, item, body in [*_documents(dice, endpoint, number, now), *linux_documents(number)]:
         session.add(
             Document(
                 endpoint_id=endpoint.id,
