@@ -29,7 +29,8 @@ def judge_fact(test: form.Leaf, machine: Machine) -> Outcome:
 
 def _sshd(test: form.Sshd, machine: Machine) -> Outcome:
     name = test.option.lower()
-    return outcome(test, name, sshd.read_sshd(machine).get(name))
+    value = sshd.read_sshd(machine).get(name)
+    return outcome(test, name, sshd.in_seconds(value) if value and name in sshd.TIMES else value)
 
 
 def _sysctl(test: form.Sysctl, machine: Machine) -> Outcome:

@@ -41,9 +41,7 @@ def holds(wanted: Valued, value: str) -> bool:
         return False
     if text in {each.casefold() for each in wanted.none_of}:
         return False
-    if wanted.excludes and {each.casefold() for each in wanted.excludes} & set(
-        text.replace(",", " ").split()
-    ):
+    if wanted.excludes and {each.casefold() for each in wanted.excludes} & _listed(text):
         return False
     if wanted.at_least is None and wanted.at_most is None:
         return True
@@ -53,6 +51,11 @@ def holds(wanted: Valued, value: str) -> bool:
         and (wanted.at_least is None or number >= wanted.at_least)
         and (wanted.at_most is None or number <= wanted.at_most)
     )
+
+
+def _listed(text: str) -> set[str]:
+    """The members of a list; one that is added to a default (``+3des-cbc``) is a member."""
+    return {each.lstrip("+^") for each in text.replace(",", " ").split()}
 
 
 def whole(text: str) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Final
 
 from agent import reasons
@@ -17,8 +18,20 @@ if TYPE_CHECKING:
 CONFIG: Final = "/etc/ssh/sshd_config"
 _FOLDER: Final = "/etc/ssh/"
 _MAX_VALUE: Final = 2_000
+#: Options that are times.
+TIMES: Final = frozenset({"logingracetime", "clientaliveinterval"})
+_TIME: Final = re.compile("".join(rf"(?:([0-9]{{1,9}}){unit})?" for unit in "wdhm") + "(?:([0-9]{1,9})s?)?")
 #: Words of old versions, and what they are called now.
 _ALIASES: Final = {"challengeresponseauthentication": "kbdinteractiveauthentication"}
+
+
+def in_seconds(value: str) -> str:
+    """A time as sshd_config(5) has it (``90``, ``1h30m``) in seconds; what is none, as it is."""
+    parts = _TIME.fullmatch(value.lower())
+    if parts is None or not value:
+        return value
+    units = (7 * 86400, 86400, 3600, 60, 1)
+    return str(sum(int(number) * unit for number, unit in zip(parts.groups(), units, strict=True) if number))
 
 
 def parse_effective(text: str) -> dict[str, str]:
