@@ -43,7 +43,7 @@ class Heartbeat:
     missed; others call :meth:`beat_if_due` in theirs. Never raises because the state store is away.
 
     Args:
-        kind: ``ingest detect correlate store web export``.
+        kind: ``ingest detect correlate store web export vulnerabilities``.
         name: the process's own name, ``detect-2``; with the machine's it names the row.
         registry: what the process counts; the standard ``process_*`` figures are added to it.
     """

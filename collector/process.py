@@ -33,6 +33,7 @@ PROCESSES: Final = {
     "detect": "collector.detect.process:main",
     "correlate": "collector.detect.process:main_correlate",
     "export": "collector.export.process:main",
+    "vulnerabilities": "collector.vulnerabilities.process:main",
 }
 SEVERAL: Final = frozenset({"detect"})
 #: How long a new process waits for its predecessor to end.

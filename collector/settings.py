@@ -349,6 +349,14 @@ class Watch(Struct, frozen=True):
     ] = ""
 
 
+class Vulnerabilities(Struct, frozen=True):
+    """Known vulnerabilities of installed software (docs/vulnerabilities.md)."""
+
+    feed_days: Annotated[
+        Days, Meta(description="A feed whose newest record is older than this is marked as old.")
+    ] = 14
+
+
 class Settings(Struct, frozen=True):
     web: Web = Web()
     ingest: Ingest = Ingest()
@@ -360,6 +368,7 @@ class Settings(Struct, frozen=True):
     report: Report = Report()
     metrics: Metrics = Metrics()
     watch: Watch = Watch()
+    vulnerabilities: Vulnerabilities = Vulnerabilities()
 
     @property
     def sends_outside(self) -> bool:

@@ -28,7 +28,7 @@ RPM_DATABASES = (
     "/var/lib/rpm/Packages.db",
     "/usr/lib/sysimage/rpm/Packages.db",
 )
-RPM_FORMAT = r"%{NAME}\t%{EPOCHNUM}:%{VERSION}-%{RELEASE}\t%{ARCH}\n"
+RPM_FORMAT = r"%{NAME}\t%{EPOCHNUM}:%{VERSION}-%{RELEASE}\t%{ARCH}\t%{SOURCERPM}\n"
 MAX_PACKAGES = 20_000
 
 Package = dict[str, str]
@@ -39,14 +39,14 @@ def parse_dpkg_status(lines: Iterable[bytes]) -> Iterator[Package]:
 
     Installed is what ``dpkg -l`` marks ``ii`` or ``hi``; left-over configuration is not.
     """
-    name = version = architecture = ""
+    name = version = architecture = source = ""
     installed = False
     for raw in lines:
         line = raw.rstrip(b"\r\n")
         if not line:
             if installed and name:
-                yield _package(name, version, architecture, "dpkg")
-            name = version = architecture = ""
+                yield _package(name, version, architecture, "dpkg", source)
+            name = version = architecture = source = ""
             installed = False
         elif line.startswith(b"Package: "):
             name = _text(line[9:])
@@ -56,25 +56,43 @@ def parse_dpkg_status(lines: Iterable[bytes]) -> Iterator[Package]:
             version = _text(line[9:])
         elif line.startswith(b"Architecture: "):
             architecture = _text(line[14:])
+        elif line.startswith(b"Source: "):
+            source = _text(line[8:])
     if installed and name:
-        yield _package(name, version, architecture, "dpkg")
+        yield _package(name, version, architecture, "dpkg", source)
 
 
 def parse_rpm_list(output: bytes) -> Iterator[Package]:
     """``rpm -qa`` in ``RPM_FORMAT``. An epoch of 0 is left away, as rpm itself does; public keys are no software."""
     for line in output.split(b"\n"):
         parts = line.split(b"\t")
-        if len(parts) != 3 or not parts[0] or parts[0] == b"gpg-pubkey":
+        if len(parts) != 4 or not parts[0] or parts[0] == b"gpg-pubkey":
             continue
-        yield _package(_text(parts[0]), _text(parts[1]).removeprefix("0:"), _text(parts[2]), "rpm")
+        # name-version-release.src.rpm; "(none)" has too few parts.
+        source = _text(parts[3]).rsplit("-", 2)
+        yield _package(
+            _text(parts[0]),
+            _text(parts[1]).removeprefix("0:"),
+            _text(parts[2]),
+            "rpm",
+            source[0] if len(source) == 3 else "",
+        )
 
 
 def _text(raw: bytes) -> str:
     return raw[:255].decode("utf-8", "replace").strip()
 
 
-def _package(name: str, version: str, architecture: str, manager: str) -> Package:
-    return {"name": name, "version": version, "architecture": intern(architecture), "manager": manager}
+def _package(name: str, version: str, architecture: str, manager: str, source: str) -> Package:
+    """``source`` is the package it was built from, as ``name`` or ``name (version)``: said only where it differs, for
+    distributions count their fixes by it."""
+    package = {"name": name, "version": version, "architecture": intern(architecture), "manager": manager}
+    source, _, built_from = source.partition(" (")
+    if source and source != name:
+        package["source"] = intern(source)
+    if built_from and built_from.rstrip(")") != version:
+        package["source_version"] = built_from.rstrip(")")
+    return package
 
 
 def _read_rpm() -> list[Package]:

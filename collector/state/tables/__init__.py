@@ -33,8 +33,18 @@ from collector.state.tables.rulebook import (
     RuleSetting,
     WorkerFigures,
 )
+from collector.state.tables.vulnerabilities import (
+    Advisory,
+    AdvisoryPackage,
+    EndpointVulnerabilities,
+    Vulnerability,
+    VulnerabilityFeed,
+    VulnerabilityTally,
+)
 
 __all__ = [
+    "Advisory",
+    "AdvisoryPackage",
     "Agency",
     "AgencyName",
     "AgencyNetwork",
@@ -51,6 +61,7 @@ __all__ = [
     "DocumentChange",
     "Endpoint",
     "EndpointMac",
+    "EndpointVulnerabilities",
     "EnrolmentToken",
     "Handover",
     "Incident",
@@ -68,6 +79,9 @@ __all__ = [
     "Throttled",
     "User",
     "UserSession",
+    "Vulnerability",
+    "VulnerabilityFeed",
+    "VulnerabilityTally",
     "WatchState",
     "WorkerFigures",
 ]

@@ -112,6 +112,8 @@ class Document(Base):
     """The newest status document of an endpoint, a kind and an item. ``digest`` is SHA-256 of the body's JSON."""
 
     __tablename__ = "document"
+    #: All that is needed to know what has changed, without the bodies.
+    __table_args__ = (Index(None, "kind", "changed_at", "endpoint_id"),)
 
     endpoint_id: Mapped[str] = mapped_column(ForeignKey("endpoint.id", ondelete="CASCADE"), primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)

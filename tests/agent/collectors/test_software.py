@@ -29,12 +29,37 @@ def test_removed_packages_with_left_over_configuration_are_not_installed() -> No
 
 def test_rpm_packages_lose_a_zero_epoch_and_keys_are_no_packages() -> None:
     output = (
-        b"bash\t0:5.2.26-3.fc40\tx86_64\nopenssl\t1:3.2.1-2.fc40\tx86_64\n"
-        b"gpg-pubkey\t0:a15b79cc-1\t(none)\nbad line\n"
+        b"bash\t0:5.2.26-3.fc40\tx86_64\tbash-5.2.26-3.fc40.src.rpm\n"
+        b"openssl-libs\t1:3.2.1-2.fc40\tx86_64\topenssl-3.2.1-2.fc40.src.rpm\n"
+        b"gpg-pubkey\t0:a15b79cc-1\t(none)\t(none)\nbad line\n"
     )
     assert list(parse_rpm_list(output)) == [
         {"name": "bash", "version": "5.2.26-3.fc40", "architecture": "x86_64", "manager": "rpm"},
-        {"name": "openssl", "version": "1:3.2.1-2.fc40", "architecture": "x86_64", "manager": "rpm"},
+        {
+            "name": "openssl-libs",
+            "version": "1:3.2.1-2.fc40",
+            "architecture": "x86_64",
+            "manager": "rpm",
+            "source": "openssl",
+        },
+    ]
+
+
+def test_what_a_package_was_built_from_is_said_only_where_it_differs() -> None:
+    text = (
+        b"Package: tar\nStatus: install ok installed\nVersion: 1.34\n\n"
+        b"Package: libssl3\nSource: openssl\nStatus: install ok installed\nVersion: 3.0.11-1\n\n"
+        b"Package: gcc\nSource: gcc-defaults (1.203)\nStatus: install ok installed\nVersion: 4:12.2.0-3\n\n"
+        b"Package: perl-base\nSource: perl (5.36.0-7)\nStatus: install ok installed\nVersion: 5.36.0-7\n"
+    )
+    said = [
+        {key: p[key] for key in p if key.startswith("source")} for p in parse_dpkg_status(text.splitlines())
+    ]
+    assert said == [
+        {},
+        {"source": "openssl"},
+        {"source": "gcc-defaults", "source_version": "1.203"},
+        {"source": "perl"},
     ]
 
 

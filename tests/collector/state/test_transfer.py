@@ -13,7 +13,7 @@ from sqlalchemy import JSON, LargeBinary, insert, select, text
 
 from collector.state.base import Text, UtcDateTime
 from collector.state.database import StateStore
-from collector.state.migrate import upgrade
+from collector.state.migrate import newest, upgrade
 from collector.state.tables import Agency, Checkpoint, Handover, User
 from collector.state.transfer import TransferError, contents, copy, is_empty, tables
 from tests.collector.pipeline import NOW
@@ -152,7 +152,7 @@ def test_stores_of_another_version_are_refused(make: Callable[[str], StateStore]
     with pytest.raises(TransferError, match="has schema 0002"):
         copy(stores["source"], stores["target"], lambda _line: None)
     with stores[old_one].write() as session:
-        session.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+        session.execute(text("UPDATE alembic_version SET version_num = :newest"), {"newest": newest()})
 
 
 def test_cut_off_in_the_middle_it_leaves_nothing_and_can_be_done_again(

@@ -1,0 +1,136 @@
+"""Matches the software of a machine with the feeds that are in use. Nothing is asked of the machine: all that is
+needed is in its documents ``host`` and ``software``, which are an agent's words and may hold anything."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+from collector.vulnerabilities.ecosystems import WINDOWS, manager_of, of_machine, scheme_of, sources_of
+from collector.vulnerabilities.models import AFFECTED, STATUSES, Evidence, Examination, Finding
+from collector.vulnerabilities.windows import product_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy.orm import Session
+
+    from collector.vulnerabilities.book import Book, Known
+    from collector.vulnerabilities.judging import Verdict
+
+#: A machine that names more is not believed (the agent itself ends at this).
+_MOST_PACKAGES: Final = 20_000
+_LONGEST_TEXT: Final = 255
+_FIELDS: Final = ("name", "version", "manager", "source", "source_version")
+
+
+def examine(
+    session: Session,
+    book: Book,
+    host: Mapping[str, Any] | None,
+    software: Mapping[str, Any] | None,
+    *,
+    with_fixed: bool = False,
+) -> Examination:
+    """What the machine with these documents has. ``with_fixed``: also what its versions are fixed for.
+
+    The book must have been turned to this transaction. Findings are in the order of their names.
+    """
+    if software is None:
+        return Examination("", "no_software")
+    if host is None:
+        return Examination("", "no_host")
+    ecosystem, system = of_machine(host)
+    if not ecosystem:
+        return Examination("", "system_unknown", {"system": system})
+    if not book.covers(session, ecosystem):
+        return Examination(ecosystem, "no_feed", {"system": system})
+    packages = _packages(software)
+    installed, unknown = _by_name(ecosystem, packages)
+    book.open_at(session, ecosystem, (name for name, _ in installed))
+    ask = book.all_verdicts if with_fixed else book.verdicts
+    found: dict[str, list[tuple[Verdict, Evidence]]] = defaultdict(list)
+    for (name, version), binaries in installed.items():
+        verdicts = ask(ecosystem, name, version)
+        if verdicts is None:
+            unknown[name, version, "version_unreadable"] = None
+            continue
+        for verdict in verdicts:
+            evidence = _evidence(verdict, name, version, tuple(binaries))
+            for vulnerability in verdict.statement.names:
+                found[vulnerability].append((verdict, evidence))
+    known = book.known(session, {name: pairs[0][0].statement for name, pairs in found.items()})
+    findings = tuple(_finding(name, found[name], known[name]) for name in sorted(found))
+    return Examination(ecosystem, packages=len(packages), findings=findings, unknown=tuple(unknown))
+
+
+def _packages(software: Mapping[str, Any]) -> list[dict[str, str]]:
+    """What is said of each package in words; what is no package is passed over."""
+    listed = software.get("packages")
+    return [
+        {
+            field: value[:_LONGEST_TEXT] if isinstance(value := entry.get(field), str) else ""
+            for field in _FIELDS
+        }
+        for entry in (listed[:_MOST_PACKAGES] if isinstance(listed, list) else ())
+        if isinstance(entry, dict) and isinstance(entry.get("name"), str) and entry["name"]
+    ]
+
+
+def _by_name(
+    ecosystem: str, packages: list[dict[str, str]]
+) -> tuple[dict[tuple[str, str], list[str]], dict[tuple[str, str, str], None]]:
+    """Installed packages by what a feed would call them and the version to compare, and the programs that no feed can
+    be asked for. What another package manager has put on a distribution is not the distribution's."""
+    installed: dict[tuple[str, str], list[str]] = defaultdict(list)
+    unknown: dict[tuple[str, str, str], None] = {}
+    manager, scheme = manager_of(ecosystem), scheme_of(ecosystem)
+    for package in packages:
+        if ecosystem == WINDOWS:
+            if product := product_of(package["name"]):
+                installed[product, package["version"]].append(package["name"])
+            else:
+                unknown[package["name"], package["version"], "program_unknown"] = None
+        elif package["manager"] == manager:
+            for key in sources_of(scheme, package):
+                installed[key].append(package["name"])
+    return installed, unknown
+
+
+def _evidence(verdict: Verdict, package: str, version: str, binaries: tuple[str, ...]) -> Evidence:
+    statement = verdict.statement
+    return Evidence(
+        package,
+        binaries,
+        version,
+        verdict.fixed,
+        verdict.status,
+        verdict.reason,
+        statement.record_id,
+        statement.feed,
+        statement.modified_at,
+    )
+
+
+def _finding(name: str, found: list[tuple[Verdict, Evidence]], known: Known) -> Finding:
+    evidence = sorted((each for _, each in found), key=lambda each: STATUSES.index(each.status))
+    status = evidence[0].status
+    fixable = status == AFFECTED and all(_has_update(each, evidence) for each in evidence)
+    return Finding(
+        name,
+        status,
+        fixable,
+        known.severity,
+        known.score,
+        known.summary,
+        known.published_at,
+        known.exploited_at,
+        tuple(evidence),
+    )
+
+
+def _has_update(evidence: Evidence, others: list[Evidence]) -> bool:
+    """Whether some record names a version that ends it for this package."""
+    return evidence.status != AFFECTED or any(
+        each.package == evidence.package and each.fixed and each.status == AFFECTED for each in others
+    )
