@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from agent.collectors.registry import WINDOWS, Context, Output, StatusDocument, collector
+from agent import reasons
+from agent.collectors.registry import WINDOWS, CollectorError, Context, Output, StatusDocument, collector
 from agent.windows.antivirus import documents, program_exists, read
 from agent.windows.registry import registry
-from agent.windows.wmi import wmi
+from agent.windows.wmi import WmiError, wmi
 
 
 @collector(
@@ -18,7 +19,11 @@ from agent.windows.wmi import wmi
 )
 def collect(ctx: Context) -> Output:
     here = registry()
-    bodies = documents(read(here, wmi()), here, program_exists, ctx.now())
+    try:
+        found = read(here, wmi())
+    except WmiError as error:
+        raise CollectorError(reasons.WMI_SILENT(detail=error)) from error
+    bodies = documents(found, here, program_exists, ctx.now())
     return Output(
         documents=[
             StatusDocument(kind="antivirus", item=item, observed_at=ctx.now(), body=body)

@@ -23,7 +23,7 @@ _held: Final = _Held()
     interval_seconds=2,
     timeout_seconds=60,
     platforms={WINDOWS},
-    privileges="administrator: the Security log is shown to nobody else",
+    privileges="root: the Security log is shown to administrators only",
     description="Windows' event log under Windows' own names: Security, System, Sysmon, PowerShell, Defender, tasks, "
     "firewall, remote desktop; each event once, over restarts too",
 )

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from agent import reasons
-from agent.collectors.registry import WINDOWS, Context, NothingToReport, Output, StatusDocument, collector
+from agent.collectors.registry import (
+    WINDOWS,
+    CollectorError,
+    Context,
+    NothingToReport,
+    Output,
+    StatusDocument,
+    collector,
+)
 from agent.collectors.storage import settle
 from agent.windows.volumes import CIMV2, DISK_FIELDS, LOCAL, parse_volumes
-from agent.windows.wmi import wmi
+from agent.windows.wmi import WmiError, wmi
 
 
 @collector(
@@ -17,7 +25,11 @@ from agent.windows.wmi import wmi
     description="Local volumes: size, how full, read-only or not; one document a drive letter",
 )
 def collect(ctx: Context) -> Output:
-    bodies = parse_volumes(wmi().instances(CIMV2, "Win32_LogicalDisk", DISK_FIELDS, LOCAL))
+    try:
+        rows = wmi().instances(CIMV2, "Win32_LogicalDisk", DISK_FIELDS, LOCAL)
+    except WmiError as error:
+        raise CollectorError(reasons.WMI_SILENT(detail=error)) from error
+    bodies = parse_volumes(rows)
     if not bodies:
         raise NothingToReport(reasons.NO_VOLUME())
     told = ctx.state.get("used_percent") or {}

@@ -109,8 +109,9 @@ class Follower:
             name = channel.name
             if name in self._open and kept.get(name) != self._records.get(name):
                 self._close(name)
+            begun = name in self._open
             try:
-                if name not in self._open:
+                if not begun:
                     if now < self._again.get(name, 0.0):
                         continue
                     events += self._begin(channel, records, now)
@@ -119,7 +120,8 @@ class Follower:
             except ChannelError as error:
                 self._close(name)
                 self.troubles[name] = str(error)
-                self._again[name] = now + AGAIN_SECONDS
+                if not begun:  # one that worked is opened anew with the next run
+                    self._again[name] = now + AGAIN_SECONDS
         self._records = {name: records[name] for name in self._open if name in records}
         if records != kept:
             state["records"] = records

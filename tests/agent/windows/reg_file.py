@@ -43,7 +43,7 @@ class RegFile:
         return list(found)
 
     def _key(self, hive: Hive, path: str, view: View) -> str:
-        if view == 32 and path.casefold().startswith(_SOFTWARE):
+        if view == 32 and f"{path}\\".casefold().startswith(_SOFTWARE):
             path = f"SOFTWARE\\WOW6432Node\\{path[len(_SOFTWARE) :]}"
         key = f"{hive}\\{path}".casefold().rstrip("\\")
         if key in self._denied:
