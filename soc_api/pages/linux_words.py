@@ -64,6 +64,14 @@ LINUX_FIELDS: Final = {
     "services.unit.description": N_("Description"),
     "services.unit.command": N_("Command"),
     "services.unit.user": N_("Runs as"),
+    "usb.name": N_("Disk's name in the system"),
+    "usb.vendor_id": N_("USB maker (number)"),
+    "usb.product_id": N_("USB model (number)"),
+    "usb.manufacturer": N_("Maker"),
+    "usb.model": N_("Model"),
+    "usb.serial_number": N_("Serial number"),
+    "usb.port": N_("USB port"),
+    "usb.size_bytes": N_("Size"),
 }
 
 #: What happened, in ``event.action``.
@@ -75,6 +83,8 @@ LINUX_ACTIONS: Final = {
     "moved": N_("File moved"),
     "created_and_deleted": N_("File created and deleted at once"),
     "added": N_("Added"),
+    "usb_storage_connected": N_("USB storage connected"),
+    "usb_storage_disconnected": N_("USB storage taken away"),
 }
 
 LINUX_SOURCES: Final = {
@@ -82,6 +92,7 @@ LINUX_SOURCES: Final = {
     "vonggac/accounts": N_("Local accounts"),
     "vonggac/listening": N_("Listening ports"),
     "vonggac/services": N_("Services that start by themselves"),
+    "linux/usb": N_("Linux: USB storage"),
     "linux/file_event": N_("Linux: watched files"),
     "linux/file_change": N_("Linux: rights of watched files"),
     "linux/file_delete": N_("Linux: watched files deleted"),

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.detect.tables import MAX_ROWS, TABLES, row_changes
-from tests.collector.detect.test_worker import document
-from tests.collector.pipeline import Pipeline
+from tests.collector.pipeline import Pipeline, document
 
 if TYPE_CHECKING:
     from pathlib import Path
