@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from agent import reasons
 from collector.detect.checkpoints import name_of
+from collector.documents.service import digest_of
 from collector.partitions import ALL
 from collector.registry.files import builtin_rows
 from collector.registry.service import import_agencies
@@ -195,7 +196,7 @@ def _endpoint(
                 kind=kind,
                 item=item,
                 body=body,
-                digest="0" * 64,
+                digest=digest_of(body),
                 observed_at=now - quiet,
                 received_at=now - quiet,
                 changed_at=now - timedelta(days=2),
@@ -346,6 +347,7 @@ def _documents(
             },
         ),
     ]
+    documents.append(("assessment", "linux", _assessment(number, hidden=endpoint.hostname == HOSTILE)))
     if number == 7:
         documents.append(
             (
@@ -360,6 +362,41 @@ def _documents(
             )
         )
     return documents
+
+
+def _assessment(number: int, *, hidden: bool) -> dict[str, Any]:
+    """Some of the shipped checks, and one of a newer agent; a machine that lies about everything."""
+    bad = {
+        "result": "failed",
+        "importance": "high",
+        "found": "permitrootlogin yes",
+        "wanted": "permitrootlogin = no",
+    }
+    good = {"result": "passed", "importance": "high", "found": "permitrootlogin no"}
+    untold = {"result": "unknown", "importance": "medium", "reason": reasons.NO_SYSTEMD(), "last": "passed"}
+    checks: dict[str, Any] = {
+        "sshd_root_login": bad if number % 3 == 0 else good,
+        "auditd_running": untold,
+        "umask_default": {
+            "result": "failed",
+            "importance": "low",
+            "found": "UMASK 022",
+            "wanted": "UMASK = 027",
+        },
+        "samba_smb1": {
+            "result": "not_applicable",
+            "importance": "high",
+            "reason": reasons.NOTHING_TO_CHECK(),
+        },
+        "of_a_newer_agent": {"result": "passed", "importance": "low", "found": "1"},
+    }
+    if hidden:
+        checks |= {
+            "sshd_root_login": bad | {"found": HOSTILE, "wanted": HOSTILE},
+            HOSTILE: {"result": HOSTILE},
+            "x": 7,
+        }
+    return {"set": "linux", "version": 1, "checks": checks}
 
 
 def _devices(session: Session, dice: random.Random, agencies: list[Agency], now: datetime) -> None:

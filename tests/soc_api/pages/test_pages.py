@@ -28,6 +28,10 @@ PATHS = (
     "/endpoints",
     "/endpoints?state=silent&sort=-age&kind=endpoint&late=1",
     "/endpoints?state=network&sort=agency",
+    "/assessment",
+    "/assessment?set=linux&importance=high&level=2",
+    "/assessment?check=linux.sshd_root_login&simulated=1",
+    "/assessment?check=linux.of_a_newer_agent&result=passed",
     "/coverage",
     "/coverage?simulated=1&level=huyen&sort=-percent",
     "/reports",
@@ -45,7 +49,7 @@ PATHS = (
 )
 #: For those who may hunt.
 HUNTS = ("/hunt", "/hunt?rule=nosuch")
-TABS = ("", "?tab=software", "?tab=alerts", "?tab=events", "?tab=changes")
+TABS = ("", "?tab=software", "?tab=checks", "?tab=alerts", "?tab=events", "?tab=changes")
 
 
 def endpoint_named(services: Services, name: str) -> str:
@@ -96,7 +100,14 @@ def test_hostile_names_are_shown_as_text_with_their_control_characters_written_o
     with province.state.read() as session:
         alert = session.scalar(select(Alert.id).where(Alert.endpoint_id == hostile))
         evidence = session.scalar(select(Alert.id).where(Alert.subject_key == "demo-2"))
-    for path in (f"/endpoints/{hostile}", f"/alerts/{alert}", "/endpoints?text=script", "/system?tab=dead"):
+    checks = (f"/endpoints/{hostile}?tab=checks", "/assessment?check=linux.sshd_root_login&simulated=1")
+    for path in (
+        f"/endpoints/{hostile}",
+        *checks,
+        f"/alerts/{alert}",
+        "/endpoints?text=script",
+        "/system?tab=dead",
+    ):
         client.cookies.set("lang", "en")
         html = client.get(path, headers=HTML).text
         assert "<script>alert" not in html, path
