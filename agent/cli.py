@@ -119,13 +119,17 @@ def _parser() -> argparse.ArgumentParser:
 def _load(arguments: argparse.Namespace) -> tuple[Settings, StateDirectory, list[Collector]]:
     from agent import settings as settings_module
     from agent.collectors.registry import load_collectors
+    from agent.runtime.proxy import Proxy
     from agent.runtime.transport import Address
     from agent.settings_file import SettingsError
 
     try:
         settings = settings_module.load(arguments.config)
-        if settings.collector.url:
-            Address.of(settings.collector.url)
+        for url in (settings.collector.url, *settings.collector.standby):
+            if url:
+                Address.of(url)
+        if settings.collector.proxy:
+            Proxy.of(settings.collector.proxy)
         collectors = load_collectors()
         settings_module.check_names(settings, [c.name for c in collectors])
     except (SettingsError, ValueError) as error:
@@ -142,6 +146,7 @@ def _print_json(value: object) -> None:
 
 def _enroll(arguments: argparse.Namespace) -> int:
     from agent.runtime.errors import AgentError
+    from agent.runtime.proxy import proxy_of
     from agent.runtime.runner import hold_lock
     from agent.runtime.transport import Address
 
@@ -155,13 +160,14 @@ def _enroll(arguments: argparse.Namespace) -> int:
         else:
             token = sys.stdin.readline() if source == "-" else Path(source).read_text(encoding="ascii")
         address = Address.of(arguments.collector)
+        proxy = proxy_of(settings.collector)
     except (OSError, ValueError) as error:
         raise _Failure(str(error), 2) from error
     try:
         hold_lock(state)
         from agent.runtime.enrolment import enrol, host_facts
 
-        identity = enrol(state, address, token.strip(), host_facts(Path(settings.host.root)))
+        identity = enrol(state, address, token.strip(), host_facts(Path(settings.host.root)), proxy)
     except (AgentError, OSError) as error:
         raise _Failure(str(error)) from error
     if arguments.json:

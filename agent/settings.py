@@ -21,7 +21,7 @@ Seconds = Annotated[float, Meta(gt=0)]
 
 
 class CollectorEndpoint(Struct, frozen=True):
-    """Where the collector is. An empty ``url`` means the one this endpoint enrolled with."""
+    """Where the collector is, and the way there. An empty ``url`` means the one this endpoint enrolled with."""
 
     url: Annotated[
         str,
@@ -29,6 +29,22 @@ class CollectorEndpoint(Struct, frozen=True):
             pattern=r"^(https://[^/\s]+/?)?$",
             description="The collector's agent port; empty: the one this endpoint enrolled with.",
         ),
+    ] = ""
+    standby: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^https://[^/\s]+/?$")], ...],
+        Meta(
+            description="Further addresses of the same installation, tried in this order where the first fails."
+        ),
+    ] = ()
+    proxy: Annotated[
+        str,
+        Meta(
+            pattern=r"^(http://[^/\s]+/?)?$",
+            description="An HTTP proxy on the way there, `http://[user@]host:3128`; empty: none.",
+        ),
+    ] = ""
+    proxy_password_file: Annotated[
+        str, Meta(description="A file with the proxy's password, readable by the agent alone.")
     ] = ""
     connect_timeout_seconds: Annotated[Seconds, Meta(description="How long to wait for a connection.")] = 15
     answer_timeout_seconds: Annotated[Seconds, Meta(description="How long to wait for an answer.")] = 30

@@ -41,6 +41,7 @@ from agent.messages import (
 from agent.runtime.errors import AgentError, EnrolmentError, TransportError
 from agent.runtime.files import write_atomically
 from agent.runtime.identity import Identity, load_identity, own_context, store_renewed, waiting_key
+from agent.runtime.proxy import Proxy  # noqa: TC001 - msgspec reads the annotation
 from agent.runtime.transport import Address, Connection, Reply, trusting_context
 from agent.settings import StateDirectory
 
@@ -51,11 +52,12 @@ R = TypeVar("R")
 
 
 class Order(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the process is told on standard input. ``url`` and ``token`` are empty for a renewal."""
+    """What the process is told on standard input. ``token`` is empty for a renewal."""
 
     state_dir: str
     url: str = ""
     token: str = ""
+    proxy: Proxy | None = None
 
 
 class KeyAndRequest(Struct, frozen=True):
@@ -87,7 +89,7 @@ def certificate_life(certificate_pem: str) -> tuple[float, float]:
     )
 
 
-def fetch_ca(address: Address, ca_sha256: str) -> str:
+def fetch_ca(address: Address, ca_sha256: str, proxy: Proxy | None = None) -> str:
     """Return the collector's CA certificate (PEM), believed only by its digest.
 
     Raises:
@@ -97,7 +99,7 @@ def fetch_ca(address: Address, ca_sha256: str) -> str:
     unknown.minimum_version = ssl.TLSVersion.TLSv1_3
     unknown.check_hostname = False
     unknown.verify_mode = ssl.CERT_NONE
-    connection = Connection(address, unknown)
+    connection = Connection(address, unknown, proxy=proxy)
     try:
         reply = connection.request("GET", CA_PATH, {})
     except TransportError as error:
@@ -119,7 +121,13 @@ def fetch_ca(address: Address, ca_sha256: str) -> str:
     return pem
 
 
-def enrol(state: StateDirectory, address: Address, token_text: str, facts: HostFacts) -> Identity:
+def enrol(
+    state: StateDirectory,
+    address: Address,
+    token_text: str,
+    facts: HostFacts,
+    proxy: Proxy | None = None,
+) -> Identity:
     """Make a key, buy a certificate with the token, and write both to ``state``.
 
     Raises:
@@ -130,12 +138,12 @@ def enrol(state: StateDirectory, address: Address, token_text: str, facts: HostF
         token = TokenParts.decode(token_text)
     except ValueError as error:
         raise EnrolmentError(str(error)) from error
-    ca_pem = fetch_ca(address, token.ca_sha256)
+    ca_pem = fetch_ca(address, token.ca_sha256, proxy)
     made = make_key_and_request(facts.hostname)
     request = EnrolRequest(
         token=token.encode(), csr_pem=made.csr_pem, facts=facts, agent_version=agent.__version__
     )
-    connection = Connection(address, trusting_context(ca_pem))
+    connection = Connection(address, trusting_context(ca_pem), proxy=proxy)
     reply = _ask(connection, address, ENROL_PATH, msgspec.json.encode(request))
     not_before, not_after = certificate_life(reply.certificate_pem)
     identity = Identity(
@@ -169,7 +177,7 @@ def write_identity(
     write_atomically(state.identity, msgspec.json.encode(identity), mode=0o644, durable=durable)
 
 
-def renew(state: StateDirectory, url: str = "") -> Identity:
+def renew(state: StateDirectory, url: str = "", proxy: Proxy | None = None) -> Identity:
     """Exchange key and certificate for new ones, with the old ones as proof.
 
     Raises:
@@ -178,7 +186,7 @@ def renew(state: StateDirectory, url: str = "") -> Identity:
     old = load_identity(state)
     address = Address.of(url or old.collector_url)
     made = make_key_and_request(socket.gethostname())
-    connection = Connection(address, own_context(state))
+    connection = Connection(address, own_context(state), proxy=proxy)
     reply = _ask(connection, address, RENEW_PATH, msgspec.json.encode(RenewRequest(csr_pem=made.csr_pem)))
     not_before, not_after = certificate_life(reply.certificate_pem)
     identity = msgspec.structs.replace(
@@ -243,9 +251,13 @@ def main() -> int:
     os.umask(0o077)
     actions: dict[str, Callable[[Order], Identity]] = {
         "enroll": lambda order: enrol(
-            StateDirectory(Path(order.state_dir)), Address.of(order.url), order.token, host_facts(Path("/"))
+            StateDirectory(Path(order.state_dir)),
+            Address.of(order.url),
+            order.token,
+            host_facts(Path("/")),
+            order.proxy,
         ),
-        "renew": lambda order: renew(StateDirectory(Path(order.state_dir)), order.url),
+        "renew": lambda order: renew(StateDirectory(Path(order.state_dir)), order.url, order.proxy),
     }
     try:
         order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)

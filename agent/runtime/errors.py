@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 
 class AgentError(Exception):
     """Root of the agent's own exceptions."""
@@ -13,6 +15,10 @@ class NotEnrolledError(AgentError):
 
 class AlreadyRunningError(AgentError):
     """Another process holds the state directory."""
+
+
+class UnusableSettingsError(AgentError):
+    """Settings that are sound by themselves name something that is not there."""
 
 
 class SpoolError(AgentError):
@@ -34,3 +40,14 @@ class TransportError(AgentError):
         super().__init__(detail)
         self.code = code
         self.detail = detail
+
+
+def words_of(error: BaseException) -> str:
+    """What a failed connection failed for, in a few words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

@@ -7,7 +7,6 @@ exits.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import random
 import signal
@@ -24,10 +23,13 @@ import agent
 from agent import reasons
 from agent.collectors.registry import CollectorError, Context
 from agent.messages import CollectorHealth
-from agent.runtime.errors import AlreadyRunningError, NotEnrolledError, SpoolError
+from agent.runtime.errors import AlreadyRunningError, NotEnrolledError, SpoolError, UnusableSettingsError
 from agent.runtime.identity import load_identity, own_context
 from agent.runtime.lanes import Lane, Outcome, execute
+from agent.runtime.locking import OPEN_FLAGS, hold
 from agent.runtime.outbox import Outbox
+from agent.runtime.proxy import proxy_of
+from agent.runtime.routes import Routes
 from agent.runtime.sender import Sender
 from agent.runtime.spool import Spool
 from agent.runtime.status import CollectorState, Status, write_status
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from agent.collectors.registry import Collector
     from agent.runtime.log import Log
+    from agent.runtime.proxy import Proxy
     from agent.settings import Settings, StateDirectory
 
 _WATCH_SECONDS: Final = 5.0
@@ -58,23 +61,20 @@ def hold_lock(state: StateDirectory) -> int:
     """
     try:
         state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, 0o600)
     except OSError as error:
         raise NotEnrolledError(f"{state.root}: {error.strerror}: run as root, or give --state") from error
     # 'vonggac-agent status' holds it for an instant to see whether somebody else does.
     patience = time.monotonic() + _LOCK_SECONDS
     while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if time.monotonic() < patience:
-                time.sleep(0.05)
-                continue
+        if hold(descriptor):
+            return descriptor
+        if time.monotonic() >= patience:
             os.close(descriptor)
             raise AlreadyRunningError(
                 f"{state.root}: another agent is running with this state directory: stop it first"
-            ) from error
-        return descriptor
+            )
+        time.sleep(0.05)
 
 
 class Runner:
@@ -87,14 +87,15 @@ class Runner:
         self._state = state
         self._log = log
         self.identity = load_identity(state)
-        self._url = settings.collector.url or self.identity.collector_url
-        self._address = Address.of(self._url)
+        urls = (settings.collector.url or self.identity.collector_url, *settings.collector.standby)
+        self._addresses = list(dict.fromkeys(map(Address.of, urls)))
+        self._proxy = _usable_proxy(settings)
         self.status = Status(
             version=agent.__version__,
             pid=os.getpid(),
             started_at=time.time(),
             endpoint_id=self.identity.endpoint_id,
-            collector_url=self._address.url,
+            collector_url=self._addresses[0].url,
             certificate_not_after=self.identity.not_after,
         )
         self.status.link.since = time.time()
@@ -111,9 +112,10 @@ class Runner:
             monotonic=time.monotonic,
             metrics_seconds=settings.agent.metrics_seconds,
         )
+        self._routes = self._ways()
         self.sender = Sender(
             self.spool,
-            self._connection(),
+            self._routes,
             self.status.link,
             log,
             time=time.time,
@@ -144,19 +146,25 @@ class Runner:
         self._renewal_due = self.identity.renew_at
         self._sleeping_until = 0.0
 
-    def _connection(self) -> Connection:
-        return Connection(
-            self._address,
-            own_context(self._state),
-            connect_timeout_seconds=self._settings.collector.connect_timeout_seconds,
-            answer_timeout_seconds=self._settings.collector.answer_timeout_seconds,
-        )
+    def _ways(self) -> Routes:
+        context = own_context(self._state)
+        ways = {
+            address.url: Connection(
+                address,
+                context,
+                proxy=self._proxy,
+                connect_timeout_seconds=self._settings.collector.connect_timeout_seconds,
+                answer_timeout_seconds=self._settings.collector.answer_timeout_seconds,
+            )
+            for address in self._addresses
+        }
+        return Routes(ways, monotonic=time.monotonic, random=random.random)
 
     # -- collecting ------------------------------------------------------------------------------------------
 
     def execute(self, collector: Collector) -> Outcome:
         memory = self.outbox.memory(collector.name)
-        context = make_context(self._settings, memory, self._address)
+        context = make_context(self._settings, memory, self._proxy or self._addresses[0])
         return execute(collector, context, memory, time.monotonic)
 
     def deliver(self, outcome: Outcome) -> None:
@@ -223,6 +231,7 @@ class Runner:
             try:
                 wait = self.sender.step()
                 self.outbox.offline = self.sender.offline
+                self.status.collector_url = self._routes.url
                 wait = min(wait, self._renew_if_due())
             except Exception as error:
                 # The last resort: the link must outlive whatever one batch or one answer may do to it.
@@ -243,7 +252,9 @@ class Runner:
         if left > 0:
             return left
         self._renewal_due = time.time() + _RENEWAL_RETRY_SECONDS * (0.5 + random.random())  # noqa: S311 - jitter
-        order = msgspec.json.encode({"state_dir": str(self._state.root), "url": self._address.url})
+        order = msgspec.json.encode(
+            {"state_dir": str(self._state.root), "url": self._routes.url, "proxy": self._proxy}
+        )
         done = subprocess.run(
             [sys.executable, "-m", "agent.runtime.enrolment", "renew"],
             input=order,
@@ -257,7 +268,8 @@ class Runner:
         self.identity = load_identity(self._state)
         self.status.certificate_not_after = self.identity.not_after
         self._renewal_due = self.identity.renew_at
-        self.sender.use(self._connection())
+        self._routes = self._ways()
+        self.sender.use(self._routes)
         self._log.found("renewal")
         self._log.say("renewed", not_after=self.identity.not_after)
         return 0.0
@@ -271,7 +283,7 @@ class Runner:
             "started",
             version=agent.__version__,
             endpoint_id=self.identity.endpoint_id,
-            collector=self._address.url,
+            collector=self._addresses[0].url,
             collectors=[c.name for c in self.collectors],
         )
         for lane in self._lanes:
@@ -338,10 +350,17 @@ class Runner:
             self._log.found("status")
 
 
+def _usable_proxy(settings: Settings) -> Proxy | None:
+    try:
+        return proxy_of(settings.collector)
+    except ValueError as error:
+        raise UnusableSettingsError(str(error)) from error
+
+
 def make_context(
-    settings: Settings, memory: MutableMapping[str, object], address: Address | None = None
+    settings: Settings, memory: MutableMapping[str, object], address: Address | Proxy | None = None
 ) -> Context:
-    """What a collector is given; without ``address`` the endpoint has not enrolled."""
+    """What a collector is given. ``address``: whom the agent itself connects to; without, it has not enrolled."""
     return Context(
         root=Path(settings.host.root),
         proc=Path(settings.host.proc),

@@ -18,10 +18,12 @@ import msgspec
 from msgspec import Struct
 
 from agent.messages import TAKES_HEADER, TIME_HEADER, Importance, Problem
-from agent.runtime.errors import TransportError
+from agent.runtime.errors import TransportError, words_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from agent.runtime.proxy import Proxy
 
 _MOST_OF_AN_ANSWER: Final = 1 << 16
 _LONGEST_WAIT_SECONDS: Final = 3600.0
@@ -95,6 +97,8 @@ class Connection:
 
     What the collector gave to resume the session by (a ticket, RFC 8446, 4.6.1) is shown when it is opened again, so
     that neither side signs anew; where the collector does not know it any more, it is as the first time.
+
+    ``proxy``: the way there, where there is one.
     """
 
     def __init__(
@@ -102,11 +106,13 @@ class Connection:
         address: Address,
         context: ssl.SSLContext,
         *,
+        proxy: Proxy | None = None,
         connect_timeout_seconds: float = 15.0,
         answer_timeout_seconds: float = 30.0,
     ) -> None:
         self._address = address
         self._context = context
+        self._proxy = proxy
         self._connect_timeout = connect_timeout_seconds
         self._answer_timeout = answer_timeout_seconds
         self._socket: ssl.SSLSocket | None = None
@@ -119,7 +125,7 @@ class Connection:
         every request of the protocol may arrive twice.
 
         Raises:
-            TransportError: no answer; ``code`` is ``unreachable``, ``untrusted`` or ``rejected``.
+            TransportError: no answer; ``code`` is ``unreachable``, ``untrusted``, ``rejected`` or ``proxy``.
         """
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self._address.authority}"]
         if body or method != "GET":
@@ -132,7 +138,7 @@ class Connection:
         except (ConnectionError, http.client.BadStatusLine, ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
             self.close()
             if not kept:
-                raise TransportError("unreachable", _words(error)) from error
+                raise TransportError("unreachable", words_of(error)) from error
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise _translated(error) from error
@@ -167,9 +173,11 @@ class Connection:
             response.close()
 
     def _open(self) -> ssl.SSLSocket:
-        plain = socket.create_connection(
-            (self._address.host, self._address.port), timeout=self._connect_timeout
-        )
+        if self._proxy is not None:
+            plain = self._proxy.open(self._address, self._connect_timeout)
+        else:
+            there = (self._address.host, self._address.port)
+            plain = socket.create_connection(there, timeout=self._connect_timeout)
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             wrapped = self._context.wrap_socket(
@@ -198,18 +206,8 @@ def _seconds(text: str | None, most: float = _LONGEST_WAIT_SECONDS) -> float | N
 
 def _translated(error: OSError | http.client.HTTPException) -> TransportError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return TransportError("untrusted", _words(error))
+        return TransportError("untrusted", words_of(error))
     # What TLS 1.3 says of a client's certificate comes with the first answer, as an alert (RFC 8446, 6.2).
     if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
-        return TransportError("rejected", _words(error))
-    return TransportError("unreachable", _words(error))
-
-
-def _words(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
+        return TransportError("rejected", words_of(error))
+    return TransportError("unreachable", words_of(error))

@@ -38,6 +38,15 @@ LINK: Final[dict[str, tuple[Words, Words]]] = {
             "Check the network, firewall and port to the data centre; data is kept on disk and sent later.",
         ),
     ),
+    "proxy": (
+        Words(
+            "Proxy không cho đi tới {url} ({detail}).", "The proxy does not let through to {url} ({detail})."
+        ),
+        Words(
+            "Kiểm tra [collector] proxy, người dùng và mật khẩu; proxy phải cho phép CONNECT tới cổng này.",
+            "Check [collector] proxy, its user and password; the proxy must allow CONNECT to this port.",
+        ),
+    ),
     "untrusted": (
         Words(
             "Máy chủ tại {url} không phải máy chủ đã đăng ký ({detail}).",

@@ -13,6 +13,8 @@ import pytest
 
 from agent.runtime.diagnosis import diagnose
 from agent.runtime.identity import load_identity
+from soc_api.local import free_port
+from tests.support.tinyproxy import Tinyproxy
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -162,6 +164,31 @@ def test_status_is_well_while_it_runs_and_says_what_to_do_when_revoked(
     assert shown.returncode == 1
     assert "đã bị thu hồi" in shown.stdout
     assert "Cần làm" in shown.stdout
+
+
+def test_the_agent_goes_by_the_standby_through_the_proxy_and_says_when_that_is_gone(
+    program: Program, stub: StubCollector, tmp_path: Path
+) -> None:
+    proxy = Tinyproxy(tmp_path / "proxy", ports=(stub.port,))
+    try:
+        gone = f"https://127.0.0.1:{free_port()}"
+        way = f'[collector]\nurl = "{gone}"\nstandby = ["{stub.url}"]\nproxy = "{proxy.url}"\n'
+        program.config.write_text(way + program.config.read_text())
+        started(program, stub)
+        program.write(7)
+        wait_for_user(stub, "u7")
+        assert stub.url in program.command("status", "--config", str(program.config), "--lang", "en").stdout
+    finally:
+        proxy.stop()
+    program.write(8)
+    wait_until(
+        lambda: any(each.code == "proxy" for each in diagnose(program.state, "vi").problems),
+        seconds=30,
+        what="the status to speak of the proxy",
+    )
+    shown = program.command("status", "--config", str(program.config))
+    assert "Proxy không cho đi tới" in shown.stdout
+    assert "CONNECT" in shown.stdout
 
 
 def test_the_certificate_is_renewed_while_the_agent_runs(program: Program, stub: StubCollector) -> None:
