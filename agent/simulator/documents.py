@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent import reasons
 from agent.messages import HostFacts, Metric, StatusDocument
+from agent.simulator.assessment import assessment
 from agent.simulator.machines import draw
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ def documents(
         _document("lan", _lan(machine), now),
         _document("neighbours", _neighbours(machine), now),
     ]
+    checks = assessment(machine, seed, firewall_on)
+    found.append(_document("assessment", checks, now, checks["set"]))
     mount = "C:" if machine.system.family == "windows" else "/"
     return [*found, _document("storage", _storage(machine, seed, mount), now, mount)]
 

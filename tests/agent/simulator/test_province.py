@@ -92,7 +92,7 @@ def test_what_a_machine_reports_keeps_the_contract(machine: Machine) -> None:
     assert decode_batch(encode_batch(batch)) == batch
     kinds = {d.kind for d in batch.documents}
     assert kinds == {
-        "host", "software", "antivirus", "firewall", "updates", "lan", "neighbours", "storage",
+        "host", "software", "antivirus", "firewall", "updates", "lan", "neighbours", "storage", "assessment",
     }  # fmt: skip
 
 
