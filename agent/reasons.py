@@ -138,6 +138,25 @@ NO_CLAMD_LOG: Final = Sentence(
     "không có nhật ký của clamd hay clamonacc (LogFile trong clamd.conf)",
 )
 
+# Other antivirus products.
+ONLY_RUNNING_KNOWN: Final = Sentence(
+    "{product} runs; how to ask it whether it protects is not known",
+    "{product} đang chạy; không có cách hỏi sản phẩm này có bảo vệ hay không",
+)
+PROCESSES_HIDDEN: Final = Sentence(
+    "whether it runs is shown to root only", "chỉ root mới xem được phần mềm có đang chạy hay không"
+)
+ANSWER_NOT_KNOWN: Final = Sentence(
+    "what {program} answers is of no known form", "câu trả lời của {program} có dạng chưa biết"
+)
+PRODUCT_NOT_WELL: Final = Sentence(
+    "the product says that it is not well: {detail}", "phần mềm báo có sự cố: {detail}"
+)
+NO_SIGNATURES_LOADED: Final = Sentence(
+    "the product has no signatures loaded", "phần mềm chưa nạp mẫu nhận diện"
+)
+NOT_TOLD: Final = Sentence("the product does not tell", "phần mềm không cho biết")
+
 # The packet filter.
 NO_RULE_SET: Final = Sentence(
     "no rule set filters what comes in", "không có bộ luật nào lọc lưu lượng đi vào"
