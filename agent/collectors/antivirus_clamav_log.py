@@ -54,7 +54,7 @@ def _logs(ctx: Context, configuration: Configuration | None) -> list[tuple[str, 
 def collect(ctx: Context) -> Output:
     now = ctx.now()
     findings: list[Finding] = []
-    present, key = False, str(ctx.root)
+    present, more, key = False, False, str(ctx.root)
     for name, stamped in _logs(ctx, cached_configuration(ctx.root, now)):
         path = under(ctx.root, name)
         cursor = dict(ctx.state.get(name) or {})
@@ -63,6 +63,7 @@ def collect(ctx: Context) -> Output:
         present = True
         found = follow(path, cursor, now, from_start=key in _watched)
         findings += parse_found(found.lines, stamped=stamped)
+        more |= found.more
         ctx.state[name] = cursor
     _watched.add(key)  # a log that appears from now on is read from its beginning
     if not present:
@@ -71,7 +72,7 @@ def collect(ctx: Context) -> Output:
         seen = dict(ctx.state.get("seen") or {})
         findings = without_repeats(findings, seen, now)
         ctx.state["seen"] = seen
-    return Output(events=[malware_event(finding, now) for finding in findings])
+    return Output(events=[malware_event(finding, now) for finding in findings], more=more)
 
 
 #: Roots whose logs were looked for by this process.

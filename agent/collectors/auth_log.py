@@ -59,7 +59,7 @@ def collect(ctx: Context) -> Output:
     if found.change:
         action = "auth_log_truncated" if found.change == "truncated" else "log_cleared"
         events.append(Event(time=now, logsource=AUTH, fields={"event.action": action, "Filename": str(path)}))
-    return Output(events=events)
+    return Output(events=events, more=found.more)
 
 
 def _journal_has_it(ctx: Context) -> bool:

@@ -105,4 +105,4 @@ def collect(ctx: Context) -> Output:
     clamd = cached_configuration(ctx.root, ctx.now()) if entries else None
     if clamd is not None and not clamd.log_file:
         events += [event for entry in entries for event in parse_clamav_entry(entry, ctx.now())]
-    return Output(events=events)
+    return Output(events=events, more=len(entries) == ENTRIES)

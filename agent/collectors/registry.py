@@ -84,12 +84,14 @@ class Output(Struct, frozen=True):
 
     ``documents`` is everything the collector now holds true: the runner sends what changed, and for an item
     that an earlier run reported and this one does not, it sends that the item is gone. ``events`` are sent at
-    once, in order; ``metrics`` with the next batch.
+    once, in order; ``metrics`` with the next batch. ``more`` says that there was more than one run takes: the next one
+    comes soon, whatever the interval.
     """
 
     documents: list[StatusDocument] = []
     events: list[Event] = []
     metrics: list[Metric] = []
+    more: bool = False
 
 
 class Collector(Struct, frozen=True):

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 JITTER_RATIO: Final = 0.1
 #: Collectors due within this time run in one waking.
 _SLACK_SECONDS: Final = 0.1
+#: A collector that has more to read than one run takes rests for so many times what the run took: that bounds what a
+#: flood of events costs.
+_RESTS: Final = 4.0
 #: Threads left behind by runs that never end; with so many a lane waits for one to come back.
 _LEFT_BEHIND_AT_MOST: Final = 4
 
@@ -171,7 +174,7 @@ class Lane:
                 job.told = False
                 self._current = (job, now)
             outcome = self._run(job.collector)
-            in_time = self._back(job, generation)
+            in_time = self._back(job, generation, outcome)
             if in_time:
                 try:
                     self._deliver(outcome)
@@ -180,13 +183,16 @@ class Lane:
                         self._delivering = False
                         self._condition.notify_all()
 
-    def _back(self, job: _Job, generation: int) -> bool:
+    def _back(self, job: _Job, generation: int, outcome: Outcome) -> bool:
         with self._condition:
             if job.left_behind:
                 job.left_behind = False
                 self._left_behind -= 1
             spread = 0.0 if job.collector.fast else JITTER_RATIO * (2 * self._random() - 1)
-            job.due = self._monotonic() + job.interval * (1 + spread)
+            pause = job.interval * (1 + spread)
+            if outcome.output is not None and outcome.output.more:
+                pause = min(pause, max(2 * _SLACK_SECONDS, _RESTS * outcome.duration_seconds))
+            job.due = self._monotonic() + pause
             heapq.heappush(self._jobs, job)
             self._condition.notify_all()
             if generation != self._generation:

@@ -1,12 +1,15 @@
 """Follows a log file across restarts, rotation and truncation, reading only what is new.
 
 The cursor (device, inode, offset) lives in the collector's state, so it becomes durable together with the events
-read up to it: a restart neither repeats nor skips a line. Memory and time of one call are bounded.
+read up to it: a restart neither repeats nor skips a line. Memory and time of one call are bounded. A mark of what
+stands before the offset tells a file that only grew from one that was emptied and filled again, and finds the copy
+that logrotate's ``copytruncate`` has made of it.
 """
 
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +24,7 @@ READ_BYTES = 256 << 10
 LINE_BYTES = 16 << 10
 #: How exactly the state remembers when a log was last looked at.
 SEEN_SECONDS = 3600.0
+_MARK_BYTES = 64
 
 Change = Literal["", "truncated", "removed"]
 
@@ -28,9 +32,9 @@ Change = Literal["", "truncated", "removed"]
 class Followed(Struct, frozen=True):
     """What one call found: whole new lines without their line ends, and what befell the file.
 
-    ``change`` is ``truncated`` where the same file became shorter than what was read of it already, and
-    ``removed`` where the file that was being read vanished without a rotated copy beside it. ``more`` says that
-    there was more to read than one call takes.
+    ``change`` is ``truncated`` where what was read of the same file already is no longer in it, nor in a copy beside
+    it, and ``removed`` where the file that was being read vanished without a rotated copy beside it. ``more`` says
+    that there was more to read than one call takes.
     """
 
     lines: list[bytes]
@@ -67,22 +71,27 @@ def follow(path: Path, state: MutableMapping[str, Any], now: float, *, from_star
         known = state.get("inode")
         if known is None:
             offset = 0 if from_start or state.get("gone") else found.st_size
-            state.update(inode=found.st_ino, offset=offset, gone=False)
+            state.update(inode=found.st_ino, offset=offset, gone=False, mark=_mark(descriptor, offset))
         elif known != found.st_ino:
             rest, finished = _rest_of_rotated(path, int(known), int(state["offset"]))
             if rest is not None and not finished:
                 state["offset"] = int(state["offset"]) + rest[1]
                 return Followed(lines=rest[0], more=True)
-            state.update(inode=found.st_ino, offset=0)
+            state.update(inode=found.st_ino, offset=0, mark=None)
             if rest is None and not _compressed_since(path, seen):
                 return Followed(lines=[], change="removed", more=True)
             return Followed(lines=rest[0] if rest is not None else [], more=True)
-        elif found.st_size < int(state["offset"]):
-            state["offset"] = 0
+        elif not _still_there(descriptor, state, found.st_size):
+            copy = _copied(path, state)
+            if copy is not None:  # read to its end as any rotated file
+                state["inode"] = copy
+                return Followed(lines=[], more=True)
+            state.update(offset=0, mark=None)
             return Followed(lines=[], change="truncated", more=found.st_size > 0)
         lines, used, more = _read_from(descriptor, int(state["offset"]), found.st_size)
-        if used:
+        if used or "mark" not in state:
             state["offset"] = int(state["offset"]) + used
+            state["mark"] = _mark(descriptor, state["offset"])
         return Followed(lines=lines, more=more)
     finally:
         os.close(descriptor)
@@ -107,8 +116,40 @@ def _gone(path: Path, state: MutableMapping[str, Any], seen: float) -> Followed:
         state["offset"] = int(state["offset"]) + rest[1]
         return Followed(lines=rest[0], more=True)
     rotated = rest is not None or _compressed_since(path, seen)
-    state.update(inode=None, offset=0, gone=True)
+    state.update(inode=None, offset=0, mark=None, gone=True)
     return Followed(lines=rest[0] if rest is not None else [], change="" if rotated else "removed")
+
+
+def _mark(descriptor: int, offset: int) -> int | None:
+    """Of what stands before ``offset``; ``None``: nothing does."""
+    start = max(0, offset - _MARK_BYTES)
+    return zlib.crc32(os.pread(descriptor, offset - start, start)) if offset else None
+
+
+def _still_there(descriptor: int, state: MutableMapping[str, Any], size: int) -> bool:
+    """Whether what was read is still before the offset. Looked at only where the file is longer or shorter."""
+    offset = int(state["offset"])
+    if size <= offset or "mark" not in state:
+        return size >= offset
+    known: int | None = state["mark"]
+    return known == _mark(descriptor, offset)
+
+
+def _copied(path: Path, state: MutableMapping[str, Any]) -> int | None:
+    """The inode of a copy that holds what was read, at the same place."""
+    offset = int(state["offset"])
+    for sibling in _siblings(path) if offset else ():
+        try:
+            descriptor = os.open(sibling, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            found = os.fstat(descriptor)
+            if found.st_size >= offset and _mark(descriptor, offset) == state.get("mark"):
+                return found.st_ino
+        finally:
+            os.close(descriptor)
+    return None
 
 
 def _siblings(path: Path) -> list[Path]:

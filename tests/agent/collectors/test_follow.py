@@ -89,6 +89,43 @@ def test_truncation_is_told_and_reading_goes_on_from_the_start(tmp_path: Path) -
     assert read_all(tmp_path / "log", state) == ([b"new"], ["truncated"])
 
 
+def test_a_log_that_is_copied_and_truncated_loses_no_line_and_is_no_alarm(tmp_path: Path) -> None:
+    """As logrotate's ``copytruncate`` does it, with lines that were not read yet."""
+    log = tmp_path / "log"
+    state = started(log, "old\n" * 40)
+    append(log, "read\n")
+    assert read_all(log, state) == ([b"read"], [])
+    append(log, "not read yet\n")
+    (tmp_path / "log.2").write_text("of an earlier day, and longer than what was read\n" * 20)
+    (tmp_path / "log.1").write_bytes(log.read_bytes())
+    log.write_text("first of the new\n")
+    assert read_all(log, state) == ([b"not read yet", b"first of the new"], [])
+    append(log, "second\n")
+    assert read_all(log, state) == ([b"second"], [])
+
+
+def test_a_log_that_was_emptied_and_has_grown_beyond_what_was_read_is_read_from_its_start(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log"
+    state = started(log)
+    new = [f"line {number}" for number in range(100)]
+    log.write_text("\n".join([*new, ""]))
+    assert read_all(log, state) == ([line.encode() for line in new], ["truncated"])
+
+
+def test_a_cursor_without_a_mark_goes_on_and_gets_one(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    state = started(log)
+    del state["mark"]
+    append(log, "one\n")
+    assert read_all(log, state) == ([b"one"], [])
+    assert state["mark"] is not None
+    del state["mark"]
+    log.write_text("n\n")
+    assert read_all(log, state) == ([b"n"], ["truncated"])
+
+
 def test_a_removed_log_is_told_once_and_its_successor_read_whole(tmp_path: Path) -> None:
     log = tmp_path / "log"
     state = started(log)

@@ -98,6 +98,22 @@ def test_slow_collectors_are_spread_and_fast_ones_are_not(luck: float) -> None:
     assert [at for at, name in bench.ran if name == "fast"][:3] == [0, 2, 4]
 
 
+def test_a_collector_that_has_more_runs_again_soon_but_rests_four_times_as_long_as_it_took() -> None:
+    left = [3.0, 0.01, 0.0]  # what each run takes; nothing is left after the last
+
+    def collect(_: Context) -> Output:
+        bench.clock += left.pop(0)
+        return Output(more=bool(left))
+
+    bench = Bench(make("tail", collect, interval=60.0))
+    for _ in range(3):
+        wait = bench.lane.step()
+        assert wait is not None
+        bench.clock += wait
+    assert [at for at, _ in bench.ran] == pytest.approx([0.0, 15.0, 15.21])
+    assert bench.clock == pytest.approx(75.21)
+
+
 def test_a_collector_that_raises_stops_nobody() -> None:
     def broken(_: Context) -> Output:
         raise ValueError("bad line")

@@ -166,6 +166,19 @@ def test_status_is_well_while_it_runs_and_says_what_to_do_when_revoked(
     assert "Cần làm" in shown.stdout
 
 
+def test_a_burst_is_read_to_its_end_across_a_rotation_and_nothing_twice(
+    program: Program, stub: StubCollector
+) -> None:
+    started(program, stub)
+    program.write(*range(6_000))
+    program.log.rename(program.log.with_name("auth.log.1"))
+    program.write(*range(6_000, 7_000))
+    wait_until(lambda: len(users(stub)) >= 7_000, seconds=30, what="7,000 events", every=0.3)
+    program.write(7_000)
+    wait_for_user(stub, "u7000")
+    assert users(stub) == [f"u{number}" for number in range(7_001)]
+
+
 def test_the_agent_goes_by_the_standby_through_the_proxy_and_says_when_that_is_gone(
     program: Program, stub: StubCollector, tmp_path: Path
 ) -> None:
