@@ -17,6 +17,7 @@ from soc_api.assessment.written import shipped_checks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from sqlalchemy.orm import Session
 
@@ -59,13 +60,15 @@ class CheckSum:
 
 @dataclass(frozen=True, slots=True)
 class Assessed:
-    """An endpoint that was assessed; ``results`` by check."""
+    """An endpoint that was assessed; ``results`` by check. What a ``silent`` one said last no longer counts: all of it
+    that applies is unknown."""
 
     endpoint_id: str
     hostname: str
     agency_code: str
     agency: str
     simulated: bool
+    silent: bool
     set: str
     results: tuple[tuple[str, str], ...]
 
@@ -111,9 +114,15 @@ def results_of(body: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def assessed(
-    session: Session, scope: Scope, *, agency_id: int | None = None, simulated: bool | None = False
+    session: Session,
+    scope: Scope,
+    silent_before: datetime,
+    *,
+    agency_id: int | None = None,
+    simulated: bool | None = False,
 ) -> list[Assessed]:
-    """Endpoints that are not retired, by name. ``simulated`` None: real and simulated ones."""
+    """Endpoints that are not retired, by name. ``simulated`` None: real and simulated ones. Those not heard from since
+    ``silent_before`` are silent."""
     query = (
         select(
             Endpoint.id,
@@ -121,6 +130,7 @@ def assessed(
             Agency.code,
             Agency.name,
             Endpoint.simulated,
+            Endpoint.last_seen_at,
             Document.item,
             Document.digest,
         )
@@ -136,10 +146,18 @@ def assessed(
         query = query.where(Endpoint.simulated.is_(simulated))
     rows = session.execute(query).all()
     results = _cache.take(session, (row.digest for row in rows))
-    return [
-        Assessed(endpoint_id, hostname, code or "", name or "", is_simulated, item, results.get(digest, ()))
-        for endpoint_id, hostname, code, name, is_simulated, item, digest in rows
-    ]
+    found = []
+    for endpoint_id, hostname, code, name, is_simulated, seen_at, item, digest in rows:
+        silent = seen_at is None or seen_at < silent_before
+        told = results.get(digest, ())
+        if silent:
+            told = tuple(
+                (check, "unknown" if result in ("passed", "failed") else result) for check, result in told
+            )
+        found.append(
+            Assessed(endpoint_id, hostname, code or "", name or "", is_simulated, silent, item, told)
+        )
+    return found
 
 
 def sum_up(machines: Iterable[Assessed]) -> list[CheckSum]:

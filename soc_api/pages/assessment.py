@@ -1,6 +1,7 @@
 """Configuration assessment over all endpoints: which checks fail where, how to mend it, and what each machine says."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -50,12 +51,13 @@ class AgencyLine:
 
 @dataclass(frozen=True)
 class MachineLine:
-    """``standing`` is what the machine's agent says: hostile."""
+    """``standing`` is what the machine's agent says, or said before it fell ``silent``: hostile."""
 
     id: str
     name: str
     agency: str
     simulated: bool
+    silent: bool
     standing: Standing
 
 
@@ -107,8 +109,13 @@ def build(visit: Visit) -> AssessmentPage:
         agencies = list_agencies(session, visit.principal.scope)
         chosen = next((agency for agency in agencies if agency.code == query.text("agency")), None)
         which = {"only": True, "1": None}.get(simulated, False)
+        silent_before = visit.now - timedelta(seconds=visit.services.settings.coverage.silent_after_seconds)
         machines = assessed(
-            session, visit.principal.scope, agency_id=chosen.id if chosen else None, simulated=which
+            session,
+            visit.principal.scope,
+            silent_before,
+            agency_id=chosen.id if chosen else None,
+            simulated=which,
         )
         sums = sum_up(machines)
         name, _, check = query.text("check").partition(".")
@@ -120,7 +127,7 @@ def build(visit: Visit) -> AssessmentPage:
             shown = fitting[part.offset : part.offset + _ROWS]
             said = evidence(session, [machine.endpoint_id for machine in shown], name, check)
             rows = [
-                MachineLine(m.endpoint_id, m.hostname, m.agency, m.simulated, said[m.endpoint_id])
+                MachineLine(m.endpoint_id, m.hostname, m.agency, m.simulated, m.silent, said[m.endpoint_id])
                 for m in shown
                 if m.endpoint_id in said
             ]

@@ -22,7 +22,8 @@ __all__ = ["ask", "machine", "test_of", "write"]
 
 def test_of(**fields: Any) -> form.Test:
     """A test as a file of checks says it."""
-    return msgspec.convert(fields, form.Test)
+    made: form.Test = msgspec.convert(fields, form.Test)
+    return made
 
 
 test_of.__test__ = False  # type: ignore[attr-defined] # its name is no test's

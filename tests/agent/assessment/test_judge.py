@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,7 +98,7 @@ def test_unknown_never_passes_where_it_could_be_otherwise(tree: dict[str, object
 
 def check(**applies: object) -> form.Check:
     fields = {"id": "some_check", "importance": "high", "levels": [1], "test": is_("yes"), "applies": applies}
-    return form.msgspec.convert(fields, form.Check)
+    return msgspec.convert(fields, form.Check)
 
 
 def test_who_is_not_meant_is_not_judged(truth: Path) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -24,7 +24,11 @@ from tests.support.debian import root
 if TYPE_CHECKING:
     from pathlib import Path
 
-APT = {"paths": ["/etc/apt/apt.conf.d/*"], "key": "APT::Periodic::Unattended-Upgrade", "equals": False}
+APT: dict[str, Any] = {
+    "paths": ["/etc/apt/apt.conf.d/*"],
+    "key": "APT::Periodic::Unattended-Upgrade",
+    "equals": False,
+}
 
 
 def test_the_last_line_of_the_last_file_wins(tmp_path: Path) -> None:
@@ -57,7 +61,7 @@ def test_a_setting_is_read_as_its_program_reads_it(
 def test_a_limit_is_kept_by_numbers_only(tmp_path: Path) -> None:
     for value, passed in (("365", True), ("366", False), ("0", False), ("never", False), ("９０", False)):
         write(tmp_path / "etc/login.defs", f"PASS_MAX_DAYS {value}\n")
-        test = {
+        test: dict[str, Any] = {
             "paths": ["/etc/login.defs"],
             "key": "PASS_MAX_DAYS",
             "equals": False,
@@ -97,7 +101,11 @@ def test_a_stack_is_followed_through_what_it_includes(tmp_path: Path) -> None:
     assert stack is not None
     assert stack[0] == "system-auth"
     assert [entry.module for entry in stack[1]] == ["pam_env.so", "pam_faillock.so", "pam_warn.so"]
-    lockout = {"services": ["common-auth", "system-auth"], "type": "auth", "modules": ["pam_faillock.so"]}
+    lockout: dict[str, Any] = {
+        "services": ["common-auth", "system-auth"],
+        "type": "auth",
+        "modules": ["pam_faillock.so"],
+    }
     assert ask(tmp_path, kind="pam", **lockout).passed is True
     assert ask(tmp_path, kind="pam", **lockout, arguments=["deny=5"]).passed is False
     assert ask(tmp_path / "nowhere", kind="pam", **lockout).passed is None
@@ -152,7 +160,7 @@ def test_a_module_has_to_be_blocked_and_not_loaded(tmp_path: Path) -> None:
 def test_the_last_mount_on_a_place_counts_as_the_first_process_sees_it(tmp_path: Path) -> None:
     write(tmp_path / "proc/self/mounts", "tmpfs /tmp tmpfs rw,nodev,nosuid 0 0\n")
     write(tmp_path / "proc/1/mounts", "tmpfs /tmp tmpfs rw,nodev,nosuid 0 0\n/dev/sdb /tmp ext4 rw 0 0\n")
-    tmp = {"path": "/tmp", "options": ["nodev", "nosuid"]}
+    tmp: dict[str, Any] = {"path": "/tmp", "options": ["nodev", "nosuid"]}
     assert ask(tmp_path, kind="mount", **tmp).found == "/tmp rw"
     (tmp_path / "proc/1/mounts").unlink()
     assert ask(tmp_path, kind="mount", **tmp).passed is True
@@ -164,7 +172,12 @@ def test_no_bit_beyond_the_mode_and_no_other_owner(tmp_path: Path) -> None:
     shadow = write(tmp_path / "etc/shadow", "root:*:1::::::\n")
     write(tmp_path / "etc/group", "root:x:0:\nshadow:x:42:\n")
     write(tmp_path / "etc/passwd", "root:x:0:0::/root:/bin/sh\nan:x:1000:1000::/home/an:/bin/sh\n")
-    wanted = {"path": "/etc/shadow", "mode": "0640", "owners": ["root"], "groups": ["root", "shadow"]}
+    wanted: dict[str, Any] = {
+        "path": "/etc/shadow",
+        "mode": "0640",
+        "owners": ["root"],
+        "groups": ["root", "shadow"],
+    }
     os.chown(shadow, 0, 42)
     shadow.chmod(0o600)
     assert ask(tmp_path, kind="file", **wanted).passed is True

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,9 +76,9 @@ def test_the_security_policy_is_read_from_its_own_section_in_utf_16() -> None:
 def test_policies_are_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = {"auditpol.exe": AUDIT.encode("utf-8-sig"), "secedit.exe": SECURITY.encode("utf-16")}
     monkeypatch.setattr(windows, "_written_by", lambda program, *_: written[program])
-    logon = {"kind": "audit", "subcategory": "0cce9215-69ae-11d9-bed3-505054503030"}
+    logon: dict[str, Any] = {"kind": "audit", "subcategory": "0cce9215-69ae-11d9-bed3-505054503030"}
     assert ask(tmp_path, **logon, success=True, failure=True).passed is True
-    logoff = {"kind": "audit", "subcategory": "0cce9216-69ae-11d9-bed3-505054503030"}
+    logoff: dict[str, Any] = {"kind": "audit", "subcategory": "0cce9216-69ae-11d9-bed3-505054503030"}
     outcome = ask(tmp_path, **logoff, success=True, failure=True)
     assert (outcome.passed, outcome.found, outcome.wanted) == (False, "success", "success, failure")
     outcome = ask(tmp_path, kind="audit", subcategory="00000000-0000-0000-0000-000000000000", success=True)

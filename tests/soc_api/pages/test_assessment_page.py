@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from collector.documents.service import digest_of
 from collector.state.scope import EVERYTHING, Scope
-from collector.state.tables import Document
+from collector.state.tables import Document, Endpoint
 from soc_api.assessment import service
 from soc_api.assessment.service import ResultCache, assessed, evidence, results_of, sum_up
 from tests.soc_api.pages.conftest import HTML, Page
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from soc_api.services import Services
     from tests.soc_api.conftest import SignedIn, World
+
+
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def entry(result: str, **more: str) -> dict[str, str]:
@@ -65,18 +68,37 @@ def test_checks_are_summed_up_within_the_scope(
     world: World, services: Services, machines: dict[str, str]
 ) -> None:
     with services.state.read() as session:
-        root, audit = sum_up(assessed(session, EVERYTHING))
+        root, audit = sum_up(assessed(session, EVERYTHING, LONG_AGO))
         assert (root.id, root.counts) == ("sshd_root_login", {"failed": 2, "passed": 1})
         assert sorted(root.failed_by_agency.values()) == [1, 1]
         assert sorted(root.told_by_agency.values()) == [1, 2]
         assert (audit.id, audit.counts) == ("auditd_running", {"unknown": 1, "not_applicable": 1})
-        mine = assessed(session, Scope(frozenset({world.here})))
+        mine = assessed(session, Scope(frozenset({world.here})), LONG_AGO)
         assert [each.hostname for each in mine] == ["PC-A", "PC-B"]
-        assert [each.hostname for each in assessed(session, EVERYTHING, simulated=True)] == ["SIM-D"]
-        assert len(assessed(session, EVERYTHING, simulated=None)) == 4
-        assert [each.hostname for each in assessed(session, EVERYTHING, agency_id=world.there)] == ["SRV-C"]
+        assert [each.hostname for each in assessed(session, EVERYTHING, LONG_AGO, simulated=True)] == [
+            "SIM-D"
+        ]
+        assert len(assessed(session, EVERYTHING, LONG_AGO, simulated=None)) == 4
+        assert [each.hostname for each in assessed(session, EVERYTHING, LONG_AGO, agency_id=world.there)] == [
+            "SRV-C"
+        ]
         said = evidence(session, [machines["SRV-C"]], "linux", "sshd_root_login")
     assert said[machines["SRV-C"]].found == "permitrootlogin ja"
+
+
+def test_what_a_silent_machine_said_last_no_longer_counts(
+    world: World, services: Services, machines: dict[str, str], signed_in: SignedIn, look: Callable[..., Page]
+) -> None:
+    client = signed_in("admin")
+    with services.state.write() as session:
+        session.get_one(Endpoint, machines["PC-B"]).last_seen_at = services.clock() - timedelta(days=30)
+    with services.state.read() as session:
+        silent = assessed(session, EVERYTHING, services.clock() - timedelta(days=7))[1]
+    assert dict(silent.results) == {"sshd_root_login": "unknown", "auditd_running": "not_applicable"}
+    page = look(client, "/assessment?check=linux.sshd_root_login&result=unknown")
+    assert "PC-B" in page.text
+    assert "Silent" in page.text
+    assert "PC-B" not in look(client, "/assessment?check=linux.sshd_root_login&result=passed").text
 
 
 def test_documents_that_did_not_change_are_read_once(
@@ -91,13 +113,13 @@ def test_documents_that_did_not_change_are_read_once(
     monkeypatch.setattr(service, "_cache", ResultCache(kept=8))
     monkeypatch.setattr(service, "results_of", counting)
     with services.state.read() as session:
-        first = assessed(session, EVERYTHING)
+        first = assessed(session, EVERYTHING, LONG_AGO)
         assert len(read) == 3
-        assert assessed(session, EVERYTHING) == first
+        assert assessed(session, EVERYTHING, LONG_AGO) == first
         assert len(read) == 3
     assess(services, machines["PC-B"], sshd_root_login=entry("failed"))
     with services.state.read() as session:
-        assert dict(assessed(session, EVERYTHING)[1].results) == {"sshd_root_login": "failed"}
+        assert dict(assessed(session, EVERYTHING, LONG_AGO)[1].results) == {"sshd_root_login": "failed"}
     assert len(read) == 4
 
 
