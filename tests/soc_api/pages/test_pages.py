@@ -51,7 +51,15 @@ PATHS = (
 )
 #: For those who may hunt.
 HUNTS = ("/hunt", "/hunt?rule=nosuch")
-TABS = ("", "?tab=software", "?tab=vulnerabilities", "?tab=checks", "?tab=alerts", "?tab=events", "?tab=changes")
+TABS = (
+    "",
+    "?tab=software",
+    "?tab=vulnerabilities",
+    "?tab=checks",
+    "?tab=alerts",
+    "?tab=events",
+    "?tab=changes",
+)
 
 
 def endpoint_named(services: Services, name: str) -> str:
@@ -102,7 +110,10 @@ def test_hostile_names_are_shown_as_text_with_their_control_characters_written_o
     with province.state.read() as session:
         alert = session.scalar(select(Alert.id).where(Alert.endpoint_id == hostile))
         evidence = session.scalar(select(Alert.id).where(Alert.subject_key == "demo-2"))
-    checks = (f"/endpoints/{hostile}?tab=checks", "/assessment?check=linux.sshd_root_login&simulated=1&result=unknown")
+    checks = (
+        f"/endpoints/{hostile}?tab=checks",
+        "/assessment?check=linux.sshd_root_login&simulated=1&result=unknown",
+    )
     for path in (
         f"/endpoints/{hostile}",
         *checks,
