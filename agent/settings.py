@@ -7,6 +7,7 @@ Every key can be given as an environment variable too: ``[agent] state_dir`` is
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -15,7 +16,11 @@ from msgspec import Meta, Struct
 from agent.settings_file import SettingsError, load_settings
 
 PREFIX: Final = "VONGGAC_AGENT"
-DEFAULT_CONFIG: Final = Path("/etc/vonggac-agent/agent.toml")
+#: Where Windows keeps what belongs to the machine and to no user; settings and state stand in one folder there.
+_WINDOWS_FOLDER: Final = r"C:\ProgramData\vonggac-agent"
+DEFAULT_CONFIG: Final = Path(
+    rf"{_WINDOWS_FOLDER}\agent.toml" if sys.platform == "win32" else "/etc/vonggac-agent/agent.toml"
+)
 
 Seconds = Annotated[float, Meta(gt=0)]
 
@@ -54,7 +59,7 @@ class AgentSection(Struct, frozen=True):
     """The agent itself. ``spool_bytes`` bounds what waits on disk while the collector cannot be reached."""
 
     state_dir: Annotated[str, Meta(description="Key, certificate, spool, cursors.")] = (
-        "/var/lib/vonggac-agent"
+        rf"{_WINDOWS_FOLDER}\state" if sys.platform == "win32" else "/var/lib/vonggac-agent"
     )
     heartbeat_seconds: Annotated[Seconds, Meta(description="How often the agent says that it lives.")] = 60
     metrics_seconds: Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
 import time
@@ -15,6 +14,7 @@ from agent.reasons import translate
 from agent.runtime import words
 from agent.runtime.errors import NotEnrolledError
 from agent.runtime.identity import Identity, load_identity
+from agent.runtime.locking import OPEN_FLAGS, hold
 from agent.runtime.status import Status, read_status
 from agent.settings import DEFAULT_CONFIG
 
@@ -50,16 +50,13 @@ class Diagnosis(Struct, frozen=True):
 def is_running(state: StateDirectory) -> bool:
     """Whether a process holds the state directory. Touches nothing."""
     try:
-        descriptor = os.open(state.lock, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(state.lock, os.O_RDONLY | OPEN_FLAGS)
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
+        return not hold(descriptor, shared=True)
     finally:
         os.close(descriptor)
-    return False
 
 
 class Asked(Struct, frozen=True):

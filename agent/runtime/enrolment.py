@@ -225,6 +225,10 @@ def read_reply(reply: Reply) -> EnrolReply:
 
 def host_facts(root: Path) -> HostFacts:
     """What the host says of itself, for people to recognise it by. What cannot be read is left empty."""
+    if sys.platform == "win32":
+        from agent.windows.identity import host_facts as of_windows
+
+        return of_windows()
 
     def read(path: str) -> str:
         try:

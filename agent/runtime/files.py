@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
+
+from agent.runtime.locking import OPEN_FLAGS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,12 +20,13 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, durable: boo
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | OPEN_FLAGS, mode)
         try:
             view = memoryview(data)
             while view:
                 view = view[os.write(descriptor, view) :]
-            os.fchmod(descriptor, mode)
+            if sys.platform != "win32":  # there it is the folder's access list that counts
+                os.fchmod(descriptor, mode)
             if durable:
                 os.fsync(descriptor)
         finally:
@@ -36,9 +40,10 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, durable: boo
 
 
 def sync_directory(path: Path) -> None:
-    """Make renames and removals in ``path`` durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Make renames and removals in ``path`` durable, where a system lets folders be synced (Windows does not)."""
+    if sys.platform != "win32":
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -8,6 +8,9 @@ import sys
 if sys.platform == "win32":
     import msvcrt
 
+    #: For :func:`os.open`: not handed to programs that are started; bytes as they are, not as text.
+    OPEN_FLAGS = os.O_BINARY | os.O_NOINHERIT
+
     def hold(descriptor: int, *, shared: bool = False) -> bool:  # noqa: ARG001 - Windows knows one kind
         """Take the lock without waiting; whether it was to be had. ``shared``: only as others look, too."""
         try:
@@ -20,6 +23,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
+    OPEN_FLAGS = os.O_CLOEXEC
+
     def hold(descriptor: int, *, shared: bool = False) -> bool:
         """Take the lock without waiting; whether it was to be had. ``shared``: only as others look, too."""
         try:
@@ -27,7 +32,3 @@ else:
         except OSError:
             return False
         return True
-
-
-#: For :func:`os.open`: not handed to programs that are started; as they are, not as text.
-OPEN_FLAGS = os.O_BINARY | os.O_NOINHERIT if sys.platform == "win32" else os.O_CLOEXEC

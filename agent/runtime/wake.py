@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import signal
+import socket
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,17 +16,19 @@ class Wake:
     """Make and use in the main thread; :meth:`wake` may be called from any.
 
     A handler that takes a lock can deadlock with the very code it interrupts, so the handler only sets a flag
-    and the wake-up comes through a pipe (``signal.set_wakeup_fd``).
+    and the wake-up comes through a pair of sockets (``signal.set_wakeup_fd``; Windows can wait for no pipe).
     """
 
     def __init__(self) -> None:
         self.stopping = False
-        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._read, self._write = socket.socketpair()
+        self._read.setblocking(False)
+        self._write.setblocking(False)
 
     def on_signals(self, *numbers: signal.Signals) -> None:
         for number in numbers:
             signal.signal(number, self._stop)
-        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self.stopping = True
@@ -37,7 +39,7 @@ class Wake:
 
     def wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            os.write(self._write, b"w")
+            self._write.send(b"w")
 
     def sleep(self, seconds: float) -> None:
         """Return after ``seconds``, or earlier where something happened."""
@@ -45,4 +47,4 @@ class Wake:
             return
         ready, _, _ = select.select([self._read], [], [], seconds)
         if ready:
-            os.read(self._read, 4096)
+            self._read.recv(4096)

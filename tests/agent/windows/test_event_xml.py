@@ -166,10 +166,14 @@ def test_real_events_have_the_fields_that_the_rules_were_tried_on() -> None:
 
     seen = 0
     for path in sorted(REGRESSION.rglob("*.evtx")):
-        renderings = [record["data"] for record in evtx.PyEvtxParser(str(path)).records()]
-        records = [json.loads(record["data"]) for record in evtx.PyEvtxParser(str(path)).records_json()]
+        renderings = [record["data"] for record in evtx.PyEvtxParser(str(path)).records() if record]
+        records = [
+            json.loads(record["data"]) for record in evtx.PyEvtxParser(str(path)).records_json() if record
+        ]
         for rendering, record in zip(renderings, records, strict=True):
-            fields, header = evtx_fields(record) or ({}, {})
+            found = evtx_fields(record)
+            assert found is not None, path
+            fields, header = found
             sent = parse_event(rendering).fields
             for name, value in sent.items():
                 if name.endswith("CommandLine") and "***" in value:
