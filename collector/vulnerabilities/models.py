@@ -18,7 +18,7 @@ MACHINE_REASONS: Final[Mapping[str, tuple[str, ...]]] = {
     "no_software": (),
     "no_host": (),
     "system_unknown": ("system",),
-    "no_feed": ("ecosystem",),
+    "no_feed": ("system",),
 }
 #: Why nothing can be said of a package: its version is none in its ecosystem; another stream of a module decides; it is
 #: not in our table of programs.

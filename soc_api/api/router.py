@@ -25,6 +25,7 @@ from soc_api.api import (
     targets,
     tokens,
     users,
+    vulnerabilities,
 )
 from soc_api.api.shapes import Problem, refusals
 
@@ -54,6 +55,7 @@ for _module in (
     audit,
     system,
     targets,
+    vulnerabilities,
 ):
     _v1.include_router(_module.router)
 

@@ -42,6 +42,7 @@ PROCESS_KINDS: Final = {
     "store": N_("Keeps events"),
     "web": N_("Console and API"),
     "export": N_("Carries metrics outside"),
+    "vulnerabilities": N_("Matches software with known vulnerabilities"),
 }
 
 #: Fields of the events that the watch makes (``product: vonggac, category: collector``).

@@ -42,11 +42,13 @@ from soc_api.pages.rows import (
     rule_title,
 )
 from soc_api.pages.visit import Visit, back_to
+from soc_api.pages.vulnerabilities import MachineVulnerabilities
+from soc_api.pages.vulnerabilities import of_machine as vulnerabilities_of
 
 router = APIRouter()
 Reader = Annotated[Principal, Depends(require(Permission.ENDPOINTS_READ))]
 Revoker = Annotated[Principal, Depends(require(Permission.ENDPOINTS_REVOKE))]
-TABS = ("status", "software", "checks", "alerts", "events", "changes")
+TABS = ("status", "software", "vulnerabilities", "checks", "alerts", "events", "changes")
 _ALERTS, _EVENTS, _CHANGES, _PACKAGES = 50, 100, 50, 200
 _EVENT_WINDOW = timedelta(days=7)
 _CHART_HOURS = 24
@@ -140,6 +142,7 @@ class EndpointPage:
     events: list[EventRow] = field(default_factory=list)
     events_missing: bool = False
     assessments: list[Assessment] = field(default_factory=list)
+    vulnerabilities: MachineVulnerabilities | None = None
     packages: list[Package] = field(default_factory=list)
     package_slice: Slice = field(default_factory=lambda: Slice(1, _PACKAGES, 0))
     text: str = ""
@@ -214,7 +217,7 @@ def _remove(
 
 def build(visit: Visit, endpoint_id: str, *, refused: str = "") -> EndpointPage:
     """Raises :class:`collector.errors.NotFoundError` where the endpoint is out of reach."""
-    query = visit.query("tab", "text", "page", "simulated")
+    query = visit.query("tab", "text", "page", "status", "simulated")
     tab = query.choice("tab", TABS, TABS[0])
     scope = visit.principal.scope
     with visit.services.state.read() as session:
@@ -227,6 +230,9 @@ def build(visit: Visit, endpoint_id: str, *, refused: str = "") -> EndpointPage:
         wanted = AlertFilters(endpoint_id=endpoint_id)
         alerts = list_alerts(session, scope, wanted, PageRequest(size=_ALERTS)).alerts
         changes = service.history_of(session, scope, endpoint_id, limit=_CHANGES) if tab == "changes" else ()
+        vulnerable = (
+            vulnerabilities_of(visit, session, endpoint_id, query) if tab == "vulnerabilities" else None
+        )
     by_kind: dict[str, list[StatusDocument]] = {}
     for document in documents:
         by_kind.setdefault(document.kind, []).append(document)
@@ -265,6 +271,7 @@ def build(visit: Visit, endpoint_id: str, *, refused: str = "") -> EndpointPage:
         alerts=[alert_row(alert, visit.services.catalogue, {}, visit.t) for alert in alerts],
         checks_failed=sum(s.result == "failed" for each in assessments for s, _ in each.checks),
         assessments=assessments if tab == "checks" else [],
+        vulnerabilities=vulnerable,
         events=events,
         events_missing=missing,
         packages=packages,

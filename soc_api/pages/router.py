@@ -27,6 +27,7 @@ from soc_api.pages import (
     sign_in,
     static,
     system,
+    vulnerabilities,
 )
 from soc_api.pages.render import render, shell_of, translator_of
 
@@ -48,6 +49,7 @@ for _page in (
     rule,
     hunt,
     attack,
+    vulnerabilities,
     system,
     live,
 ):

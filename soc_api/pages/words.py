@@ -10,6 +10,8 @@ from soc_api.pages.assessment_words import ASSESSMENT_RESULTS, IMPORTANCES, chec
 from soc_api.pages.collector_words import CONCERN_NAMES, PROCESS_KINDS, limit_passed, measured
 from soc_api.pages.event_words import ACTIONS, FIELDS, MALWARE_ACTIONS, METHODS, PROTECTION_REASONS, SOURCES
 from soc_api.pages.linux_words import LINUX_TABLES
+from soc_api.pages.vulnerability_words import FEED_KINDS, PACKAGE_REASONS, SEVERITIES
+from soc_api.pages.vulnerability_words import STATUSES as VULNERABILITY_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,6 +167,7 @@ class Words:
         self.alert_statuses: Final = ALERT_STATUSES
         self.close_reasons: Final = CLOSE_REASONS
         self.incident_statuses: Final = INCIDENT_STATUSES
+        self.severities: Final = SEVERITIES
 
     def _of(self, table: Mapping[str, str], code: object) -> str:
         text = str(code).lower() if isinstance(code, bool) else str(code)
@@ -223,6 +226,20 @@ class Words:
     def check_set(self, name: str) -> str:
         """The title of a set of checks; its name, which may be hostile, where it is none of ours."""
         return set_title(self._t, name)
+
+    def severity(self, code: str) -> str:
+        """How grave a known vulnerability is."""
+        return self._of(SEVERITIES, code)
+
+    def vulnerability_status(self, code: str) -> str:
+        return self._of(VULNERABILITY_STATUSES, code)
+
+    def package_reason(self, code: str) -> str:
+        """Why nothing can be said of a package."""
+        return self._of(PACKAGE_REASONS, code)
+
+    def feed_kind(self, code: str) -> str:
+        return self._of(FEED_KINDS, code)
 
     def role(self, code: str) -> str:
         return self._of(ROLES, code)

@@ -82,6 +82,7 @@ def foreign(world: Any, services: Services) -> dict[str, str]:
         "rule_id": "none",
         "number": "1",
         "path": "none",
+        "vulnerability": "CVE-2026-1001",
     }
 
 
