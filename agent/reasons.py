@@ -282,14 +282,15 @@ VALUE_BINARY: Final = Sentence(
 NO_SUBCATEGORY: Final = Sentence(
     "the audit policy does not name subcategory {guid}", "chính sách kiểm toán không có tiểu mục {guid}"
 )
+WROTE_NO_POLICY: Final = Sentence(
+    "{program} wrote no policy (status {status})", "{program} không ghi ra chính sách nào (mã {status})"
+)
 OTHER_ROLE: Final = Sentence("it is for machines of another role", "mục này dành cho máy có vai trò khác")
 OTHER_SYSTEM: Final = Sentence("it is for another system", "mục này dành cho hệ điều hành khác")
 NOTHING_TO_CHECK: Final = Sentence("what it is about is not here", "máy không có thứ mà mục này kiểm tra")
 
 # Windows.
-NO_SMBIOS: Final = Sentence(
-    "the firmware hands out no SMBIOS tables", "phần sụn không cung cấp bảng SMBIOS"
-)
+NO_SMBIOS: Final = Sentence("the firmware hands out no SMBIOS tables", "phần sụn không cung cấp bảng SMBIOS")
 WMI_SILENT: Final = Sentence("WMI does not answer: {detail}", "WMI không trả lời: {detail}")
 FIREWALL_OF_ANOTHER: Final = Sentence(
     "{product} filters instead of Windows", "{product} lọc lưu lượng thay cho Windows"
@@ -309,7 +310,8 @@ DEFENDER_PASSIVE: Final = Sentence(
     "Defender chỉ chạy thụ động bên cạnh phần mềm khác ({mode})",
 )
 SIGNATURES_NEVER_FETCHED: Final = Sentence(
-    "signatures were never fetched, or their date is not kept", "chưa tải mẫu nhận diện, hoặc không lưu ngày tải"
+    "signatures were never fetched, or their date is not kept",
+    "chưa tải mẫu nhận diện, hoặc không lưu ngày tải",
 )
 STALE_ROW: Final = Sentence(
     "Security Center still lists it, but its program is gone",

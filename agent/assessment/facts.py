@@ -156,7 +156,9 @@ def _firewall(_test: form.Firewall, machine: Machine) -> Outcome:
 def _registry(test: form.Registry, machine: Machine) -> Outcome:
     from agent.assessment.readers import windows
 
-    return outcome(test, test.value, windows.registry_value(machine, test.key, test.value))
+    folder = test.key.rpartition("\\")[2]
+    name = f"{folder}\\{test.value}"
+    return outcome(test, name, windows.registry_value(machine, test.key, test.value))
 
 
 def _audit(test: form.Audit, machine: Machine) -> Outcome:

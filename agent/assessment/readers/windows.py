@@ -115,10 +115,7 @@ def _written_by(program: str, *arguments: str) -> bytes:
                 check=False,
             )
             if not written.exists():
-                detail = " ".join(decoded(done.stderr[:200] or done.stdout[:200]).split()) or "-"
-                raise UnknownFactError(
-                    reasons.PROGRAM_FAILED(program=program, status=done.returncode, detail=detail)
-                )
+                raise UnknownFactError(reasons.WROTE_NO_POLICY(program=program, status=done.returncode))
             with written.open("rb") as file:
                 return file.read(_MAX_BYTES)
         except subprocess.TimeoutExpired as error:

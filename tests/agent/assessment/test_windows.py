@@ -91,10 +91,14 @@ def test_what_a_policy_sets_goes_before_what_the_machine_sets(tmp_path: Path) ->
     checks, machine = load("windows"), Machine(tmp_path, tmp_path, tmp_path, registry=RegFile(REGISTRY))
     told = report(checks, machine, Host("workstation"), {})["checks"]
     assert told["smb1_client"]["result"] == FAILED
-    assert told["smb1_client"]["found"] == "Start 3"
+    assert told["smb1_client"]["found"] == "mrxsmb10\\Start 3"
     assert told["smb1_server"]["result"] == PASSED
     assert told["rdp_network_authentication"]["result"] == FAILED
-    assert told["wdigest"] == {"result": PASSED, "importance": "high", "found": "UseLogonCredential — (0)"}
+    assert told["wdigest"] == {
+        "result": PASSED,
+        "importance": "high",
+        "found": "WDigest\\UseLogonCredential — (0)",
+    }
     assert told["password_length"]["result"] == UNKNOWN  # there is no secedit here
     without = REGISTRY.replace(r"Windows NT\Terminal Services]", r"Windows NT\Else]")
     machine = Machine(tmp_path, tmp_path, tmp_path, registry=RegFile(without))
