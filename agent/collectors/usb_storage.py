@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import ValidationError, convert, structs
 
 from agent import reasons
-from agent.collectors.common.usb import Disk, block_links, disk_size, read_disk, user_at_seat
+from agent.collectors.common.usb import Disk, block_names, device_of, disk_size, read_disk, user_at_seat
 from agent.collectors.common.users import user_name
 from agent.collectors.registry import Context, Event, NothingToReport, Output, collector
 from agent.messages import LogSource
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 USB: Final = LogSource(product="linux", service="usb")
 #: A machine with more USB disks is none that an office has.
@@ -41,27 +44,31 @@ def disk_event(action: str, disk: Disk, now: float, *, seen: bool, user: str) ->
 
 
 class _Looked:
-    """What is in ``/sys/block``, so that only what is new has to be looked at."""
+    """What is in ``/sys/block``, so that only what is new, and what was on USB, has to be looked at."""
 
     def __init__(self) -> None:
         self.root = ""
-        #: By the kernel's name and where its link leads: another device may get the name at once.
-        self.disks: dict[tuple[str, str], Disk | None] = {}
+        self.names: frozenset[str] = frozenset()
+        #: Of disks on USB: where the kernel's entry leads, and what it is.
+        self.disks: dict[str, tuple[str, Disk]] = {}
 
-    def look(self, ctx: Context) -> tuple[list[Disk], bool]:
+    def look(self, sys: Path, names: frozenset[str]) -> tuple[list[Disk], bool]:
         """``(USB disks with a medium in them, whether this process has looked before)``."""
-        before = self.root == str(ctx.sys)
+        before = self.root == str(sys)
         if not before:
-            self.root, self.disks = str(ctx.sys), {}
-        here = block_links(ctx.sys)
-        self.disks = {key: disk for key, disk in self.disks.items() if key in here}
-        for key in sorted(here):
-            known = self.disks.get(key)
-            if key not in self.disks:
-                self.disks[key] = read_disk(ctx.sys, key[0])
-            elif known is not None and (size := disk_size(ctx.sys, key[0])) != known.size:
-                self.disks[key] = structs.replace(known, size=size)
-        return [disk for disk in self.disks.values() if disk is not None and disk.size][:MAX_DISKS], before
+            self.root, self.names, self.disks = str(sys), frozenset(), {}
+        for name, (device, disk) in list(self.disks.items()):
+            if device_of(sys, name) != device:
+                del self.disks[name]
+                self.names -= {name}
+            elif (size := disk_size(sys, name)) != disk.size:
+                self.disks[name] = (device, structs.replace(disk, size=size))
+        for name in sorted(names - self.names):
+            found = read_disk(sys, name)
+            if found is not None:
+                self.disks[name] = (device_of(sys, name), found)
+        self.names = names
+        return [disk for _, disk in self.disks.values() if disk.size][:MAX_DISKS], before
 
 
 _looked = _Looked()
@@ -83,9 +90,10 @@ def _recalled(kept: object) -> dict[str, Disk]:
     "never what is on it",
 )
 def collect(ctx: Context) -> Output:
-    if not (ctx.sys / "block").is_dir():
+    names = block_names(ctx.sys)
+    if names is None:
         raise NothingToReport(reasons.NOTHING_READABLE(path="/sys/block"))
-    disks, seen = _looked.look(ctx)
+    disks, seen = _looked.look(ctx.sys, names)
     here = {disk.identity: disk for disk in disks}
     before = _recalled(ctx.state.get("disks", {}))
     if here.keys() == before.keys():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,10 +18,12 @@ DIGEST_BYTES: Final = 1 << 20
 USER_DIGEST_BYTES: Final = 64 << 10
 #: As a limit: read nothing, take no digest.
 NOTHING: Final = -1
+#: A file's times may lie before 1970.
+_NUMBER: Final = re.compile(r"-?[0-9]{1,25}", re.ASCII)
 _LINK_CHARACTERS: Final = 1024
 
 
-class Facts(Struct, frozen=True, array_like=True):
+class Facts(Struct, frozen=True):
     """``kind``: ``file``, ``link`` or ``other``. ``inode``, ``changed_ns`` (its ctime) and ``written_ns`` tell whether
     it has to be looked at again. ``digest``: SHA-256 in hex, of a link where it leads; empty: not taken."""
 
@@ -34,19 +37,21 @@ class Facts(Struct, frozen=True, array_like=True):
     gid: int
     digest: str = ""
 
-    def remembered(self) -> list[Any]:
-        """As JSON keeps it."""
-        return [getattr(self, name) for name in self.__struct_fields__]
+    def remembered(self) -> str:
+        """As the collector's memory keeps it, which is read and written every few seconds."""
+        return " ".join(str(getattr(self, name)) for name in self.__struct_fields__)
 
 
 def recalled(kept: object) -> Facts | None:
     """The facts that :meth:`Facts.remembered` gave; ``None`` for anything else."""
-    import msgspec
-
-    try:
-        return msgspec.convert(kept, Facts)
-    except msgspec.ValidationError:
+    parts = kept.split(" ", 8) if isinstance(kept, str) else []
+    if len(parts) != 9 or parts[0] not in ("file", "link", "other"):
         return None
+    numbers = parts[1:8]
+    if not all(_NUMBER.fullmatch(number) for number in numbers):
+        return None
+    inode, changed, written, size, mode, uid, gid = (int(number) for number in numbers)
+    return Facts(parts[0], inode, changed, written, size, mode, uid, gid, parts[8])
 
 
 def look_at(path: Path, old: Facts | None, limit: int, *, secret: bool = False) -> tuple[Facts | None, int]:
@@ -87,7 +92,7 @@ def _facts(kind: str, found: os.stat_result, digest: str) -> Facts:
 
 
 def _without_digest(facts: Facts) -> Facts:
-    return Facts(*facts.remembered()[:-1])
+    return structs.replace(facts, digest="")
 
 
 def _target(path: Path) -> str:

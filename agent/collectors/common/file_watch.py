@@ -208,7 +208,7 @@ class FileWatch:
     def _compare(
         self, state: MutableMapping[str, Any], come: dict[str, set[str]], *, whole: bool, first: bool
     ) -> list[Change]:
-        kept: dict[str, dict[str, Any]] = {} if first else state["folders"]
+        kept: dict[str, dict[str, str]] = {} if first else state["folders"]
         plan = self._plan.folders
         seen, self._dirty = self._dirty, set()
         folders = plan if whole else {folder: plan[folder] for folder in seen & plan.keys()}
@@ -246,12 +246,12 @@ class FileWatch:
 class _Folder:
     """One folder as it was and as it is."""
 
-    def __init__(self, place: Place, where: Path, before: dict[str, Any], room: int) -> None:
+    def __init__(self, place: Place, where: Path, before: dict[str, str], room: int) -> None:
         self._place, self._where, self._room = place, where, room
         self._before = {name: facts for name, kept in before.items() if (facts := recalled(kept)) is not None}
         self._now: dict[str, Facts] = {}
         #: As the memory keeps it.
-        self.after: dict[str, Any] = {}
+        self.after: dict[str, str] = {}
         self.unfinished = False
         self.left_out = 0
 

@@ -37,15 +37,20 @@ class Disk(Struct, frozen=True):
         return f"{self.vendor_id}:{self.product_id}:{self.serial or self.port}:{self.size}"
 
 
-def block_links(sys: Path) -> set[tuple[str, str]]:
-    """``(name, where it leads)`` of the entries in ``/sys/block``; empty where there is none."""
-    found = set()
+def block_names(sys: Path) -> frozenset[str] | None:
+    """Names in ``/sys/block``; ``None`` where there is none."""
     try:
-        for name in os.listdir(sys / "block"):  # noqa: PTH208 - names are enough, asked every few seconds
-            found.add((name, os.readlink(sys / "block" / name)))  # noqa: PTH115 - a text
+        return frozenset(os.listdir(f"{sys}/block"))  # noqa: PTH208 - asked every few seconds
     except OSError:
-        pass
-    return found
+        return None
+
+
+def device_of(sys: Path, name: str) -> str:
+    """Where the entry leads: another device may get the same name at once. Empty where it is gone."""
+    try:
+        return os.readlink(f"{sys}/block/{name}")  # noqa: PTH115 - a text
+    except OSError:
+        return ""
 
 
 def disk_size(sys: Path, name: str) -> int:

@@ -359,7 +359,7 @@ def test_no_table_breaks_the_readers_of_homes_and_mounts(text: str) -> None:
     assert all(parse_far_mounts(text))
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(max_size=9), st.lists, max_leaves=12))
+@given(st.none() | st.text() | st.from_regex(r"(file|link) ([0-9]{1,4} ){6,8}.*"))
 def test_no_memory_breaks_the_comparison(kept: object) -> None:
     facts = recalled(kept)
     assert facts is None or isinstance(facts, Facts)
