@@ -39,6 +39,11 @@ _AGENT_SCHEMA: Final = (
     "import json, msgspec; from agent.settings import Settings; "
     "print(json.dumps(msgspec.json.schema_components([Settings])[1]))"
 )
+_WINDOWS_COLLECTORS: Final = (
+    "import json; from agent.collectors.registry import load_collectors; "
+    "print(json.dumps([{'name': c.name, 'interval_seconds': c.interval_seconds, 'description': c.description, "
+    "'privileges': c.privileges} for c in load_collectors('win32')]))"
+)
 
 
 def collectors() -> str:
@@ -51,6 +56,16 @@ def collectors() -> str:
         needs = "–" if right == "none" else f"{right}: {why}"
         rows.append([f"`{each['name']}`", _every(each["interval_seconds"]), each["description"], needs])
     return table(["collector", "every", "what it reports", "needs"], rows)
+
+
+def windows_collectors() -> str:
+    """What the agent observes on Windows: the list of that platform's modules."""
+    rows = []
+    for each in json.loads(_python("-c", _WINDOWS_COLLECTORS)):
+        right, _, why = each["privileges"].partition(": ")
+        needs = "–" if right == "none" else why
+        rows.append([f"`{each['name']}`", _every(each["interval_seconds"]), each["description"], needs])
+    return table(["collector", "every", "what it reports", "why it needs an administrator"], rows)
 
 
 def rules() -> str:
@@ -157,6 +172,7 @@ def _many(pipeline: Pipeline) -> list[tuple[list[str], str]]:
 
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "collectors": collectors,
+    "windows-collectors": windows_collectors,
     "rules": rules,
     "settings": settings,
     "agent-settings": agent_settings,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collector.detect.step import Origin, WorkStep
 
 # Which field names the item, for documents that come several of a kind.
-_ITEM_FIELDS = {"antivirus": "product", "storage": "mount"}
+_ITEM_FIELDS = {"antivirus": "product", "storage": "mount", "disk_encryption": "volume"}
 #: Who is on the LAN is told device by device, not as a change of a table.
 _NO_EVENT = frozenset({"neighbours"})
 

@@ -8,6 +8,7 @@ from soc_api.i18n import N_
 from soc_api.pages.assessment_words import ASSESSMENT_ACTIONS, ASSESSMENT_FIELDS
 from soc_api.pages.collector_words import COLLECTOR_FIELDS
 from soc_api.pages.linux_words import LINUX_ACTIONS, LINUX_FIELDS, LINUX_SOURCES
+from soc_api.pages.windows_words import WINDOWS_ACTIONS, WINDOWS_FIELDS, WINDOWS_SOURCES
 
 #: Event fields that people read: every field of our own events, and the usual ones of log sources. The others are
 #: shown under their own names.
@@ -75,6 +76,7 @@ FIELDS: Final = {
     **ASSESSMENT_FIELDS,
     **COLLECTOR_FIELDS,
     **LINUX_FIELDS,
+    **WINDOWS_FIELDS,
     "antivirus.state": N_("Antivirus state"),
     "antivirus.product": N_("Antivirus product"),
     "antivirus.reason": N_("Reason"),
@@ -217,6 +219,7 @@ ACTIONS: Final = {
     "mark_passed": N_("A limit was passed"),
     **ASSESSMENT_ACTIONS,
     **LINUX_ACTIONS,
+    **WINDOWS_ACTIONS,
 }
 
 #: How somebody signed in, as sshd says it.
@@ -262,6 +265,7 @@ SOURCES: Final = {
     "linux/auth": N_("Linux: sign-ins and rights"),
     "linux/process_creation": N_("Linux: program starts"),
     **LINUX_SOURCES,
+    **WINDOWS_SOURCES,
     "linux/antivirus": N_("Malware found by antivirus"),
     "antivirus": N_("Malware found by antivirus"),
 }

@@ -12,6 +12,7 @@ from soc_api.pages.event_words import ACTIONS, FIELDS, MALWARE_ACTIONS, METHODS,
 from soc_api.pages.linux_words import LINUX_TABLES
 from soc_api.pages.vulnerability_words import FEED_KINDS, PACKAGE_REASONS, SEVERITIES
 from soc_api.pages.vulnerability_words import STATUSES as VULNERABILITY_STATUSES
+from soc_api.pages.windows_words import WINDOWS_FACTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,6 +138,7 @@ FACTS: Final = {
     "false": N_("No"),
     "nftables": "nftables",
     "iptables": "iptables",
+    **WINDOWS_FACTS,
 }
 
 _REASONS: Final = (".reason", "_reason")
