@@ -11,12 +11,12 @@ from agent.collectors.common.users import user_name
 from agent.collectors.registry import Context, NothingToReport, Output, StatusDocument, collector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
 MAX_PORTS: Final = 300
 #: A port that is not there is believed to be gone after this time: services restart.
 GONE_SECONDS: Final = 300.0
-#: UDP ports of the range that the kernel hands out are questions waiting for an answer, unless they stay so long.
+#: Passing ports of the range that the kernel hands out are told when they stay so long.
 EPHEMERAL_SECONDS: Final = 3600.0
 _EPHEMERAL: Final = (32_768, 60_999)
 _REMEMBERED: Final = 500
@@ -59,11 +59,13 @@ def rows_of(sockets: Iterable[Socket], owners: dict[int, Owner]) -> list[dict[st
 
 
 class _Known:
-    """The processes behind sockets seen lately: looking for them is the dear part."""
+    """What this process remembers: the processes behind sockets (looking for them is the dear part), and since when a
+    port that was told is not there. After a start of the machine services need a while to come back."""
 
     def __init__(self) -> None:
         self.owners: dict[int, Owner] = {}
         self.asked: set[int] = set()
+        self.absent: dict[str, float] = {}
 
     def owners_of(self, ctx: Context, sockets: list[Socket]) -> dict[int, Owner]:
         inodes = {each.inode for each in sockets if each.inode}
@@ -74,23 +76,29 @@ class _Known:
         self.owners = {inode: owner for inode, owner in self.owners.items() if inode in inodes}
         return self.owners
 
+    def still_told(self, told: Iterable[str], here: Container[str], now: float) -> set[str]:
+        """Those of the ports ``told`` that are not ``here``, but not for long enough to be gone."""
+        missing = {name for name in told if name not in here}
+        self.absent = {name: self.absent.get(name, now) for name in missing}
+        return {name for name in missing if now - self.absent[name] < GONE_SECONDS}
+
 
 _known = _Known()
 
 
 def settled(
-    ctx: Context, sockets: list[Socket], seen: dict[str, float], waiting: dict[str, float]
+    ctx: Context, sockets: list[Socket], told: Container[str], waiting: dict[str, float]
 ) -> list[Socket]:
-    """Those that are told: without UDP ports of the range handed out that are not there for long, or for this machine
-    alone. ``seen`` are the ports told already, ``waiting`` (since when) is brought up to date."""
+    """Those that are told: without ports of the range handed out that may be a question waiting for its answer or a
+    program talking to itself, as long as they are not there for long. ``told`` are those told before, ``waiting``
+    (since when) is brought up to date."""
     first, last = parse_range(read_text(ctx.proc / "sys/net/ipv4/ip_local_port_range", 64) or "")
     found: list[Socket] = []
     asking: set[str] = set()
     for each in sockets:
         name = f"{each.protocol}/{each.port}"
-        if each.protocol == "udp" and first <= each.port <= last and name not in seen:
-            if each.loopback:
-                continue
+        doubtful = first <= each.port <= last and (each.protocol == "udp" or each.loopback)
+        if doubtful and name not in told:
             asking.add(name)
             if ctx.now() - waiting.setdefault(name, ctx.now()) < EPHEMERAL_SECONDS:
                 continue
@@ -105,27 +113,22 @@ def settled(
     interval_seconds=60,
     platforms={"linux"},
     privileges="root: which program of another user holds a port is shown to root only",
-    description="Listening TCP and UDP ports with program and user, those for this machine alone told apart; UDP ports "
-    "that the kernel hands out only when held for an hour",
+    description="Listening TCP and UDP ports with program and user, those for this machine alone told apart; passing "
+    "ones (UDP and local ports that the kernel hands out) only when held for an hour",
 )
 def collect(ctx: Context) -> Output:
     sockets = read_sockets(ctx.proc)
     if sockets is None:
         raise NothingToReport(reasons.NOTHING_READABLE(path="/proc/net"))
-    seen: dict[str, float] = dict(ctx.state.get("seen") or {})
+    told: dict[str, dict[str, Any]] = ctx.state.get("rows") or {}
     waiting: dict[str, float] = dict(ctx.state.get("waiting") or {})
-    shown = settled(ctx, sockets, seen, waiting)
+    shown = settled(ctx, sockets, told, waiting)
     rows = {row["name"]: row for row in rows_of(shown, _known.owners_of(ctx, shown))}
-    # Noted in steps of minutes: what stays as it is changes the memory seldom.
-    seen.update({name: ctx.now() for name in rows if ctx.now() - seen.get(name, 0.0) >= GONE_SECONDS / 2})
-    for name, row in (ctx.state.get("rows") or {}).items():
-        if 0 <= ctx.now() - seen.get(name, 0.0) < GONE_SECONDS:
-            rows.setdefault(name, row)
+    rows.update({name: told[name] for name in _known.still_told(told, rows, ctx.now())})
     ordered = sorted(
         rows.values(), key=lambda row: (row["scope"] == "loopback", row["protocol"], row["port"])
     )
     ctx.state["rows"] = {row["name"]: row for row in ordered[:MAX_PORTS]}
-    ctx.state["seen"] = {name: when for name, when in seen.items() if name in rows}
     ctx.state["waiting"] = dict(list(waiting.items())[:_REMEMBERED])
     body = {"state": "ok", "reason": "", "count": len(rows), "ports": ordered[:MAX_PORTS]}
     return Output(documents=[StatusDocument(kind="listening", observed_at=ctx.now(), body=body)])

@@ -62,7 +62,7 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     yield Host(tmp_path)
-    listening._known.__init__()  # type: ignore[misc]
+    listening._known = listening._Known()
 
 
 def test_ports_are_told_once_each_with_their_reach(host: Host) -> None:
@@ -92,7 +92,23 @@ def test_a_service_that_restarts_is_no_change_and_one_that_stays_away_is_gone(ho
     host.tables({"tcp": SSH + DATABASE})
     assert "tcp/5432" in host.ports()
     host.tables({"tcp": SSH})
+    assert "tcp/5432" in host.ports()
     assert list(host.ports(after=GONE_SECONDS + 60)) == ["tcp/22"]
+
+
+def test_after_a_night_off_services_have_time_to_come_back(host: Host) -> None:
+    before = host.ports()
+    listening._known = listening._Known()
+    host.tables({})
+    assert host.ports(after=50_000.0) == before
+    host.tables({"tcp": SSH + DATABASE, "tcp6": SSH6, "udp": NTP})
+    assert host.ports() == before
+
+
+def test_a_program_that_talks_to_itself_is_no_service_until_it_stays(host: Host) -> None:
+    host.tables({"tcp": DATABASE.replace(":1538 00000000:0000", ":BC0F 00000000:0000")})
+    assert host.ports() == {}
+    assert list(host.ports(after=EPHEMERAL_SECONDS)) == ["tcp/48143"]
 
 
 def test_a_question_by_udp_is_no_service_until_it_stays(host: Host) -> None:
