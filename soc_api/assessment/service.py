@@ -52,7 +52,7 @@ class CheckSum:
 
     set: str
     id: str
-    written: WrittenCheck | None
+    written: WrittenCheck
     counts: Counter[str] = field(default_factory=Counter)
     failed_by_agency: Counter[str] = field(default_factory=Counter)
     told_by_agency: Counter[str] = field(default_factory=Counter)
@@ -161,13 +161,16 @@ def assessed(
 
 
 def sum_up(machines: Iterable[Assessed]) -> list[CheckSum]:
-    """Every check that is shipped for a set somebody reported, or that somebody reported; most failed first."""
+    """Every shipped check that somebody reported, most failed first. What only agents know (a newer one, or one that
+    makes it up) stands on their own pages."""
     sums: dict[tuple[str, str], CheckSum] = {}
     for machine in machines:
         for check, result in machine.results:
             found = sums.get((machine.set, check))
             if found is None:
                 written = shipped_checks(machine.set).get(check)
+                if written is None:
+                    continue
                 found = sums[machine.set, check] = CheckSum(machine.set, check, written)
             found.counts[result] += 1
             if result in ("failed", "passed"):
@@ -178,7 +181,7 @@ def sum_up(machines: Iterable[Assessed]) -> list[CheckSum]:
         sums.values(),
         key=lambda each: (
             -each.counts["failed"],
-            rank[each.written.importance] if each.written else 3,
+            rank[each.written.importance],
             -each.counts["unknown"],
             each.set,
             each.id,

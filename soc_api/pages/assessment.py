@@ -27,8 +27,8 @@ _LEVELS = ("1", "2")
 
 @dataclass(frozen=True)
 class CheckLine:
-    """One check over the machines that the filters leave. ``importance`` is empty where this program does not know the
-    check. ``percent`` is how many passed of those that could be told or not (0 to 100); not applicable is left out."""
+    """One check over the machines that the filters leave. ``percent`` is how many passed of those that could be told or
+    not (0 to 100); not applicable is left out."""
 
     key: str
     title: str
@@ -172,8 +172,8 @@ def _fits(each: CheckSum, wanted_set: str, importance: str, level: str) -> bool:
     written = each.written
     return (
         (not wanted_set or each.set == wanted_set)
-        and (not importance or (written is not None and written.importance == importance))
-        and (not level or (written is not None and int(level) in written.levels))
+        and (not importance or written.importance == importance)
+        and (not level or int(level) in written.levels)
     )
 
 
@@ -182,9 +182,9 @@ def _line(each: CheckSum, t: Translator) -> CheckLine:
     asked = failed + unknown + passed
     return CheckLine(
         key=f"{each.set}.{each.id}",
-        title=each.id if each.written is None else t.either(each.written.title.as_mapping()),
+        title=t.either(each.written.title.as_mapping()),
         set=each.set,
-        importance="" if each.written is None else each.written.importance,
+        importance=each.written.importance,
         failed=failed,
         unknown=unknown,
         passed=passed,

@@ -31,6 +31,8 @@ PAGES = (
     "/alerts?status=all&simulated=1",
     "/alerts/20",
     "/endpoints",
+    "/assessment",
+    "/assessment?check=linux.sshd_root_login&simulated=1",
     "/coverage",
     "/reports",
     "/incidents",
@@ -131,7 +133,8 @@ def test_no_page_is_wider_than_a_telephone_and_none_breaks_its_own_policy(
     for width in (390, 1440):
         metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
         chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        for path in (*PAGES, f"/endpoints/{endpoint}", f"/endpoints/{endpoint}?tab=software"):
+        tabs = ("", "?tab=software", "?tab=checks")
+        for path in (*PAGES, *(f"/endpoints/{endpoint}{tab}" for tab in tabs)):
             chromium.get(console.stack.web + path)
             wide = chromium.execute_script(
                 "return document.documentElement.scrollWidth - document.documentElement.clientWidth"

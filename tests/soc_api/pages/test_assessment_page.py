@@ -174,6 +174,20 @@ def test_before_any_report_nothing_is_said_to_be_fine(
     assert "No data does not mean compliant" in look(client, f"/endpoints/{bare}?tab=checks").text
 
 
+def test_what_a_single_agent_makes_up_stands_on_its_own_page_only(
+    world: World, services: Services, signed_in: SignedIn, look: Callable[..., Page]
+) -> None:
+    client = signed_in("admin")
+    liar = world.endpoint(world.here, "PC-L")
+    made_up: dict[str, Any] = {f"made_up_{n}": entry("failed", found="x") for n in range(500)}
+    assess(services, liar, kernel_aslr=entry("passed"), **made_up)
+    page = look(client, "/assessment")
+    assert "made_up" not in page.text
+    assert "Memory addresses are random" in page.text
+    own = look(client, f"/endpoints/{liar}?tab=checks").text
+    assert own.count("made_up_") == 399
+
+
 def test_a_check_that_nobody_reported_shows_the_list(machines: dict[str, str], signed_in: SignedIn) -> None:
     client = signed_in("admin")
     for check in ("linux.nosuch", "nosuch", "windows.sshd_root_login", "%00.%0a", "." * 190):
