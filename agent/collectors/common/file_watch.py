@@ -140,17 +140,17 @@ class FileWatch:
         """
         notices, lost = self._queue.read() if self._queue is not None else ([], False)
         come: dict[str, set[str]] = {}
-        again = self._sort(notices, come) or lost
+        folders_changed = self._sort(notices, come)
         first = not isinstance(state.get("folders"), dict)
         # Another serial: what the last look found was not kept, and has to be found again.
-        again = again or first or self._serial is None or state.get("serial") != self._serial
-        whole = again or not 0 <= now - self._compared < COMPARE_SECONDS
+        unseen = lost or first or self._serial is None or state.get("serial") != self._serial
+        whole = unseen or folders_changed or not 0 <= now - self._compared < COMPARE_SECONDS
         if whole:
             self._compared = now
             self._replan()
         elif not self._dirty:
             return []
-        changes = self._compare(state, come, whole=whole, first=first)
+        changes = self._compare(state, come, whole=whole, live=folders_changed and not unseen)
         if changes or first:
             state["serial"] = int(state.get("serial", 0)) + 1
         self._serial = state["serial"]
@@ -206,40 +206,43 @@ class FileWatch:
         self._folder_of = {watch: folder for folder, watch in self._watch_of.items()}
 
     def _compare(
-        self, state: MutableMapping[str, Any], come: dict[str, set[str]], *, whole: bool, first: bool
+        self, state: MutableMapping[str, Any], come: dict[str, set[str]], *, whole: bool, live: bool
     ) -> list[Change]:
+        """``live``: folders that came or went did so just now."""
+        first = not isinstance(state.get("folders"), dict)
         kept: dict[str, dict[str, str]] = {} if first else state["folders"]
         plan = self._plan.folders
         seen, self._dirty = self._dirty, set()
         folders = plan if whole else {folder: plan[folder] for folder in seen & plan.keys()}
         changes: list[Change] = []
         budget = READ_BYTES_FIRST if first else READ_BYTES_A_LOOK
+        files = sum(map(len, kept.values()))
         if whole:
             self.left_out = self._plan.left_out
         for folder, place in folders.items():
             before = kept.get(folder) or {}
-            room = MAX_FILES - sum(len(names) for other, names in kept.items() if other != folder)
-            found = _Folder(place, under(self._root, folder), before, room)
+            found = _Folder(place, under(self._root, folder), before, MAX_FILES - files + len(before))
             budget = found.look(budget, defer=not first)
             if found.unfinished:
                 self._dirty.add(folder)
             if whole:
                 self.left_out += found.left_out
+            changes += found.changes(folder in seen or (live and folder not in kept))
+            changes += found.fleeting(come.get(folder, set())) if folder in seen else []
             kept[folder] = found.after
-            live = folder in seen
-            changes += found.changes(live)
-            changes += found.fleeting(come.get(folder, set())) if live else []
+            files += len(found.after) - len(before)
         for folder in kept.keys() - plan.keys() if whole else ():  # the folder itself is gone
+            gone = kept.pop(folder)
+            files -= len(gone)
             of_user = "/.ssh" in folder or "/.config/" in folder
-            for name, facts in kept.pop(folder).items():
+            for name, facts in gone.items():
                 if (old := recalled(facts)) is not None:
-                    changes.append(
-                        Change("deleted", f"{folder}/{name}", old, None, seen=False, of_user=of_user)
-                    )
+                    path = f"{folder}/{name}"
+                    changes.append(Change("deleted", path, old, None, seen=live, of_user=of_user))
         if first or state.get("list") != LIST:  # what a longer list brings was there before
             changes = [change for change in changes if change.action != "created" and not first]
         state["folders"], state["list"] = kept, LIST
-        self.files = sum(map(len, kept.values()))
+        self.files = files
         return paired(changes)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from agent.collectors.common.file_facts import DIGEST_BYTES, Facts, recalled
 from agent.collectors.common.inotify import parse_notices
 from agent.collectors.common.watched_places import make_plan, parse_far_mounts, parse_homes
 from tests.agent.collectors.support import FakeClock, context, write
-from tests.support.debian import root
+from tests.support.debian import program, root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,7 +159,12 @@ def test_other_files_of_a_watched_folder_are_nobodys_business(host: Host) -> Non
 def test_folders_made_later_are_watched_from_their_first_file(host: Host) -> None:
     write(host.root / "home/an/.ssh/authorized_keys", "ssh-ed25519 AAAA an\n")
     write(host.root / "etc/sudoers.d/an", "an ALL=(ALL) NOPASSWD: ALL\n")
-    assert host.told() == [("created", "/etc/sudoers.d/an"), ("created", "/home/an/.ssh/authorized_keys")]
+    events = host.look()
+    assert [event.fields["TargetFilename"] for event in events] == [
+        "/etc/sudoers.d/an",
+        "/home/an/.ssh/authorized_keys",
+    ]
+    assert {event.fields["DetectedBy"] for event in events} == {"watch"}
     (host.root / "etc/sudoers.d/an").write_text("")
     assert host.told() == [("modified", "/etc/sudoers.d/an")]
     shutil.rmtree(host.root / "etc/sudoers.d")
@@ -236,6 +243,27 @@ def test_what_a_package_manager_does_is_marked(host: Host) -> None:
     host.clock.now += 2 * package_run.NEAR_SECONDS
     write(host.root / "etc/cron.d/php", "0")
     assert "PackageManager" not in host.look()[0].fields
+
+
+def test_the_real_dpkg_upgrades_a_file_and_it_is_one_marked_change(host: Host, tmp_path: Path) -> None:
+    root("to install a package")
+    dpkg, build = program("dpkg", "dpkg"), program("dpkg-deb", "dpkg")
+    for folder in ("updates", "info", "triggers"):
+        (host.root / "var/lib/dpkg" / folder).mkdir()
+    for version in ("1", "2"):
+        package = tmp_path / f"package-{version}"
+        control = f"Package: x\nVersion: {version}\nArchitecture: all\nMaintainer: x\nDescription: x\n"
+        write(package / "DEBIAN/control", control)
+        write(package / "etc/cron.d/x", version)
+        subprocess.run([build, "--build", package, f"{package}.deb"], check=True, capture_output=True)
+        subprocess.run(
+            [dpkg, f"--root={host.root}", "--install", f"{package}.deb"], check=True, capture_output=True
+        )
+        host.clock.now = time.time()
+        (event,) = host.look()
+        assert event.fields["TargetFilename"] == "/etc/cron.d/x"
+        assert event.fields["event.action"] == {"1": "created", "2": "modified"}[version]
+        assert event.fields["PackageManager"] == "dpkg"
 
 
 def test_a_process_of_a_user_that_calls_itself_dpkg_is_not_believed(tmp_path: Path) -> None:
