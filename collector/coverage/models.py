@@ -23,6 +23,7 @@ REASONS: Mapping[str, str] = {
     "no_antivirus_report": "unknown",
     "antivirus_unknown": "unknown",
     "signature_age_unknown": "unknown",
+    "signatures_said_old": "outdated",
     "signature_time_in_future": "unknown",
     "collector_failing": "unknown",
 }

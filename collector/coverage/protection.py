@@ -84,8 +84,9 @@ def _read(
             documents=((ANTIVIRUS, item),),
         )
 
-    collector = f"{ANTIVIRUS}_{item}"
-    if collector in failing:
+    # A collector is named by its product, or tells of all products that there are (Windows).
+    collector = next((name for name in (f"{ANTIVIRUS}_{item}", ANTIVIRUS) if name in failing), "")
+    if collector:
         return reading("unknown", "collector_failing", collector=collector, detail=failing[collector])
     state = body.get("state")
     if state == "not_installed":
@@ -94,6 +95,8 @@ def _read(
         return reading("off", "antivirus_off", product=product)
     if state != "on":
         return reading("unknown", "antivirus_unknown", product=product, detail=_text(body.get("reason")))
+    if moment is None and body.get("signatures") == "outdated":  # its own word, as Windows' Security Center has it
+        return reading("outdated", "signatures_said_old", product=product)
     if moment is None:
         return reading("unknown", "signature_age_unknown", product=product)
     if age is None:

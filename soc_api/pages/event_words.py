@@ -183,6 +183,7 @@ PROTECTION_REASONS: Final = {
     "no_antivirus_report": N_("The agent has not said anything about antivirus"),
     "antivirus_unknown": N_("The agent cannot tell the state of the antivirus"),
     "signature_age_unknown": N_("The date of the signatures is not known"),
+    "signatures_said_old": N_("The product itself calls its signatures out of date"),
     "signature_time_in_future": N_("The signatures are dated in the future"),
     "collector_failing": N_("The agent's collector for antivirus fails"),
 }

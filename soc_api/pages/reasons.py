@@ -25,6 +25,7 @@ SENTENCES: Final = {
     "no_antivirus_report": N_("The agent has not said anything about antivirus"),
     "antivirus_unknown": N_("The agent cannot tell the state of %(product)s: %(detail)s"),
     "signature_age_unknown": N_("%(product)s runs, but the date of its signatures is not known"),
+    "signatures_said_old": N_("%(product)s runs, but calls its own signatures out of date"),
     "signature_time_in_future": N_("The signatures of %(product)s are dated in the future"),
     "collector_failing": N_("The agent's collector %(collector)s fails: %(detail)s"),
 }

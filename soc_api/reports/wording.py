@@ -270,6 +270,10 @@ SENTENCES: Final[Mapping[str, Mapping[str, str]]] = {
         "vi": "{product} không cho biết ngày của mẫu nhận diện",
         "en": "{product} does not tell the date of its signatures",
     },
+    "reason_signatures_said_old": {
+        "vi": "{product} tự báo mẫu nhận diện đã cũ",
+        "en": "{product} itself calls its signatures out of date",
+    },
     "reason_signature_time_in_future": {
         "vi": "ngày mẫu nhận diện của {product} nằm ở tương lai",
         "en": "the date of the signatures of {product} lies in the future",

@@ -78,6 +78,9 @@ def clamav(**more: Any) -> dict[str, Any]:
         (clamav(state="not_installed", signature_time=None), "none", "antivirus_not_installed"),
         (clamav(state="unknown", reason="no socket"), "unknown", "antivirus_unknown"),
         (clamav(signature_time=None), "unknown", "signature_age_unknown"),
+        (clamav(signature_time=None, signatures="current"), "unknown", "signature_age_unknown"),
+        (clamav(signature_time=None, signatures="outdated"), "outdated", "signatures_said_old"),
+        (clamav(signatures="outdated"), "protected", "signatures_current"),
         (clamav(signature_time=T0 + 2 * DAY), "unknown", "signature_time_in_future"),
         (clamav(signature_time="yesterday"), "unknown", "signature_age_unknown"),
         (clamav(signature_time=True), "unknown", "signature_age_unknown"),
@@ -112,6 +115,8 @@ def test_a_failing_collector_makes_its_last_word_unknown() -> None:
     found = protection_of({"clamav": clamav()}, health, T0, LIMITS)
     assert (found.state, found.reason.code) == ("unknown", "collector_failing")
     assert protection_of({}, health, T0, LIMITS).reason.code == "collector_failing"
+    of_all = {"antivirus": {"ok": False, "reason": "WMI does not answer"}}
+    assert protection_of({"eset": clamav()}, of_all, T0, LIMITS).reason.code == "collector_failing"
     fine = {"antivirus_clamav": {"ok": True}, "lan": {"ok": False}}
     assert protection_of({"clamav": clamav()}, fine, T0, LIMITS).state == "protected"
 
