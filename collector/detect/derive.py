@@ -14,7 +14,7 @@ from collector.detect.ages import AGING, age_of, with_age
 from collector.detect.assessment import ASSESSMENT, changes, difference_of, tally
 from collector.detect.handover import Look
 from collector.detect.step import observed
-from collector.detect.tables import TABLES, row_changes, without_tables
+from collector.detect.tables import TABLES, differences, row_changes, without_tables
 from collector.detect.values import moment
 from collector.devices.sightings import gateway_of, neighbours_of, own_macs_of
 from collector.documents.diff import difference, packages_difference
@@ -211,6 +211,8 @@ def _for_history(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> d
     """What the history keeps of a large document that changed; None: all of it."""
     if kind == "software":
         return packages_difference(old, new)
+    if kind in TABLES:
+        return differences(kind, old, new)
     return difference_of(old, new) if kind == ASSESSMENT else None
 
 

@@ -49,6 +49,16 @@ def row_changes(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> tu
     return found[:MAX_ROWS], max(0, len(found) - MAX_ROWS)
 
 
+def differences(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The change as a history keeps it: what is said of the whole, and the rows that came, went or changed."""
+    changes, more = row_changes(kind, old, new)
+    rows = [
+        {"action": change.action, **change.fields[kind], "changed": change.fields["changed"]}
+        for change in changes
+    ]
+    return {**without_tables(kind, new), "rows": rows, "untold_count": more}
+
+
 def _changed(kind: str, word: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> RowChange:
     change = difference(before, after)
     fields = {

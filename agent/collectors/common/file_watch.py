@@ -46,6 +46,7 @@ _SECRET: Final = frozenset({"/etc/shadow", "/etc/gshadow"})
 _FLEETING: Final = (
     "*~",
     ".*.sw?",
+    ".*.sw?x",
     "4913",
     "*.dpkg-*",
     "*.rpmnew",

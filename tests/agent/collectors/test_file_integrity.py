@@ -121,13 +121,14 @@ def test_an_editor_that_replaces_the_file_modifies_it(host: Host) -> None:
     """As vim does: a swap file, a backup, a new file under another name put in place."""
     folder = host.root / "etc/cron.d"
     write(folder / ".backup.swp", "x")
+    write(folder / ".backup.swpx", "x").unlink()
     write(folder / "4913", "").unlink()
     write(folder / "backup~", "x").unlink()
     write(folder / ".backup.new", "0 2 * * * root backup\n").replace(folder / "backup")
     (folder / ".backup.swp").unlink()
     told = host.told()
     assert ("modified", "/etc/cron.d/backup") in told
-    assert [path for _, path in told if path.endswith((".swp", "4913", "~"))] == []
+    assert [path for _, path in told if path.endswith((".swp", ".swpx", "4913", "~"))] == []
 
 
 def test_a_file_that_is_renamed_is_moved_and_says_from_where(host: Host) -> None:

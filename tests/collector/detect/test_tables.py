@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from collector.detect.tables import MAX_ROWS, TABLES, row_changes
+from collector.state.tables import DocumentChange
 from tests.collector.pipeline import Pipeline, document
 
 if TYPE_CHECKING:
@@ -55,6 +57,22 @@ def test_at_first_only_the_whole_is_told_then_each_row(pipeline: Pipeline) -> No
     assert changed["changed"] == ["accounts.user.administrator", "accounts.user.groups"]
     assert changed["previous"] == {"accounts": {"user": {"administrator": False, "groups": ["an"]}}}
     assert changed["accounts"]["user"]["administrator"] is True
+
+
+def test_the_history_keeps_what_is_different_not_the_whole_table(pipeline: Pipeline) -> None:
+    pipeline.batch(documents=[accounts(user("root", 0), user("an", 1000))])
+    pipeline.batch(documents=[accounts(user("root", 0), user("an", 1000), user("ma", 0))])
+    pipeline.work()
+    with pipeline.state.read() as session:
+        bodies = list(session.scalars(select(DocumentChange.body).order_by(DocumentChange.id)))
+    assert bodies[0] is not None
+    assert len(bodies[0]["users"]) == 2
+    assert bodies[1] == {
+        "state": "ok",
+        "count": 3,
+        "rows": [{"action": "added", "user": user("ma", 0), "changed": []}],
+        "untold_count": 0,
+    }
 
 
 def test_what_is_true_of_the_whole_is_told_when_it_changes_and_a_document_that_goes_away_removes_no_row(
