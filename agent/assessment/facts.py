@@ -36,7 +36,7 @@ def _sshd(test: form.Sshd, machine: Machine) -> Outcome:
 def _sysctl(test: form.Sysctl, machine: Machine) -> Outcome:
     path = machine.proc / "sys" / test.key.replace(".", "/")
     value = read_text(path, 4096)
-    if value is None and path.exists():
+    if value is None and (path.exists() or not (machine.proc / "sys").is_dir()):
         raise UnknownFactError(
             reasons.FILE_UNREADABLE(path=f"{machine.proc}/sys/{test.key.replace('.', '/')}")
         )

@@ -147,6 +147,14 @@ def test_left_over_configuration_is_no_installed_package(tmp_path: Path) -> None
     assert (outcome.passed, outcome.reason) == (None, "neither a dpkg nor an rpm database is here")
 
 
+def test_a_parameter_that_the_kernel_lacks_is_not_one_that_cannot_be_read(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"kind": "sysctl", "key": "net.ipv6.conf.all.accept_redirects", "one_of": ["0"]}
+    assert ask(tmp_path, **asked).passed is None
+    (tmp_path / "proc/sys").mkdir(parents=True)
+    assert ask(tmp_path, **asked).passed is False
+    assert ask(tmp_path, **asked, default="0").passed is True
+
+
 def test_a_module_has_to_be_blocked_and_not_loaded(tmp_path: Path) -> None:
     assert ask(tmp_path, kind="module", name="usb-storage").passed is None
     write(tmp_path / "proc/modules", "usb_storage 81920 0 - Live 0x0\n")

@@ -20,7 +20,7 @@ COLLECTORS = load_collectors("linux")
 OF_THE_TREES = [c for c in COLLECTORS if c.name not in ("firewall_local", "processes")]
 #: The documents' kinds are words of the contract with the collector's side.
 KINDS = {"host", "software", "storage", "antivirus", "firewall", "updates", "lan", "neighbours"}
-KINDS |= {"file_integrity", "accounts", "listening", "services"}
+KINDS |= {"assessment", "file_integrity", "accounts", "listening", "services"}
 
 
 @pytest.mark.parametrize("collector", COLLECTORS, ids=lambda c: c.name)
