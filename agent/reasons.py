@@ -346,6 +346,9 @@ ONLY_THE_SERVICE_IS_KNOWN: Final = Sentence(
 UPDATES_NOT_SEARCHED: Final = Sentence(
     "Windows Update could not be asked: {detail}", "không hỏi được Windows Update: {detail}"
 )
+ONLY_IPV4_ASKED: Final = Sentence(
+    "on Windows only an IPv4 gateway is asked", "trên Windows chỉ kiểm tra cổng mặc định IPv4"
+)
 NO_BITLOCKER: Final = Sentence(
     "this edition of Windows has no BitLocker", "phiên bản Windows này không có BitLocker"
 )

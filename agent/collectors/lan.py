@@ -19,7 +19,7 @@ from agent.collectors.common.routes import Gateway, parse_ipv6_route, parse_reso
 from agent.collectors.registry import Context, Metric, Output, StatusDocument, collector
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, MutableMapping
 
 PINGS = 3
 PING_SECONDS = 0.7
@@ -70,23 +70,30 @@ def settle(name: str, reachable: bool | None, state: MutableMapping[str, Any]) -
     return answer
 
 
-def _gateway(ctx: Context, now: float) -> tuple[dict[str, Any], list[Metric]]:
-    gateway = find_gateway(ctx)
+def gateway_facts(
+    gateway: Gateway | None,
+    echo: Callable[[Gateway], Ping],
+    find: Callable[[Gateway], Neighbour | None],
+    state: MutableMapping[str, Any],
+    now: float,
+) -> tuple[dict[str, Any], list[Metric]]:
+    """The document's ``gateway``, and what was measured. ``echo`` asks it, raising what :func:`ping` does; ``find``
+    then looks it up among the neighbours."""
     if gateway is None:
         nothing = {"ip": "", "mac": "", "interface": "", "reachable": None}
         return {**nothing, "reason": reasons.NO_ROUTE()}, []
     metrics, pinged, why = [], None, ""
     attributes = {"gateway": gateway.ip}
     try:
-        pinged = ping(gateway.ip, PINGS, PING_SECONDS, gateway.interface)
+        pinged = echo(gateway)
     except ProbeNotPermittedError as error:
         why = str(error)
     except OSError:
         pinged = Ping(sent=PINGS, received=0, rtt_seconds=None)
-    neighbour = next((n for n in read_neighbours(ctx.proc) if n.ip == gateway.ip), None)
-    answers = ctx.state.get("answers_pings") == gateway.ip
+    neighbour = find(gateway)
+    answers = state.get("answers_pings") == gateway.ip
     if pinged is not None and pinged.received and not answers:
-        ctx.state["answers_pings"] = gateway.ip
+        state["answers_pings"] = gateway.ip
     reachable, reason = judge_gateway(pinged, neighbour, answers)
     if pinged is not None and (pinged.received or answers):
         lost = (pinged.sent - pinged.received) / pinged.sent
@@ -96,10 +103,10 @@ def _gateway(ctx: Context, now: float) -> tuple[dict[str, Any], list[Metric]]:
     if pinged is not None and pinged.rtt_seconds is not None:
         rtt = round(pinged.rtt_seconds, 6)
         metrics.append(Metric("lan.gateway_rtt_seconds", now, rtt, unit="seconds", attributes=attributes))
-    reachable = settle("gateway", reachable, ctx.state)
+    reachable = settle("gateway", reachable, state)
     facts = {
         "ip": gateway.ip,
-        "mac": _last_mac(gateway, neighbour, ctx.state),
+        "mac": _last_mac(gateway, neighbour, state),
         "interface": gateway.interface,
         "reachable": reachable,
         "reason": "" if reachable is not None else why or reason,
@@ -116,8 +123,10 @@ def _last_mac(gateway: Gateway, neighbour: Neighbour | None, state: MutableMappi
     return str(known[1]) if isinstance(known, list) and known[0] == gateway.ip else ""
 
 
-def _name_servers(ctx: Context, now: float) -> tuple[dict[str, Any], list[Metric]]:
-    servers = parse_resolv_conf(read_text(under(ctx.root, "/etc/resolv.conf")) or "")
+def name_server_facts(
+    servers: list[str], state: MutableMapping[str, Any], now: float
+) -> tuple[dict[str, Any], list[Metric]]:
+    """The document's ``dns``, and how long the first that answered took."""
     if not servers:
         return {"servers": [], "reachable": None, "reason": reasons.NO_NAME_SERVER()}, []
     metrics: list[Metric] = []
@@ -129,10 +138,11 @@ def _name_servers(ctx: Context, now: float) -> tuple[dict[str, Any], list[Metric
                 Metric("lan.dns_answer_seconds", now, round(took, 6), unit="seconds", attributes=attributes)
             )
             break
-    return {"servers": servers, "reachable": settle("dns", bool(metrics), ctx.state), "reason": ""}, metrics
+    return {"servers": servers, "reachable": settle("dns", bool(metrics), state), "reason": ""}, metrics
 
 
-def _collector(ctx: Context, now: float) -> tuple[dict[str, Any], list[Metric]]:
+def collector_facts(ctx: Context, now: float) -> tuple[dict[str, Any], list[Metric]]:
+    """The document's ``collector``, and how long a connection took."""
     if not ctx.collector_host:
         return {"reachable": None, "reason": reasons.NOT_ENROLLED()}, []
     took = time_to_connect(ctx.collector_host, ctx.collector_port, CONNECT_SECONDS)
@@ -162,9 +172,16 @@ def _interface(interface: Interface) -> dict[str, Any]:
 )
 def collect(ctx: Context) -> Output:
     now = ctx.now()
-    gateway, metrics = _gateway(ctx, now)
-    dns, dns_metrics = _name_servers(ctx, now)
-    way, way_metrics = _collector(ctx, now)
+    gateway, metrics = gateway_facts(
+        find_gateway(ctx),
+        lambda way: ping(way.ip, PINGS, PING_SECONDS, way.interface),
+        lambda way: next((n for n in read_neighbours(ctx.proc) if n.ip == way.ip), None),
+        ctx.state,
+        now,
+    )
+    servers = parse_resolv_conf(read_text(under(ctx.root, "/etc/resolv.conf")) or "")
+    dns, dns_metrics = name_server_facts(servers, ctx.state, now)
+    way, way_metrics = collector_facts(ctx, now)
     body = {
         "interfaces": [_interface(i) for i in read_interfaces(ctx.sys)],
         "gateway": gateway,

@@ -107,7 +107,7 @@ def read_system(registry: Registry, wmi: Wmi, chassis: int | None) -> dict[str, 
 
 
 ADAPTER_FIELDS = (
-    *("Index", "NetConnectionID", "MACAddress"),
+    *("Index", "InterfaceIndex", "NetConnectionID", "MACAddress"),
     *("NetConnectionStatus", "Speed", "PhysicalAdapter"),
 )
 SETTING_FIELDS = ("Index", "IPAddress", "DefaultIPGateway", "DNSServerSearchOrder", "IPConnectionMetric")
@@ -117,8 +117,8 @@ _CONNECTED = 2
 def read_adapters(wmi: Wmi) -> list[dict[str, Any]]:
     """Network adapters that have a connection in *Network Connections*, by name.
 
-    Each has ``name``, ``mac``, ``up``, ``speed_mbps``, ``addresses`` and ``physical``; and ``gateways``, ``servers``
-    (of names) and ``metric`` of its settings.
+    Each has ``name``, ``mac``, ``up``, ``speed_mbps``, ``addresses``, ``physical`` and ``interface_index``; and
+    ``gateways``, ``servers`` (of names) and ``metric`` of its settings.
     """
     settings = _asked(wmi, "Win32_NetworkAdapterConfiguration", SETTING_FIELDS, "IPEnabled = TRUE")
     return parse_adapters(_asked(wmi, "Win32_NetworkAdapter", ADAPTER_FIELDS), settings)
@@ -141,6 +141,7 @@ def parse_adapters(adapters: Iterable[Row], settings: Iterable[Row]) -> list[dic
                 "speed_mbps": speed // 1_000_000 if speed and speed < 10**15 else None,
                 "addresses": sorted(_addresses(setting, "IPAddress")),
                 "physical": row.get("PhysicalAdapter") is True,
+                "interface_index": cim_number(row, "InterfaceIndex"),
                 "gateways": _addresses(setting, "DefaultIPGateway"),
                 "servers": _addresses(setting, "DNSServerSearchOrder"),
                 "metric": cim_number(setting, "IPConnectionMetric"),

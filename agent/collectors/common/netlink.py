@@ -61,7 +61,11 @@ def parse_attributes(data: bytes) -> dict[int, bytes]:
     return found
 
 
-def read_table(kind: int, body: bytes, family: int = socket.NETLINK_ROUTE) -> Iterator[Message]:
+#: Of routes, links, addresses and neighbours (NETLINK_ROUTE, which Python knows on Linux only).
+ROUTE = 0
+
+
+def read_table(kind: int, body: bytes, family: int = ROUTE) -> Iterator[Message]:
     """Every message of the table that the request ``kind`` (``RTM_GET…``) of a netlink family asks for.
 
     Raises:
