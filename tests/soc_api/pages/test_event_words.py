@@ -13,7 +13,7 @@ from agent import reasons
 from collector.coverage.models import REASONS
 from soc_api.i18n import translator
 from soc_api.pages.event_words import FIELDS, PROTECTION_REASONS
-from soc_api.pages.rows import event_fields, flatten, readable
+from soc_api.pages.rows import event_fields, event_summary, flatten, readable
 from soc_api.pages.words import Words
 
 VI, EN = Words(translator("vi")), Words(translator("en"))
@@ -100,6 +100,31 @@ def test_values_are_written_as_people_write_them(
 ) -> None:
     assert readable(name, value, VI) == vietnamese
     assert readable(name, value, EN) == english
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        (
+            {"event.action": "modified", "TargetFilename": "/etc/passwd", "file": {"owner": "root"}},
+            "Tệp bị sửa · /etc/passwd · root",
+        ),
+        (
+            {"event": {"action": "added"}, "accounts": {"user": {"name": "an", "groups": ["an", "sudo"]}}},
+            "Thêm mới · an · an, sudo",
+        ),
+        (
+            {"event.action": "added", "listening": {"port": {"name": "tcp/4444", "path": "/tmp/x"}}},
+            "Thêm mới · tcp/4444 · /tmp/x",
+        ),
+        (
+            {"event.action": "usb_storage_connected", "usb": {"serial_number": "4C53"}, "User": "an"},
+            "Thiết bị lưu trữ USB được cắm · an · 4C53",
+        ),
+    ],
+)
+def test_what_happened_on_linux_is_said_in_one_line(fields: dict[str, object], line: str) -> None:
+    assert event_summary(fields, VI) == line
 
 
 def test_what_was_before_is_labelled_as_such() -> None:
