@@ -42,7 +42,7 @@ def from_osv(name: str) -> str:
     return ""
 
 
-def of_machine(host: Mapping[str, Any]) -> tuple[str, str]:
+def ecosystem_of(host: Mapping[str, Any]) -> tuple[str, str]:
     """``(key, what to call the system)`` of a ``host`` document; the key is empty where it is not known here."""
     system = host.get("os")
     said = system if isinstance(system, dict) else {}

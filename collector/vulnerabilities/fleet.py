@@ -23,26 +23,33 @@ from collector.state.tables import (
 )
 from collector.state.upsert import upsert
 from collector.vulnerabilities.book import Book
-from collector.vulnerabilities.matching import examine
-from collector.vulnerabilities.models import AFFECTED, SEVERITIES, UNKNOWN
+from collector.vulnerabilities.matching import machine_of, summarise
+from collector.vulnerabilities.models import SEVERITIES
 from collector.vulnerabilities.packing import pack_affected, pack_tally, unpack_affected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from sqlalchemy.orm import Session
 
     from collector.state.database import StateStore
-    from collector.vulnerabilities.models import Examination
+    from collector.vulnerabilities.book import Known
+    from collector.vulnerabilities.matching import Summary
 
 #: Machines in one piece: their software is some hundred KB each.
 _PIECE: Final = 25
 #: Whatever the quick look says, everything is compared this often; machines change their agency, too.
 _THOROUGH_SECONDS: Final = 600.0
-#: Sums are made anew at the end of the work, and this often while it lasts.
-_COUNT_SECONDS: Final = 60.0
-_CHUNK: Final = 400
+#: Making the sums anew may take up this share of the time: where there are few machines it is done at once, where
+#: there are many it waits.
+_COUNT_SHARE: Final = 0.05
+_CHUNK: Final = 300
+#: Names of which the numbers in the state store are remembered.
+_MOST_IDS: Final = 300_000
+_KINDS: Final = ("host", "software")
+#: Machines that belong to no agency, while counting.
+_NOBODYS: Final = -1
 
 
 class Fleet:
@@ -60,11 +67,11 @@ class Fleet:
         self._book = Book()
         self._due: list[str] = []
         self._seen: object = None
-        self._compared = self._counted = float("-inf")
+        self._compared = self._next_count = float("-inf")
         self._uncounted = True
-        #: The numbers of vulnerabilities whose row says what the present feeds say.
-        self._numbers: dict[str, int] = {}
-        self._numbers_of = ""
+        #: The ids of vulnerabilities whose row says what the feeds ``_ids_of`` say.
+        self._ids: dict[str, int] = {}
+        self._ids_of = ""
 
     def turn(self) -> int:
         """Do one piece; return how many machines it was. 0: all is done for now.
@@ -75,9 +82,14 @@ class Fleet:
             self._look()
         piece, self._due = self._due[:_PIECE], self._due[_PIECE:]
         if piece:
-            self._examine(piece)
+            try:
+                self._examine(piece)
+            except BaseException:
+                # What was read for these must be read again with them.
+                self._due, self._book = piece + self._due, Book()
+                raise
             self._uncounted = True
-        if self._uncounted and (not self._due or self._monotonic() - self._counted > _COUNT_SECONDS):
+        if self._uncounted and self._monotonic() >= self._next_count:
             self._count()
         return len(piece)
 
@@ -99,70 +111,68 @@ class Fleet:
     def _examine(self, endpoint_ids: list[str]) -> None:
         with self._state.read() as session:
             self._book.turn_to(session)
-            stamp = self._book.stamp
-            found = {each: _documents(session, each) for each in endpoint_ids}
-            done = {
-                each: examine(session, self._book, documents["host"][0], documents["software"][0])
-                for each, documents in found.items()
-            }
-        if stamp != self._numbers_of:
-            self._numbers, self._numbers_of = {}, stamp
+            stamp, names = self._book.stamp, self._book.names
+            changed: dict[str, tuple[datetime | None, datetime | None]] = {}
+            done: dict[str, Summary] = {}
+            for each in endpoint_ids:
+                bodies, times = _documents(session, each)
+                machine = machine_of(session, self._book, bodies["host"], bodies["software"])
+                done[each] = summarise(session, self._book, machine)
+                changed[each] = (times["software"], times["host"])
+            met = {names[number] for summary in done.values() for number in summary.affected}
+            if stamp != self._ids_of or len(self._ids) > _MOST_IDS:
+                self._ids, self._ids_of = {}, stamp
+            known = self._book.known(session, self._book.newly_named(met))
+        self._name(known, met)
         now = self._now()
+        rows = [
+            {
+                "endpoint_id": each,
+                "software_at": changed[each][0],
+                "host_at": changed[each][1],
+                "feeds": stamp,
+                "examined_at": now,
+                "reason": summary.reason,
+                "numbers": _numbers(summary),
+                "affected": pack_affected(
+                    (self._ids[names[number]], number in summary.fixable) for number in summary.affected
+                ),
+            }
+            for each, summary in done.items()
+        ]
         with self._state.write() as session:
-            numbers = self._numbered(session, done.values())
             there = set(session.scalars(select(Endpoint.id).where(Endpoint.id.in_(endpoint_ids))))
-            rows = [
-                {
-                    "endpoint_id": each,
-                    "software_at": found[each]["software"][1],
-                    "host_at": found[each]["host"][1],
-                    "feeds": stamp,
-                    "examined_at": now,
-                    "reason": examination.reason,
-                    "numbers": numbers_of(examination),
-                    "affected": pack_affected(
-                        (numbers[finding.name], finding.fixable)
-                        for finding in examination.findings
-                        if finding.status == AFFECTED
-                    ),
-                }
-                for each, examination in done.items()
-                if each in there
-            ]
+            rows = [row for row in rows if row["endpoint_id"] in there]
             upsert(session, EndpointVulnerabilities, rows, ("endpoint_id",))
-        self._numbers = numbers
 
-    def _numbered(self, session: Session, done: Iterable[Examination]) -> dict[str, int]:
-        """The numbers of all vulnerabilities found, their rows brought to what the present feeds say."""
-        new = {
-            finding.name: finding
-            for examination in done
-            for finding in examination.findings
-            if finding.status == AFFECTED and finding.name not in self._numbers
-        }
-        numbers = dict(self._numbers) if len(self._numbers) < 200_000 else {}
-        names = sorted(new)
+    def _name(self, known: Mapping[str, Known], met: Iterable[str]) -> None:
+        """Bring the rows of vulnerabilities to what the present feeds say, and learn the ids of those that were met."""
+        names = sorted(known)
         for start in range(0, len(names), _CHUNK):
-            some = names[start : start + _CHUNK]
             rows = [
                 {
                     "name": name,
-                    "summary": finding.summary,
-                    "severity": finding.severity,
-                    "rank": SEVERITIES.index(finding.severity),
-                    "score": finding.score,
-                    "published_at": finding.published_at,
-                    "exploited_at": finding.exploited_at,
+                    "summary": each.summary,
+                    "severity": each.severity,
+                    "rank": SEVERITIES.index(each.severity),
+                    "score": each.score,
+                    "published_at": each.published_at,
+                    "exploited_at": each.exploited_at,
                 }
-                for name in some
-                if (finding := new[name])
+                for name in names[start : start + _CHUNK]
+                if (each := known[name])
             ]
-            upsert(session, Vulnerability, rows, ("name",))
-            query = select(Vulnerability.name, Vulnerability.id).where(Vulnerability.name.in_(some))
-            numbers.update((row.name, row.id) for row in session.execute(query))
-        return numbers
+            with self._state.write() as session:
+                upsert(session, Vulnerability, rows, ("name",))
+        wanted = sorted(name for name in met if name not in self._ids)
+        for start in range(0, len(wanted), _CHUNK):
+            some = wanted[start : start + _CHUNK]
+            with self._state.read() as session:
+                query = select(Vulnerability.name, Vulnerability.id).where(Vulnerability.name.in_(some))
+                self._ids.update((row.name, row.id) for row in session.execute(query))
 
     def _count(self) -> None:
+        began = self._monotonic()
         with self._state.read() as session:
             tallies = _tallies(session)
         now = self._now()
@@ -173,21 +183,17 @@ class Fleet:
         with self._state.write() as session:
             session.execute(delete(VulnerabilityTally))
             upsert(session, VulnerabilityTally, rows, ("agency_id", "simulated"))
-        self._counted, self._uncounted = self._monotonic(), False
+        ended = self._monotonic()
+        self._next_count, self._uncounted = ended + (ended - began) / _COUNT_SHARE, False
 
 
-def numbers_of(examination: Examination) -> dict[str, Any]:
-    """What a list of machines shows of one: how many are ``affected``, ``fixable``, ``exploited``, ``unknown``; …"""
-    affected = [each for each in examination.findings if each.status == AFFECTED]
-    doubtful = sum(each.status == UNKNOWN for each in examination.findings)
+def _numbers(summary: Summary) -> dict[str, Any]:
     return {
-        "affected": len(affected),
-        "fixable": sum(each.fixable for each in affected),
-        "exploited": sum(each.exploited_at is not None for each in affected),
-        "unknown": doubtful + len(examination.unknown),
-        "packages": examination.packages,
-        "severities": dict(Counter(each.severity for each in affected)),
-        "parameters": dict(examination.parameters),
+        "affected": len(summary.affected),
+        "fixable": len(summary.fixable),
+        "unknown": summary.doubtful,
+        "packages": summary.packages,
+        "parameters": dict(summary.parameters),
     }
 
 
@@ -195,7 +201,7 @@ _SIGNS: Final = select(
     select(func.count()).select_from(Endpoint).scalar_subquery(),
     *(
         select(column).where(Document.kind == kind).scalar_subquery()
-        for kind in ("host", "software")
+        for kind in _KINDS
         for column in (func.count(), func.max(Document.changed_at))
     ),
 )
@@ -228,12 +234,16 @@ def _due(session: Session, stamp: str) -> list[str]:
 
 def _documents(
     session: Session, endpoint_id: str
-) -> dict[str, tuple[dict[str, Any] | None, datetime | None]]:
+) -> tuple[dict[str, dict[str, Any] | None], dict[str, datetime | None]]:
+    """Bodies, and when they changed; None where there is none."""
     query = select(Document.kind, Document.body, Document.changed_at).where(
-        Document.endpoint_id == endpoint_id, Document.kind.in_(("host", "software")), Document.item == ""
+        Document.endpoint_id == endpoint_id, Document.kind.in_(_KINDS), Document.item == ""
     )
-    found = {row.kind: (row.body, row.changed_at) for row in session.execute(query)}
-    return {kind: found.get(kind, (None, None)) for kind in ("host", "software")}
+    bodies: dict[str, dict[str, Any] | None] = dict.fromkeys(_KINDS)
+    times: dict[str, datetime | None] = dict.fromkeys(_KINDS)
+    for row in session.execute(query):
+        bodies[row.kind], times[row.kind] = row.body, row.changed_at
+    return bodies, times
 
 
 def _tallies(session: Session) -> dict[tuple[int, bool], bytes]:
@@ -246,11 +256,12 @@ def _tallies(session: Session) -> dict[tuple[int, bool], bytes]:
     )
     counters: dict[tuple[int, bool], Counter[int]] = defaultdict(Counter)
     for affected, simulated, agency in session.execute(query).yield_per(500):
-        values = unpack_affected(affected)
-        counters[0, simulated].update(values)
-        if agency is not None:
-            counters[agency, simulated].update(values)
-    return {key: pack_tally(_paired(counter)) for key, counter in counters.items()}
+        counters[_NOBODYS if agency is None else agency, simulated].update(unpack_affected(affected))
+    every: dict[bool, Counter[int]] = defaultdict(Counter)
+    for (_, simulated), counter in counters.items():
+        every[simulated].update(counter)
+    counters |= {(0, simulated): counter for simulated, counter in every.items()}
+    return {key: pack_tally(_paired(counter)) for key, counter in counters.items() if key[0] != _NOBODYS}
 
 
 def _paired(counter: Counter[int]) -> dict[int, tuple[int, int]]:

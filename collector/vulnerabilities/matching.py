@@ -4,15 +4,16 @@ needed is in its documents ``host`` and ``software``, which are an agent's words
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping  # noqa: TC003 - the type of dataclass fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from collector.vulnerabilities.ecosystems import WINDOWS, manager_of, of_machine, scheme_of, sources_of
-from collector.vulnerabilities.models import AFFECTED, STATUSES, Evidence, Examination, Finding
+from collector.vulnerabilities.book import verdicts_of
+from collector.vulnerabilities.ecosystems import WINDOWS, ecosystem_of, manager_of, scheme_of, sources_of
+from collector.vulnerabilities.models import AFFECTED, FIXED, STATUSES, Evidence, Examination, Finding
 from collector.vulnerabilities.windows import product_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sqlalchemy.orm import Session
 
     from collector.vulnerabilities.book import Book, Known
@@ -24,44 +25,98 @@ _LONGEST_TEXT: Final = 255
 _FIELDS: Final = ("name", "version", "manager", "source", "source_version")
 
 
-def examine(
-    session: Session,
-    book: Book,
-    host: Mapping[str, Any] | None,
-    software: Mapping[str, Any] | None,
-    *,
-    with_fixed: bool = False,
-) -> Examination:
-    """What the machine with these documents has. ``with_fixed``: also what its versions are fixed for.
+@dataclass(frozen=True)
+class Machine:
+    """What a machine's documents say: its ecosystem, and what is installed, as feeds would call it with the version to
+    compare, by which packages. With a ``reason`` nothing can be said."""
 
-    The book must have been turned to this transaction. Findings are in the order of their names.
-    """
+    ecosystem: str
+    reason: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    packages: int = 0
+    installed: Mapping[tuple[str, str], list[str]] = field(default_factory=dict)
+    unknown: dict[tuple[str, str, str], None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What :func:`examine` says at length, in numbers of ``Book.names``; ``doubtful`` are packages and vulnerabilities
+    of which nothing can be said."""
+
+    reason: str
+    parameters: Mapping[str, str]
+    packages: int
+    affected: frozenset[int]
+    fixable: frozenset[int]
+    doubtful: int
+
+
+def machine_of(
+    session: Session, book: Book, host: Mapping[str, Any] | None, software: Mapping[str, Any] | None
+) -> Machine:
+    """Read the documents; the book must have been turned to this transaction."""
     if software is None:
-        return Examination("", "no_software")
+        return Machine("", "no_software")
     if host is None:
-        return Examination("", "no_host")
-    ecosystem, system = of_machine(host)
+        return Machine("", "no_host")
+    ecosystem, system = ecosystem_of(host)
     if not ecosystem:
-        return Examination("", "system_unknown", {"system": system})
+        return Machine("", "system_unknown", {"system": system})
     if not book.covers(session, ecosystem):
-        return Examination(ecosystem, "no_feed", {"system": system})
+        return Machine(ecosystem, "no_feed", {"system": system})
     packages = _packages(software)
     installed, unknown = _by_name(ecosystem, packages)
-    book.open_at(session, ecosystem, (name for name, _ in installed))
-    ask = book.all_verdicts if with_fixed else book.verdicts
+    return Machine(ecosystem, packages=len(packages), installed=installed, unknown=unknown)
+
+
+def summarise(session: Session, book: Book, machine: Machine) -> Summary:
+    """What the machine has, without the evidence: quick, for there are many machines."""
+    ended: set[int] = set()
+    still_open: set[int] = set()
+    unknown: set[int] = set()
+    unreadable = 0
+    for outline in book.outlines(session, machine.ecosystem, machine.installed):
+        ended.update(outline.ended)
+        still_open.update(outline.open)
+        unknown.update(outline.unknown)
+        unreadable += outline.unreadable
+    affected = frozenset(ended | still_open)
+    return Summary(
+        machine.reason,
+        machine.parameters,
+        machine.packages,
+        affected,
+        frozenset(ended - still_open),
+        len(unknown - affected) + unreadable + len(machine.unknown),
+    )
+
+
+def examine(session: Session, book: Book, machine: Machine, *, with_fixed: bool = False) -> Examination:
+    """What the machine has, with the evidence. ``with_fixed``: also what its versions are fixed for.
+
+    Findings are in the order of their names.
+    """
+    unknown = dict(machine.unknown)
+    statements = book.statements(session, machine.ecosystem, (name for name, _ in machine.installed))
     found: dict[str, list[tuple[Verdict, Evidence]]] = defaultdict(list)
-    for (name, version), binaries in installed.items():
-        verdicts = ask(ecosystem, name, version)
+    for (name, version), binaries in machine.installed.items():
+        verdicts = verdicts_of(machine.ecosystem, version, statements.get(name, ()))
         if verdicts is None:
             unknown[name, version, "version_unreadable"] = None
-            continue
-        for verdict in verdicts:
-            evidence = _evidence(verdict, name, version, tuple(binaries))
-            for vulnerability in verdict.statement.names:
-                found[vulnerability].append((verdict, evidence))
+        for verdict in verdicts or ():
+            if verdict.status != FIXED or with_fixed:
+                evidence = _evidence(verdict, name, version, tuple(binaries))
+                for vulnerability in verdict.statement.names:
+                    found[vulnerability].append((verdict, evidence))
     known = book.known(session, {name: pairs[0][0].statement for name, pairs in found.items()})
-    findings = tuple(_finding(name, found[name], known[name]) for name in sorted(found))
-    return Examination(ecosystem, packages=len(packages), findings=findings, unknown=tuple(unknown))
+    return Examination(
+        machine.ecosystem,
+        machine.reason,
+        machine.parameters,
+        machine.packages,
+        tuple(_finding(name, found[name], known[name]) for name in sorted(found)),
+        tuple(unknown),
+    )
 
 
 def _packages(software: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -130,7 +185,8 @@ def _finding(name: str, found: list[tuple[Verdict, Evidence]], known: Known) -> 
 
 
 def _has_update(evidence: Evidence, others: list[Evidence]) -> bool:
-    """Whether some record names a version that ends it for this package."""
+    """Whether some record names a version that ends it for this package in this version."""
+    key = (evidence.package, evidence.installed)
     return evidence.status != AFFECTED or any(
-        each.package == evidence.package and each.fixed and each.status == AFFECTED for each in others
+        (each.package, each.installed) == key and each.fixed and each.status == AFFECTED for each in others
     )

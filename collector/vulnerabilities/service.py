@@ -22,10 +22,10 @@ from collector.state.tables import (
     VulnerabilityFeed,
     VulnerabilityTally,
 )
-from collector.vulnerabilities.book import Book
+from collector.vulnerabilities.book import Book, stamp_of
 from collector.vulnerabilities.errors import VulnerabilityNotFoundError
 from collector.vulnerabilities.importing import CURRENT
-from collector.vulnerabilities.matching import examine
+from collector.vulnerabilities.matching import examine, machine_of
 from collector.vulnerabilities.packing import unpack_affected, unpack_tally
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def list_feeds(session: Session, now: datetime, feed_days: int) -> list[Feed]:
 
 def progress_of(session: Session, scope: Scope, simulated: Collection[bool]) -> Progress:
     feeds = session.scalars(select(VulnerabilityFeed.id).where(VulnerabilityFeed.state == CURRENT))
-    stamp = ",".join(map(str, sorted(feeds)))
+    stamp = stamp_of(feeds)
     query = (
         select(EndpointVulnerabilities.feeds, EndpointVulnerabilities.reason)
         .select_from(Endpoint)
@@ -261,8 +261,10 @@ def examine_endpoint(
     bodies = {row.kind: row.body for row in session.execute(documents)}
     book = Book()
     book.turn_to(session)
-    found = examine(session, book, bodies.get("host"), bodies.get("software"), with_fixed=with_fixed)
-    return found, session.get(EndpointVulnerabilities, endpoint_id)
+    machine = machine_of(session, book, bodies.get("host"), bodies.get("software"))
+    return examine(session, book, machine, with_fixed=with_fixed), session.get(
+        EndpointVulnerabilities, endpoint_id
+    )
 
 
 def _reached(scope: Scope, agency_id: int | None) -> set[int]:

@@ -6,7 +6,7 @@ dpkg's and rpm's rules are `univers`'; the tests hold it to the real programs.
 from __future__ import annotations
 
 import re
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 from typing import Any, Final
 
 from univers.versions import DebianVersion, InvalidVersion, RpmVersion
@@ -42,6 +42,7 @@ class _Numbers:
         return hash(tuple(self._numbers))
 
 
+@lru_cache(maxsize=50_000)
 def parse_version(scheme: str, text: str) -> Any:
     """``text`` as something that compares with its like. ``scheme``: ``dpkg``, ``rpm`` or ``numbers``.
 

@@ -62,13 +62,14 @@ class VulnerabilityPage:
 @dataclass(frozen=True)
 class MachineVulnerabilities:
     """What the tab of an endpoint shows. ``reason`` is why nothing can be said, in words; ``unknown`` are the first of
-    ``unknown_total`` packages of which nothing can be said: name, version, code of the reason."""
+    ``unknown_total`` packages of which nothing can be said: name, version, code of the reason. What is fixed is counted
+    only where it is shown."""
 
     reason: str
     findings: list[Finding]
     slice: Slice
     status: str
-    totals: dict[str, int]
+    totals: dict[str, int | None]
     fixable: int
     unknown: list[tuple[str, str, str]]
     unknown_total: int
@@ -157,8 +158,10 @@ def build_one(visit: Visit, name: str) -> VulnerabilityPage:
 def of_machine(visit: Visit, session: Session, endpoint_id: str, query: Query) -> MachineVulnerabilities:
     """What one endpoint has, by its present documents; the reader must reach it."""
     status = query.choice("status", STATUSES, AFFECTED)
-    found, _ = service.examine_endpoint(session, EVERYTHING, endpoint_id, with_fixed=True)
-    totals = {each: sum(f.status == each for f in found.findings) for each in STATUSES}
+    found, _ = service.examine_endpoint(session, EVERYTHING, endpoint_id, with_fixed=status == FIXED)
+    totals: dict[str, int | None] = {each: sum(f.status == each for f in found.findings) for each in STATUSES}
+    if status != FIXED:
+        totals[FIXED] = None
     wanted = query.text("text").casefold()
     shown = [f for f in found.findings if f.status == status and _holds(f, wanted)]
     shown.sort(key=_gravest_first)

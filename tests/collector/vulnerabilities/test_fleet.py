@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import delete, select, update
+from sqlalchemy.exc import OperationalError
 
 from collector.state.tables import Assignment, Document, Endpoint, EndpointVulnerabilities, Vulnerability
 from collector.state.upsert import upsert
@@ -213,3 +214,21 @@ def test_what_is_packed_is_unpacked() -> None:
     tally = {5: (16000, 3), 9: (1, 1)}
     assert unpack_tally(pack_tally(tally)) == tally
     assert unpack_tally(pack_tally({})) == {}
+
+
+def test_a_store_that_was_away_for_a_moment_loses_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.bring()
+    site.machine("ep-1")
+    write = site.state.write
+
+    def away() -> Any:
+        monkeypatch.setattr(site.state, "write", write)
+        raise OperationalError("INSERT", {}, Exception("away"))
+
+    monkeypatch.setattr(site.state, "write", away)
+    with pytest.raises(OperationalError):
+        site.fleet.turn()
+    assert site.settle() == 1
+    assert site.found("ep-1") == BOTH

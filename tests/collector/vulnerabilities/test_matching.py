@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector.vulnerabilities.book import Book
-from collector.vulnerabilities.ecosystems import from_osv, of_machine, sources_of
+from collector.vulnerabilities.ecosystems import ecosystem_of, from_osv, sources_of
 from collector.vulnerabilities.importing import import_feed
-from collector.vulnerabilities.matching import examine
+from collector.vulnerabilities.matching import examine, machine_of, summarise
 from collector.vulnerabilities.windows import product_of, products
 from tests.collector.vulnerabilities.feeds import (
     OPENSSL,
@@ -59,7 +59,14 @@ def look(state: StateStore) -> Look:
     def look(packages: Any = SERVER, machine: Any = None, **more: Any) -> Examination:
         with state.read() as session:
             book.turn_to(session)
-            return examine(session, book, host() if machine is None else machine, packages, **more)
+            read = machine_of(session, book, host() if machine is None else machine, packages)
+            found = examine(session, book, read, **more)
+            summary = summarise(session, book, read)
+        affected = {each.name: each.fixable for each in found.findings if each.status == "affected"}
+        assert {book.names[n]: n in summary.fixable for n in summary.affected} == affected
+        doubtful = sum(each.status == "unknown" for each in found.findings) + len(found.unknown)
+        assert (summary.doubtful, summary.reason) == (doubtful, found.reason)
+        return found
 
     return look
 
@@ -241,8 +248,8 @@ def test_display_names_are_taken_whole_or_not_at_all() -> None:
 
 
 def test_releases_are_recognised() -> None:
-    assert of_machine(host("ubuntu", "22.04", "Ubuntu")) == ("ubuntu:22.04", "Ubuntu 22.04")
-    assert of_machine(host("rhel", "9.4", "RHEL"))[0] == "rhel:9"
+    assert ecosystem_of(host("ubuntu", "22.04", "Ubuntu")) == ("ubuntu:22.04", "Ubuntu 22.04")
+    assert ecosystem_of(host("rhel", "9.4", "RHEL"))[0] == "rhel:9"
     assert from_osv("Ubuntu:22.04:LTS") == from_osv("Ubuntu:22.04") == "ubuntu:22.04"
     assert from_osv("Red Hat:enterprise_linux:9::appstream") == "rhel:9"
     assert from_osv("Rocky Linux:9") == "rocky:9"
