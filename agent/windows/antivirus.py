@@ -38,6 +38,7 @@ STATUS_FIELDS: Final = (
 )
 #: What Defender says of a scan that never was: all bits of a 32-bit age, of a 16-bit one on older versions.
 _NEVER: Final = frozenset({0xFFFFFFFF, 0xFFFF})
+_ON_A_DRIVE: Final = re.compile(r"[A-Za-z]:[\\/]")
 _SAFE_NAME: Final = re.compile(r"[A-Za-z0-9_. -]{1,80}")
 #: How many products are told of; a machine with more lists them to hide something.
 MAX_PRODUCTS: Final = 16
@@ -176,8 +177,14 @@ def parse_stamp(raw: reg.Value | None, pattern: str, seconds: bool) -> float | N
 
 
 def program_exists(path: str) -> bool:
-    """Whether a program that Security Center names is there (``%ProgramFiles%\\…`` too)."""
-    return os.path.exists(os.path.expandvars(path.strip().strip('"')))  # noqa: PTH110 - a text of Windows
+    """Whether a program that Security Center names is there (``%ProgramFiles%\\…`` too).
+
+    Only drives of this machine are looked at: another one (``\\\\server\\…``) would be asked as the system itself.
+    """
+    expanded = os.path.expandvars(path.strip().strip('"'))
+    if not _ON_A_DRIVE.match(expanded):
+        return True
+    return os.path.exists(expanded)  # noqa: PTH110 - a text of Windows
 
 
 def _products_of(

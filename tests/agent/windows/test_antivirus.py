@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.windows.antivirus import Found, documents, of_defender, parse_stamp, read
+from agent.windows.antivirus import Found, documents, of_defender, parse_stamp, program_exists, read
 from agent.windows.antivirus_products import code_of, product_of
 from agent.windows.security_center import parse_state
 from agent.windows.wmi import Row, WmiError
@@ -139,6 +139,20 @@ def test_a_row_that_outlived_its_product_is_marked() -> None:
         "eset": "not_installed",
     }
     assert "its program is gone" in bodies["bkav"]["reason"]
+
+
+def test_another_machine_is_never_asked_whether_a_program_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def exists(path: str) -> bool:
+        asked.append(path)
+        return False
+
+    monkeypatch.setattr("os.path.exists", exists)
+    assert program_exists(r"\\192.0.2.9\share\av.exe")
+    assert program_exists("//192.0.2.9/share/av.exe")
+    assert not program_exists(r'"C:\Program Files\AV\av.exe"')
+    assert asked == [r"C:\Program Files\AV\av.exe"]
 
 
 def test_of_two_rows_of_one_product_the_living_one_counts() -> None:
