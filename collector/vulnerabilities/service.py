@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import or_, select
+from sqlalchemy import case, func, or_, select
 
 from collector.errors import NotFoundError
 from collector.state.scope import EVERYTHING
@@ -137,7 +137,11 @@ def progress_of(session: Session, scope: Scope, simulated: Collection[bool]) -> 
     feeds = session.scalars(select(VulnerabilityFeed.id).where(VulnerabilityFeed.state == CURRENT))
     stamp = stamp_of(feeds)
     query = (
-        select(EndpointVulnerabilities.feeds, EndpointVulnerabilities.reason)
+        select(
+            func.count(),
+            func.coalesce(func.sum(case((EndpointVulnerabilities.feeds == stamp, 1), else_=0)), 0),
+            func.coalesce(func.sum(case((EndpointVulnerabilities.reason != "", 1), else_=0)), 0),
+        )
         .select_from(Endpoint)
         .outerjoin(EndpointVulnerabilities, EndpointVulnerabilities.endpoint_id == Endpoint.id)
         .outerjoin(Assignment, (Assignment.endpoint_id == Endpoint.id) & Assignment.valid_to.is_(None))
@@ -147,12 +151,8 @@ def progress_of(session: Session, scope: Scope, simulated: Collection[bool]) -> 
             scope.where(Assignment.agency_id),
         )
     )
-    rows = session.execute(query).all()
-    return Progress(
-        len(rows),
-        sum(row.feeds == stamp for row in rows),
-        sum(row.reason != "" for row in rows),
-    )
+    machines, examined, unknown = session.execute(query).one()
+    return Progress(machines, int(examined), int(unknown))
 
 
 def tally_of(
