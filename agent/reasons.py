@@ -257,6 +257,10 @@ NO_INOTIFY: Final = Sentence(
     "files are compared every five minutes only, the kernel does not tell of changes: {system_error}",
     "chỉ so sánh tệp năm phút một lần, nhân hệ điều hành không báo thay đổi: {system_error}",
 )
+FOLDER_HIDDEN: Final = Sentence(
+    "it may not be looked into, so nothing in it is watched: {where}: {system_error}",
+    "không được phép xem nên không giám sát được: {where}: {system_error}",
+)
 FOLDER_NOT_WATCHED: Final = Sentence(
     "compared every five minutes only, the kernel does not tell of changes there: {where}: {system_error}",
     "chỉ so sánh năm phút một lần, nhân hệ điều hành không báo thay đổi tại đó: {where}: {system_error}",

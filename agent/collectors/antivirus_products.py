@@ -17,7 +17,7 @@ from agent.collectors.common.antivirus_answers import (
     parse_mdatp,
 )
 from agent.collectors.common.command import ProgramTooSlowError, failed, run_program
-from agent.collectors.common.files import read_bytes, under
+from agent.collectors.common.files import is_folder, read_bytes, under
 from agent.collectors.registry import Context, Output, StatusDocument, collector
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _steady(ctx: Context, item: str, facts: dict[str, Any]) -> None:
     "Trend Micro, Sophos, Trellix and Symantec: whether they run",
 )
 def collect(ctx: Context) -> Output:
-    here = [each for each in PRODUCTS if any(under(ctx.root, folder).is_dir() for folder in each.folders)]
+    here = [each for each in PRODUCTS if any(is_folder(under(ctx.root, folder)) for folder in each.folders)]
     running = running_programs(ctx.proc) if here else (set[str](), False)
     documents = []
     for product in here:

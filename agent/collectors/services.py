@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from agent import reasons
-from agent.collectors.common.files import clean_text, read_text, under
+from agent.collectors.common.files import clean_text, is_folder, read_text, under
 from agent.collectors.common.masking import hide_secrets
 from agent.collectors.registry import Context, NothingToReport, Output, StatusDocument, collector
 
@@ -83,7 +83,7 @@ def _row(root: Path, name: str, wanted_by: list[str]) -> dict[str, Any]:
     "runs as",
 )
 def collect(ctx: Context) -> Output:
-    if not under(ctx.root, ENABLED).is_dir():
+    if not is_folder(under(ctx.root, ENABLED)):
         raise NothingToReport(reasons.NO_SYSTEMD())
     wanted: dict[str, list[str]] = {}
     for name, by in enabled_units(ctx.root):

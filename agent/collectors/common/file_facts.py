@@ -62,8 +62,10 @@ def look_at(path: Path, old: Facts | None, limit: int, *, secret: bool = False) 
     """
     try:
         found = path.lstat()
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None, 0
+    except OSError:  # it may not be looked at now: nothing is known to have changed
+        return old, 0
     if stat.S_ISDIR(found.st_mode):
         return None, 0
     kind = "file" if stat.S_ISREG(found.st_mode) else "link" if stat.S_ISLNK(found.st_mode) else "other"

@@ -198,7 +198,9 @@ class FileWatch:
             try:
                 watch = self._queue.add(under(self._root, folder), mask)
             except OSError as error:
-                self.reason = reasons.FOLDER_NOT_WATCHED(where=folder, system_error=error.strerror)
+                denied = isinstance(error, PermissionError)
+                why = reasons.FOLDER_HIDDEN if denied else reasons.FOLDER_NOT_WATCHED
+                self.reason = why(where=folder, system_error=error.strerror)
                 continue
             old = self._watch_of.get(folder)
             if old is not None and old != watch:

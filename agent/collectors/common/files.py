@@ -17,6 +17,11 @@ def under(root: Path, path: str) -> Path:
     return root / path.lstrip("/")
 
 
+def is_folder(path: Path) -> bool:
+    """Whether it is one that can be seen; what may not be looked at is none."""
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where a folder above may not be searched
+
+
 def read_bytes(path: Path, limit: int = SMALL_BYTES) -> bytes | None:
     """At most ``limit`` bytes of ``path``; ``None`` where it cannot be read."""
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from agent.collectors.common.files import read_text, under
+from agent.collectors.common.files import is_folder, read_text, under
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +128,7 @@ def make_plan(root: Path, proc: Path) -> Plan:
     for place in wanted:
         if not _is_folder(root, place):
             above, _, name = place.folder.rpartition("/")
-            while above and not under(root, above).is_dir():
+            while above and not is_folder(under(root, above)):
                 above, _, name = above.rpartition("/")
             awaited.setdefault(above or "/", set()).add(name)
             continue
@@ -144,7 +144,7 @@ def _is_folder(root: Path, place: Place) -> bool:
     """A user's folder has to be one in the user's home itself: a link of theirs is not followed by root."""
     folder = under(root, place.folder)
     try:
-        if not folder.is_dir():
+        if not is_folder(folder):
             return False
         home = os.path.realpath(under(root, place.home))
         return not place.home or os.path.realpath(folder) == home + place.folder.removeprefix(place.home)

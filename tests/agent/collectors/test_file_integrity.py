@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent import reasons
 from agent.collectors import file_integrity
 from agent.collectors.common import file_watch, package_run, watched_places
 from agent.collectors.common.file_facts import DIGEST_BYTES, Facts, recalled
@@ -354,6 +356,30 @@ def test_homes_of_other_machines_are_left_alone(tmp_path: Path) -> None:
     assert "/home/an/.ssh" not in make_plan(tmp_path, tmp_path / "proc").folders
     write(tmp_path / "proc/mounts", "/dev/sda2 /home ext4 rw 0 0\n")
     assert "/home/an/.ssh" in make_plan(tmp_path, tmp_path / "proc").folders
+
+
+def test_a_user_who_may_not_see_everything_is_told_what_is_not_watched() -> None:
+    root("to become somebody else")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        host = Host(Path(folder))
+        write(host.root / "home/an/.config/systemd/user/x.service", "x")
+        (host.root / "home/an").chmod(0o700)
+        host.look()  # what is only imported when needed is found by root
+        host.restart()
+        host.state.clear()
+        os.seteuid(65534)
+        try:
+            (document,) = host.run().documents
+            assert host.look() == []
+        finally:
+            os.seteuid(0)
+            host.restart()
+        assert document.body is not None
+        assert document.body["state"] == "partial"
+        where = reasons.FOLDER_HIDDEN(where="/home/an", system_error="Permission denied")
+        assert document.body["reason"] == where
+        assert "/etc/sudoers" in {f"/etc/{name}" for name in host.state["folders"]["/etc"]}
 
 
 def test_without_inotify_files_are_compared_every_five_minutes(
