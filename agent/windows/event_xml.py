@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from xml.parsers.expat import XMLParserType
 
 WINDOWS: Final = LogSource(product="windows")
+#: What Defender found: such events leave first and are let go last. The numbers are those of Sigma's category.
+FOUND: Final = LogSource(product="windows", category="antivirus")
+DEFENDER_CHANNEL: Final = "Microsoft-Windows-Windows Defender/Operational"
+_FOUND: Final = frozenset({*range(1006, 1013), 1017, 1018, 1019, 1115, 1116})
 #: A longer rendering is not read; Windows itself keeps events under 64 KB.
 MAX_CHARACTERS: Final = 512 << 10
 MAX_FIELDS: Final = 256
@@ -153,7 +157,8 @@ def _event(header: dict[str, Any], data: dict[str, Any]) -> Event:
     fields = {**kept, **data, **{name: kept[name] for name in _IDENTITY}}
     for name in _COMMAND_LINES & fields.keys():
         fields[name] = hide_secrets(str(fields[name]))
-    return Event(time=time, logsource=WINDOWS, fields=fields)
+    found = channel == DEFENDER_CHANNEL and kept["EventID"] in _FOUND
+    return Event(time=time, logsource=FOUND if found else WINDOWS, fields=fields)
 
 
 def _references(xml: str) -> str:

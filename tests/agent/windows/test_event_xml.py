@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.messages import LogSource
-from agent.windows.event_xml import MAX_VALUE, EventXmlError, parse_event, parse_time
+from agent.windows.event_xml import (
+    DEFENDER_CHANNEL,
+    FOUND,
+    MAX_VALUE,
+    EventXmlError,
+    parse_event,
+    parse_time,
+)
+from rules.logsources import LogSources, shipped
 from rules.logsources.windows import evtx_fields
 from tests.rules.helpers import SHARED
 
@@ -88,6 +96,22 @@ def test_the_data_may_not_say_what_the_event_is() -> None:
     )
     fields = parse_event(xml).fields
     assert (fields["EventID"], fields["Channel"]) == (4625, "Security")
+
+
+def test_what_defender_found_is_said_to_be_of_an_antivirus_and_meets_the_same_rules() -> None:
+    xml = LOGON_FAILED.replace(">4625<", ">1116<").replace(">Security<", f">{DEFENDER_CHANNEL}<")
+    event = parse_event(xml)
+    assert event.logsource == FOUND
+    sources = LogSources(shipped())
+    _, said = sources.read("windows", "antivirus", "", dict(event.fields))
+    _, unsaid = sources.read("windows", "", "", dict(event.fields))
+    assert said == unsaid
+    assert "antivirus" in {category for category, _ in said.categories}
+    assert parse_event(xml.replace(">1116<", ">1150<")).logsource == LogSource(product="windows")
+    for number in range(1000, 1200):
+        _, known = sources.read("windows", "", "", {"Channel": DEFENDER_CHANNEL, "EventID": number})
+        found = parse_event(xml.replace(">1116<", f">{number}<")).logsource == FOUND
+        assert found == bool(known.categories), number
 
 
 def test_names_lose_their_spaces_and_the_data_wins_over_the_header() -> None:
