@@ -82,15 +82,18 @@ class ResultCache:
         self._known: dict[str, tuple[tuple[str, str], ...]] = {}
         self._lock = Lock()
 
-    def take(self, session: Session, digests: Iterable[str]) -> dict[str, tuple[tuple[str, str], ...]]:
-        wanted = set(digests)
+    def take(
+        self, session: Session, documents: Iterable[tuple[str, str]]
+    ) -> dict[str, tuple[tuple[str, str], ...]]:
+        """By digest; ``documents`` are ``(endpoint id, digest)``."""
+        where = {digest: endpoint_id for endpoint_id, digest in documents}
         with self._lock:
-            found = {digest: self._known[digest] for digest in wanted & self._known.keys()}
-        missing = sorted(wanted - found.keys())
+            found = {digest: self._known[digest] for digest in where.keys() & self._known.keys()}
+        missing = sorted(where.keys() - found.keys())
         for start in range(0, len(missing), _CHUNK):
-            part = missing[start : start + _CHUNK]
+            ids = {where[digest] for digest in missing[start : start + _CHUNK]}
             query = select(Document.digest, Document.body).where(
-                Document.kind == ASSESSMENT, Document.digest.in_(part)
+                Document.endpoint_id.in_(sorted(ids)), Document.kind == ASSESSMENT
             )
             for digest, body in session.execute(query):
                 if digest not in found:
@@ -145,7 +148,7 @@ def assessed(
     if simulated is not None:
         query = query.where(Endpoint.simulated.is_(simulated))
     rows = session.execute(query).all()
-    results = _cache.take(session, (row.digest for row in rows))
+    results = _cache.take(session, ((row.id, row.digest) for row in rows))
     found = []
     for endpoint_id, hostname, code, name, is_simulated, seen_at, item, digest in rows:
         silent = seen_at is None or seen_at < silent_before
@@ -164,18 +167,21 @@ def sum_up(machines: Iterable[Assessed]) -> list[CheckSum]:
     """Every shipped check that somebody reported, most failed first. What only agents know (a newer one, or one that
     makes it up) stands on their own pages."""
     sums: dict[tuple[str, str], CheckSum] = {}
-    for machine in machines:
-        for check, result in machine.results:
-            found = sums.get((machine.set, check))
+    # Machines that are set up alike are many: each lot is counted once.
+    lots = Counter((machine.set, machine.agency_code, machine.results) for machine in machines)
+    for (name, agency, results), number in lots.items():
+        for check, result in results:
+            found = sums.get((name, check))
             if found is None:
-                written = shipped_checks(machine.set).get(check)
+                written = shipped_checks(name).get(check)
                 if written is None:
                     continue
-                found = sums[machine.set, check] = CheckSum(machine.set, check, written)
-            found.counts[result] += 1
+                found = sums[name, check] = CheckSum(name, check, written)
+            found.counts[result] += number
             if result in ("failed", "passed"):
-                found.told_by_agency[machine.agency_code] += 1
-                found.failed_by_agency[machine.agency_code] += result == "failed"
+                found.told_by_agency[agency] += number
+            if result == "failed":
+                found.failed_by_agency[agency] += number
     rank = {"high": 0, "medium": 1, "low": 2}
     return sorted(
         sums.values(),
