@@ -71,7 +71,10 @@ def test_users_are_told_with_what_they_may_do_and_no_hash_leaves(host: Path) -> 
 def test_the_real_tools_make_users_members_and_a_second_superuser(host: Path) -> None:
     root("to write another root's account files")
     write(host / "etc/gshadow", "root:*::\ndaemon:*::\nsudo:*::an\nan:!::\n")
-    write(host / "etc/login.defs", "USERGROUPS_ENAB yes\nUID_MIN 1000\nUID_MAX 60000\nGID_MIN 1000\nGID_MAX 60000\n")
+    write(
+        host / "etc/login.defs",
+        "USERGROUPS_ENAB yes\nUID_MIN 1000\nUID_MAX 60000\nGID_MIN 1000\nGID_MAX 60000\n",
+    )
 
     def run(name: str, *arguments: str) -> None:
         subprocess.run(
