@@ -123,4 +123,6 @@ def firewall_body(proc: Path) -> dict[str, Any]:
     description="The machine's own packet filter (nftables, iptables): on or off, what happens to unexpected packets",
 )
 def collect(ctx: Context) -> Output:
-    return Output(documents=[StatusDocument(kind="firewall", observed_at=ctx.now(), body=firewall_body(ctx.proc))])
+    return Output(
+        documents=[StatusDocument(kind="firewall", observed_at=ctx.now(), body=firewall_body(ctx.proc))]
+    )
