@@ -7,11 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.collectors.common.dmi import chassis_name, is_junk, parse_chassis, read_dmi
+from agent.collectors.common.dmi import (
+    chassis_name,
+    decide_virtualization,
+    is_junk,
+    parse_chassis,
+    read_dmi,
+)
 from agent.collectors.host import (
     collect,
     decide_role,
-    decide_virtualization,
     parse_boot_time,
     parse_cpu,
     parse_memory_total,
