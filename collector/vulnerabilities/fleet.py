@@ -193,7 +193,6 @@ def _numbers(summary: Summary) -> dict[str, Any]:
         "fixable": len(summary.fixable),
         "unknown": summary.doubtful,
         "packages": summary.packages,
-        "parameters": dict(summary.parameters),
     }
 
 

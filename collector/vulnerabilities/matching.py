@@ -44,7 +44,6 @@ class Summary:
     of which nothing can be said."""
 
     reason: str
-    parameters: Mapping[str, str]
     packages: int
     affected: frozenset[int]
     fixable: frozenset[int]
@@ -83,7 +82,6 @@ def summarise(session: Session, book: Book, machine: Machine) -> Summary:
     affected = frozenset(ended | still_open)
     return Summary(
         machine.reason,
-        machine.parameters,
         machine.packages,
         affected,
         frozenset(ended - still_open),

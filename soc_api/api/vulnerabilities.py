@@ -79,6 +79,7 @@ class FindingShape(Shape):
     severity: Severity
     score: float | None
     summary: str
+    published_at: datetime | None
     exploited_at: datetime | None
     evidence: list[EvidenceShape]
 

@@ -16,7 +16,7 @@ from collector.coverage.models import Machine
 from collector.coverage.service import machine_of
 from collector.detect.assessment import ASSESSMENT
 from collector.errors import CollectorError
-from collector.state.tables import Document
+from collector.state.tables import Document, EndpointVulnerabilities
 from collector.store.errors import StoreError
 from soc_api import actions
 from soc_api.accounts.dependencies import RequestServices, require
@@ -142,6 +142,7 @@ class EndpointPage:
     events: list[EventRow] = field(default_factory=list)
     events_missing: bool = False
     assessments: list[Assessment] = field(default_factory=list)
+    vulnerabilities_known: int = 0
     vulnerabilities: MachineVulnerabilities | None = None
     packages: list[Package] = field(default_factory=list)
     package_slice: Slice = field(default_factory=lambda: Slice(1, _PACKAGES, 0))
@@ -230,6 +231,7 @@ def build(visit: Visit, endpoint_id: str, *, refused: str = "") -> EndpointPage:
         wanted = AlertFilters(endpoint_id=endpoint_id)
         alerts = list_alerts(session, scope, wanted, PageRequest(size=_ALERTS)).alerts
         changes = service.history_of(session, scope, endpoint_id, limit=_CHANGES) if tab == "changes" else ()
+        counted = session.get(EndpointVulnerabilities, endpoint_id)
         vulnerable = (
             vulnerabilities_of(visit, session, endpoint_id, query) if tab == "vulnerabilities" else None
         )
@@ -271,6 +273,7 @@ def build(visit: Visit, endpoint_id: str, *, refused: str = "") -> EndpointPage:
         alerts=[alert_row(alert, visit.services.catalogue, {}, visit.t) for alert in alerts],
         checks_failed=sum(s.result == "failed" for each in assessments for s, _ in each.checks),
         assessments=assessments if tab == "checks" else [],
+        vulnerabilities_known=counted.numbers["affected"] if counted else 0,
         vulnerabilities=vulnerable,
         events=events,
         events_missing=missing,

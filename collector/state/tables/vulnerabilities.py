@@ -97,7 +97,7 @@ class EndpointVulnerabilities(Base):
     """What an endpoint has, as of its documents of ``software_at`` and ``host_at`` and the feeds ``feeds`` (their ids).
 
     ``reason`` says why nothing is known (a code of ``MACHINE_REASONS``; empty where something is). ``affected`` is
-    packed by :mod:`collector.vulnerabilities.packing`; the numbers are of it.
+    packed by :mod:`collector.vulnerabilities.packing`; ``numbers`` are ``affected fixable unknown packages``.
     """
 
     __tablename__ = "endpoint_vulnerabilities"

@@ -167,6 +167,7 @@ def test_a_machines_page_explains_each(signed_in: SignedIn, machines: dict[str, 
     client = signed_in("officer")
     at = f"/endpoints/{machines['here']}?tab=vulnerabilities"
     text = page(client, at)
+    assert "Vulnerabilities (2)" in text
     assert f"openssl {OPENSSL} is installed; fixed in 3.0.15-1~deb12u1" in text
     assert "there is no fixed version yet" in text
     assert "libssl3, openssl" in text
