@@ -187,7 +187,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from agent.runtime.runner import Runner, hold_lock
 
     try:
-        load_identity(state)
+        load_identity(state, finish=False)
         hold_lock(state)
         Runner(settings, state, collectors, Log()).run()
     except (AgentError, OSError) as error:
@@ -232,7 +232,7 @@ def _once(arguments: argparse.Namespace) -> int:
     if arguments.only:
         raise _Failure("--only goes with --dry-run: a part of the truth is not sent", 2)
     try:
-        load_identity(state)
+        load_identity(state, finish=False)
         hold_lock(state)
         sent = once.collect_and_send(settings, state, collectors, Log())
     except (AgentError, OSError) as error:

@@ -96,7 +96,7 @@ def diagnose(
     running = is_running(state)
     status = read_status(state.status)
     try:
-        identity = load_identity(state)
+        identity = load_identity(state, finish=False)
     except NotEnrolledError as error:
         if state.identity.exists():
             add("unreadable", words.COLLECTOR, name="identity", detail=str(error))

@@ -36,8 +36,12 @@ class Identity(Struct, frozen=True):
         return self.not_before + (self.not_after - self.not_before) * RENEW_AT_RATIO
 
 
-def load_identity(state: StateDirectory) -> Identity:
-    """Raise :class:`NotEnrolledError` where there is none that can be used."""
+def load_identity(state: StateDirectory, *, finish: bool = True) -> Identity:
+    """Raise :class:`NotEnrolledError` where there is none that can be used.
+
+    ``finish``: also end a renewal that was cut off. Who only looks must not: it may be under way, and the key that
+    waits for its certificate would be taken for one that never gets it.
+    """
     try:
         identity = msgspec.json.decode(state.identity.read_bytes(), type=Identity)
     except FileNotFoundError as error:
@@ -48,7 +52,8 @@ def load_identity(state: StateDirectory) -> Identity:
         raise NotEnrolledError(f"{state.identity}: not allowed to read it: run as root") from error
     except (OSError, msgspec.MsgspecError) as error:
         raise NotEnrolledError(f"{state.identity}: {error}: enrol again with a new token") from error
-    _finish_renewal(state)
+    if finish:
+        _finish_renewal(state)
     return identity
 
 
@@ -71,7 +76,7 @@ def store_renewed(state: StateDirectory, key_pem: bytes, certificate_pem: bytes,
     """Put a new key and certificate in place of the old ones.
 
     Two files cannot change at once: the new key waits beside the old until the new certificate is there, and
-    whoever opens the directory in between finishes the job (:func:`load_identity`).
+    whoever opens the directory to work with it finishes the job (:func:`load_identity`).
     """
     write_atomically(waiting_key(state), key_pem)
     write_atomically(state.certificate, certificate_pem, mode=0o644)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.messages import HostFacts
+from agent.runtime.diagnosis import diagnose
 from agent.runtime.enrolment import enrol, renew
 from agent.runtime.errors import EnrolmentError, NotEnrolledError, TransportError
 from agent.runtime.identity import load_identity, own_context, store_renewed, waiting_key
@@ -199,6 +200,22 @@ def test_a_renewal_cut_off_in_the_middle_leaves_a_pair_that_fits(
     assert enrolled.key.read_bytes() == (new_key if certificate_in_place else old_key)
     assert own_context(enrolled).get_ca_certs()
     assert not waiting_key(enrolled).exists()
+
+
+def test_who_only_looks_leaves_a_renewal_that_is_under_way_alone(
+    stub: StubCollector, enrolled: StateDirectory
+) -> None:
+    old_key, old_certificate = enrolled.key.read_bytes(), enrolled.certificate.read_bytes()
+    renew(enrolled)
+    new_key, new_certificate = enrolled.key.read_bytes(), enrolled.certificate.read_bytes()
+    enrolled.key.write_bytes(old_key)
+    enrolled.certificate.write_bytes(old_certificate)
+    waiting_key(enrolled).write_bytes(new_key)
+    diagnose(enrolled, "en")
+    assert waiting_key(enrolled).read_bytes() == new_key
+    enrolled.certificate.write_bytes(new_certificate)
+    load_identity(enrolled)
+    assert enrolled.key.read_bytes() == new_key
 
 
 def test_a_key_that_does_not_fit_says_to_enrol_again(enrolled: StateDirectory) -> None:
