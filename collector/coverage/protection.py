@@ -95,9 +95,8 @@ def _read(
         return reading("off", "antivirus_off", product=product)
     if state != "on":
         return reading("unknown", "antivirus_unknown", product=product, detail=_text(body.get("reason")))
-    if (
-        moment is None and body.get("signatures") == "outdated"
-    ):  # its own word, as Windows' Security Center has it
+    # A product's own word, as Windows' Security Center has it without a date.
+    if moment is None and body.get("signatures") == "outdated":
         return reading("outdated", "signatures_said_old", product=product)
     if moment is None:
         return reading("unknown", "signature_age_unknown", product=product)
