@@ -86,9 +86,17 @@ def _judge_interval(
         if installed < parse_version(scheme, interval.fixed):
             return Verdict(statement, AFFECTED, interval.fixed)
         return Verdict(statement, FIXED, interval.fixed)
-    if interval.last and installed > parse_version(scheme, interval.last):
+    if interval.last and _is_behind(scheme, version, installed, interval.last):
         return None
     return Verdict(statement, AFFECTED)
+
+
+def _is_behind(scheme: str, version: str, installed: Any, last: str) -> bool:
+    """Whether the version comes after the last affected one. Makers of Windows programs put a build behind the numbers
+    that the NVD speaks of: 3.0.1.5 is a 3.0.1."""
+    if scheme == "numbers":
+        installed = parse_version(scheme, ".".join(version.split(".")[: last.count(".") + 1]))
+    return bool(installed > parse_version(scheme, last))
 
 
 def _stream(version: str) -> list[str]:

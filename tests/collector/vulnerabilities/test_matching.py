@@ -239,6 +239,20 @@ def test_programs_of_windows_are_matched_where_they_are_known_and_unknown_elsewh
     assert odd.unknown == (("google:chrome", "130-beta", "version_unreadable"),)
 
 
+@pytest.mark.parametrize(
+    ("version", "affected"), [("3.0.1", True), ("3.0.1.5", True), ("3.0.2", False), ("3.0.0.9", False)]
+)
+def test_a_build_of_the_last_affected_version_is_affected(
+    look: Look, state: StateStore, tmp_path: Path, version: str, affected: bool
+) -> None:
+    vlc = {"criteria": "cpe:2.3:a:videolan:vlc_media_player:3.0.1:*:*:*:*:*:*:*"}
+    import_feed(state, write_json(tmp_path / "nvd.json", nvd(nvd_item("CVE-2026-2000", 8.8, vlc))), "an")
+    found = look(
+        software(("VLC media player", version), manager="setup"), host("windows", "11", "Windows 11")
+    )
+    assert bool(found.findings) == affected
+
+
 def test_display_names_are_taken_whole_or_not_at_all() -> None:
     assert product_of("Mozilla Firefox (x64 vi)") == "mozilla:firefox"
     assert product_of("7-Zip 24.08 (x64)") == "7-zip:7-zip"
