@@ -6,28 +6,23 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
-from agent.collectors.registry import Output
-from agent.messages import Event, LogSource
-from agent.runtime.outbox import OFFLINE_GATHER_SECONDS, Outbox
-from agent.runtime.spool import Spool
-from agent.settings import AgentSection, StateDirectory
+from agent.settings import StateDirectory
 from collector.settings import DataDirectory
 from collector.store.client import StoreClient
 from soc_api.bench.registry import Figure, benchmark
 from soc_api.bench.trial import trial_server
 from soc_api.bench.trial_agent import trial_agent
+from soc_api.local import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from soc_api.local import Agent
 
 _HOURS: Final = float(os.environ.get("VONGGAC_BENCH_HOURS", "72"))
 _EVENTS: Final = int(_HOURS * 3_600)
 _PATIENCE_SECONDS: Final = 600.0
 _NUMBERS: Final = (
     "SELECT log_offset, toInt64(JSONExtractUInt(body, 'number')) AS number FROM events"
-    " WHERE position(body, '\"bench\"') > 0"
+    " WHERE position(body, '\"offline\"') > 0"
 )
 _COUNTED: Final = f"SELECT count() AS n, uniqExact(number) AS numbers FROM ({_NUMBERS})"  # noqa: S608 - our own
 _BACKWARDS: Final = (
@@ -45,7 +40,7 @@ def offline(tell: Callable[[str], None]) -> Iterable[Figure]:
         agent = trial_agent(server, folder, only=("host",))
         state = StateDirectory(agent.state)
         tell(f"spooling {_EVENTS} events")
-        size = _fill(agent)
+        size = int(run("agent.simulator.offline", str(agent.state), str(_EVENTS)))
         began = time.monotonic()
         agent.start()
         try:
@@ -59,32 +54,6 @@ def offline(tell: Callable[[str], None]) -> Iterable[Figure]:
     yield Figure(round(size / 1e6, 1), "MB on disk", "none", None)
     yield Figure(round(took, 1), "s until all was acknowledged", "at most 60", took <= 60)
     yield Figure(wrong, "events lost, told twice or out of order", "0", wrong == 0)
-
-
-def _fill(agent: Agent) -> int:
-    """One event a second, gathered as an agent gathers them that is offline; the bytes on disk."""
-    state = StateDirectory(agent.state)
-    now = time.time() - _EVENTS
-    spool = Spool(state.spool, state.cursors, AgentSection().spool_bytes, endpoint_id=agent.endpoint_id)
-    outbox = Outbox(spool, time=lambda: now, monotonic=lambda: now)
-    outbox.offline = True
-    source = LogSource(product="linux", service="auth")
-    for number in range(_EVENTS):
-        fields = {
-            "event.action": "bench",
-            "number": number,
-            "User": f"u{number % 40}",
-            "SourceIp": "192.0.2.7",
-        }
-        outbox.take(
-            "bench", Output(events=[Event(time=now, logsource=source, fields=fields)]), {"at": number}
-        )
-        now += 1.0
-        if number % OFFLINE_GATHER_SECONDS == OFFLINE_GATHER_SECONDS - 1:
-            outbox.flush()
-    outbox.flush()
-    outbox.checkpoint()
-    return spool.backlog().bytes
 
 
 def _wrong(store: StoreClient) -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from agent.collectors.registry import load_collectors
-from soc_api.local import Agent
+from soc_api.local import Agent, run
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -29,7 +28,8 @@ def trial_agent(
     shall run (default: all); ``port``: of a relay before the server."""
     state = folder / "agent"
     configuration = folder / "agent.toml"
-    disabled = [each.name for each in load_collectors() if only and each.name not in only]
+    known = json.loads(run("agent.cli", "check-config", "--json"))["collectors"]
+    disabled = [each["name"] for each in known if only and each["name"] not in only]
     configuration.write_text(
         f'[agent]\nstate_dir = "{state}"\n[collectors]\ndisabled = {json.dumps(disabled)}\n{settings}',
         encoding="utf-8",
