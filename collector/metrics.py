@@ -75,7 +75,9 @@ class DetectMetrics:
         )
         self.repeated = _counter(self.registry, "detect_repeated", "Batches that had come before")
         self.restored = _counter(
-            self.registry, "detect_restored", "Rows inserted again because a part of the event store was damaged"
+            self.registry,
+            "detect_restored",
+            "Rows inserted again because a part of the event store was damaged",
         )
         self.orphaned = _counter(self.registry, "detect_orphaned", "Rows of endpoints that were removed")
         self.rule_errors = _counter(self.registry, "detect_rule_errors", "Events on which the rules failed")
