@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from agent.reasons import translate
@@ -276,6 +277,13 @@ class Words:
     def kind(self, code: str) -> str:
         """What a status document is about."""
         return self._t(SOURCES[f"vonggac/{code}"]) if f"vonggac/{code}" in SOURCES else code
+
+    def day(self, text: object) -> str:
+        """A day that an agent writes by ISO 8601, as days are written here; anything else as it stands."""
+        try:
+            return self._t.date(date.fromisoformat(str(text)))
+        except ValueError:
+            return str(text)
 
     def value(self, name: str, text: str) -> str:
         """A field's closed word in the reader's language; any other text as it is."""

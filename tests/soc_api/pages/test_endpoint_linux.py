@@ -45,7 +45,7 @@ def test_the_page_tells_ports_accounts_services_and_the_watch(
         "Máy khác",
         "/usr/sbin/sshd",
         "quản trị viên",
-        "Có mật khẩu từ 2026-03-01",
+        "Có mật khẩu từ 01/03/2026",
         "1 dịch vụ",
         "/usr/sbin/sshd -D",
         "Giám sát tệp quan trọng",
