@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Final
 
 from agent.collectors.common.files import read_bytes, under
@@ -20,6 +21,15 @@ _MANAGERS: Final = {
     "yum": "rpm",
     "zypper": "rpm",
 }
+#: What these are started from, for the kernel: of dnf and yum the Python that runs them.
+_PROGRAMS: Final = {
+    "dpkg": re.compile(r"(?:/usr)?/bin/dpkg", re.ASCII),
+    "rpm": re.compile(
+        r"(?:/usr)?/bin/(?:rpm|dnf5|microdnf|zypper|python[0-9.]*)|/usr/libexec/platform-python[0-9.]*",
+        re.ASCII,
+    ),
+}
+_REAL_USER: Final = re.compile(rb"^Uid:\t([0-9]{1,10})\t", re.MULTILINE)
 #: Written at the end of every change of packages.
 _DATABASES: Final = (
     ("dpkg", "/var/lib/dpkg/status"),
@@ -44,7 +54,11 @@ def database_times(root: Path) -> list[tuple[str, float]]:
 
 
 def running_manager(proc: Path) -> str:
-    """``dpkg`` or ``rpm`` where root runs one now, else empty: what others call so is not believed."""
+    """``dpkg`` or ``rpm`` where root runs one now, else empty.
+
+    A name anybody can give a program, and a setuid program of any name belongs to root in ``proc``. So the real user
+    has to be root, who started it, and the program the one that the system has at its own place.
+    """
     try:
         with os.scandir(proc) as entries:
             numbers = [entry.name for entry in entries if entry.name.isdigit()]
@@ -52,13 +66,24 @@ def running_manager(proc: Path) -> str:
         return ""
     for number in numbers:
         name = (read_bytes(proc / number / "comm", 64) or b"").rstrip(b"\n").decode("ascii", "replace")
-        if name in _MANAGERS:
-            try:
-                if (proc / number).stat().st_uid == 0:
-                    return _MANAGERS[name]
-            except OSError:
-                continue
+        manager = _MANAGERS.get(name)
+        if manager is not None and _is_roots(proc / number, _PROGRAMS[manager]):
+            return manager
     return ""
+
+
+def _is_roots(process: Path, program: re.Pattern[str]) -> bool:
+    user = _REAL_USER.search(read_bytes(process / "status", 4096) or b"")
+    try:
+        path = os.readlink(process / "exe")  # noqa: PTH115 - a text
+    except OSError:
+        return False
+    # A package manager that replaces itself runs from a file that is gone.
+    return (
+        user is not None
+        and int(user[1]) == 0
+        and program.fullmatch(path.removesuffix(" (deleted)")) is not None
+    )
 
 
 def manager_at(when: float, databases: list[tuple[str, float]]) -> str:

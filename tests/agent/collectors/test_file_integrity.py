@@ -23,6 +23,7 @@ from agent.collectors.common.inotify import parse_notices
 from agent.collectors.common.watched_places import make_plan, parse_far_mounts, parse_homes
 from tests.agent.collectors.support import FakeClock, context, write
 from tests.support.debian import program, root
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -235,8 +236,7 @@ def test_a_change_by_a_hard_link_elsewhere_is_found_by_the_next_comparison(host:
 
 
 def test_what_a_package_manager_does_is_marked(host: Host) -> None:
-    root("a process of root's")
-    write(host.root / "proc/77/comm", "dpkg\n")
+    process(host.root / "proc/77")
     write(host.root / "etc/cron.d/php", "x")
     assert host.look()[0].fields["PackageManager"] == "dpkg"
     shutil.rmtree(host.root / "proc/77")
@@ -269,13 +269,58 @@ def test_the_real_dpkg_upgrades_a_file_and_it_is_one_marked_change(host: Host, t
         assert event.fields["PackageManager"] == "dpkg"
 
 
-def test_a_process_of_a_user_that_calls_itself_dpkg_is_not_believed(tmp_path: Path) -> None:
-    root("to give a folder away")
-    write(tmp_path / "77/comm", "dpkg\n")
-    os.chown(tmp_path / "77", 1000, 1000)
+def process(folder: Path, comm: str = "dpkg", exe: str = "/usr/bin/dpkg", uids: str = "0\t0\t0\t0") -> None:
+    write(folder / "comm", f"{comm}\n")
+    write(folder / "status", f"Name:\t{comm}\nUid:\t{uids}\n")
+    (folder / "exe").unlink(missing_ok=True)
+    (folder / "exe").symlink_to(exe)
+
+
+def test_only_what_root_started_from_the_systems_own_program_is_a_package_manager(tmp_path: Path) -> None:
+    def running(*more: str) -> str:
+        process(tmp_path / "77", *more)
+        return package_run.running_manager(tmp_path)
+
+    assert running() == "dpkg"
+    assert running("dpkg", "/usr/bin/dpkg (deleted)") == "dpkg"
+    assert running("dnf", "/usr/bin/python3.12") == "rpm"
+    assert running("dpkg", "/usr/bin/dpkg", "1000\t0\t0\t0") == ""
+    assert running("dpkg", "/usr/bin/su") == ""
+    assert running("dpkg", "/tmp/usr/bin/dpkg") == ""
+    assert running("dpkg", "/usr/bin/python3.12") == ""
+    assert running("bash", "/usr/bin/dpkg") == ""
+    (tmp_path / "77/exe").unlink()
     assert package_run.running_manager(tmp_path) == ""
-    os.chown(tmp_path / "77", 0, 0)
-    assert package_run.running_manager(tmp_path) == "dpkg"
+
+
+def test_a_setuid_program_that_a_user_calls_dpkg_is_not_believed_and_the_real_dpkg_is(tmp_path: Path) -> None:
+    """Processes of this machine; ``proc`` shows each alone, for others may install something just now."""
+    root("a setuid program")
+    dpkg, cat = program("dpkg", "dpkg"), program("cat", "coreutils")
+    proc = tmp_path / "proc"
+    proc.mkdir()
+
+    def manager_of(command: list[str], **more: Any) -> tuple[str, int, str]:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, **more) as running:
+            shown = Path("/proc", str(running.pid))
+            wait_until(lambda: (shown / "comm").read_text() == "dpkg\n", seconds=10, what="the program")
+            (proc / str(running.pid)).symlink_to(shown)
+            found = package_run.running_manager(proc), shown.stat().st_uid, os.readlink(shown / "exe")
+            (proc / str(running.pid)).unlink()
+            running.kill()
+        return found
+
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        shutil.copy(cat, f"{folder}/setuid-cat")
+        Path(folder, "setuid-cat").chmod(0o4755)
+        Path(folder, "dpkg").symlink_to("setuid-cat")
+        manager, owner, _ = manager_of([f"{folder}/dpkg"], user=65534)
+        assert (manager, owner) == ("", 0)
+    for name in ("updates", "info", "triggers"):
+        (tmp_path / "admin" / name).mkdir(parents=True)
+    write(tmp_path / "admin/status", "")
+    assert manager_of([dpkg, f"--admindir={tmp_path}/admin", "--set-selections"])[0] == "dpkg"
 
 
 def test_a_storm_is_bounded_and_counted_and_one_in_a_home_hides_nothing(host: Host) -> None:
