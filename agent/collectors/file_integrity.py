@@ -23,10 +23,13 @@ _CATEGORIES: Final = {
     "attributes": "file_change",
     "deleted": "file_delete",
 }
-#: Changes told per second in the long run, and at once. Users' homes have a bound of their own, so that nobody can
-#: hide what is done to the system behind a storm in his own home.
+#: Changes told per second in the long run, and at once.
 RATE_PER_SECOND: Final = 1.0
 BURST: Final = 200
+#: The same of each home and of the spool that every user fills, so that nobody can hide what is done to the system,
+#: or by another user, behind a storm of his own.
+USER_RATE_PER_SECOND: Final = 0.2
+USER_BURST: Final = 50
 _PATH_CHARACTERS: Final = 2048
 
 
@@ -92,19 +95,20 @@ class _Watcher:
     def __init__(self) -> None:
         self.watch: FileWatch | None = None
         self.root = ""
-        self.system = self.homes = Bucket(0.0)
+        self.buckets: dict[str, Bucket] = {}
 
     def begin(self, ctx: Context) -> FileWatch:
         if self.watch is None or self.root != str(ctx.root):
             self.close()
             self.watch, self.root = FileWatch(ctx.root, ctx.proc), str(ctx.root)
-            self.system = Bucket(time.monotonic(), RATE_PER_SECOND, BURST)
-            self.homes = Bucket(time.monotonic(), RATE_PER_SECOND, BURST)
+            self.buckets = {"": Bucket(time.monotonic(), RATE_PER_SECOND, BURST)}
         return self.watch
 
     def told(self, changes: list[Change]) -> list[Change]:
         moment = time.monotonic()
-        return [c for c in changes if (self.homes if c.of_user else self.system).take(moment)]
+        for crowd in {change.crowd for change in changes} - self.buckets.keys():
+            self.buckets[crowd] = Bucket(moment, USER_RATE_PER_SECOND, USER_BURST)
+        return [change for change in changes if self.buckets[change.crowd].take(moment)]
 
     def close(self) -> None:
         if self.watch is not None:
@@ -121,7 +125,8 @@ _watcher = _Watcher()
     platforms={"linux"},
     privileges="root: authorized_keys, cron tables and sudoers of others are readable by root only",
     description="Changes of sshd, sudo, cron, PAM, systemd and start-up files, user tables and authorized_keys: "
-    "rights, owner, size, SHA-256, never content; at most 1 a second in the long run, the rest counted",
+    "rights, owner, size, SHA-256, never content; at most 1 a second in the long run (of a home 1 in 5 s), "
+    "the rest counted",
 )
 def collect(ctx: Context) -> Output:
     watch = _watcher.begin(ctx)

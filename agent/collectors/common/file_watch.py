@@ -25,20 +25,33 @@ from agent.collectors.common.file_facts import (
 )
 from agent.collectors.common.files import under
 from agent.collectors.common.inotify import Inotify, Notice
-from agent.collectors.common.watched_places import PLACES, Place, Plan, make_plan
+from agent.collectors.common.watched_places import (
+    EVERY,
+    PLACES,
+    Place,
+    Plan,
+    crowd_of,
+    make_plan,
+    reached,
+    read_far,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Collection, MutableMapping
     from pathlib import Path
 
 #: How often everything is compared although the kernel was silent: a hard link elsewhere, a folder of another system.
 COMPARE_SECONDS: Final = 300.0
 MAX_FILES_A_FOLDER: Final = 400
-MAX_FILES: Final = 2000
-#: What one look reads for digests; files beyond it wait for the next look.
+#: Units in one home. Keys do not count: their names are fixed.
+MAX_FILES_A_HOME: Final = 100
+#: What one look reads for digests of root's own places; files beyond it wait for the next look.
 READ_BYTES_A_LOOK: Final = 4 << 20
 #: The first look of all reads so much; files beyond it have no digest until they change.
 READ_BYTES_FIRST: Final = 64 << 20
+#: The same of each home, and of the spool that every user fills: at least every file in ``.ssh``.
+USER_READ_BYTES_A_LOOK: Final = 256 << 10
+USER_READ_BYTES_FIRST: Final = 1 << 20
 #: Changes when the list does: files that only a longer list names are not new.
 LIST: Final = zlib.crc32(repr(PLACES).encode())
 _SECRET: Final = frozenset({"/etc/shadow", "/etc/gshadow"})
@@ -76,14 +89,14 @@ Action = Literal["created", "modified", "deleted", "attributes", "moved"]
 class Change(Struct, frozen=True):
     """What happened to ``path``. ``now`` is ``None`` where it is gone, ``before`` where it was not there; a file that
     came and went between two looks has neither. ``source``: where it was moved from. ``seen``: the kernel told of it
-    as it happened; else a comparison found it later. ``of_user``: it lies in a user's home."""
+    as it happened; else a comparison found it later. ``crowd``: see :func:`~.watched_places.crowd_of`."""
 
     action: Action
     path: str
     before: Facts | None
     now: Facts | None
     seen: bool
-    of_user: bool = False
+    crowd: str = ""
     source: str = ""
 
 
@@ -97,8 +110,11 @@ def action_of(before: Facts, now: Facts) -> Action | None:
         written = (before.size, before.written_ns) != (now.size, now.written_ns)
     if written:
         return "modified"
-    same_rights = (before.mode, before.uid, before.gid) == (now.mode, now.uid, now.gid)
-    return None if same_rights else "attributes"
+    if (before.mode, before.uid, before.gid) != (now.mode, now.uid, now.gid):
+        return "attributes"
+    # The time of writing anybody can set back, that of the last change (ctime) nobody.
+    compared = before.digest and now.digest
+    return None if compared or before.changed_ns == now.changed_ns else "modified"
 
 
 def text_of(name: bytes) -> str:
@@ -145,13 +161,14 @@ class FileWatch:
         first = not isinstance(state.get("folders"), dict)
         # Another serial: what the last look found was not kept, and has to be found again.
         unseen = lost or first or self._serial is None or state.get("serial") != self._serial
-        whole = unseen or folders_changed or not 0 <= now - self._compared < COMPARE_SECONDS
+        moved = folders_changed or not self._still_there()
+        whole = unseen or moved or not 0 <= now - self._compared < COMPARE_SECONDS
         if whole:
             self._compared = now
-            self._replan()
+            self._replan(() if first else state["folders"])
         elif not self._dirty:
             return []
-        changes = self._compare(state, come, whole=whole, live=folders_changed and not unseen)
+        changes = self._compare(state, come, whole=whole, live=moved and not unseen)
         if changes or first:
             state["serial"] = int(state.get("serial", 0)) + 1
         self._serial = state["serial"]
@@ -183,13 +200,24 @@ class FileWatch:
                 again = again or (folder, name) == ("/etc", "passwd")
         return again
 
-    def _replan(self) -> None:
+    def _still_there(self) -> bool:
+        """Whether the users' folders that are to be looked at are still theirs: the kernel does not tell when one
+        above them is replaced by a link, or covered by another file system."""
+        places = [self._plan.folders[folder] for folder in self._dirty & self._plan.folders.keys()]
+        homes = [place for place in places if place.home]
+        far = read_far(self._proc) if homes else []
+        return all(reached(self._root, place, far) == place.folder for place in homes)
+
+    def _replan(self, known: Collection[str]) -> None:
         """Watch what is there now. A folder replaced by another of its name gets a new watch."""
-        self._plan = make_plan(self._root, self._proc)
+        self._plan = make_plan(self._root, self._proc, known)
         if self._queue is None:
             return
         self.reason = ""
-        wanted = dict.fromkeys(self._plan.awaited, _AWAITED) | dict.fromkeys(self._plan.folders, _WATCHED)
+        # Root's own come first: where the kernel gives no more watches, homes are those without.
+        own = [folder for folder, place in self._plan.folders.items() if not place.of_user]
+        wanted = dict.fromkeys([*own, *self._plan.awaited], _AWAITED)
+        wanted |= dict.fromkeys(self._plan.folders, _WATCHED)
         for folder, watch in list(self._watch_of.items()):
             if folder not in wanted:
                 self._queue.remove(watch)
@@ -216,37 +244,49 @@ class FileWatch:
         kept: dict[str, dict[str, str]] = {} if first else state["folders"]
         plan = self._plan.folders
         seen, self._dirty = self._dirty, set()
-        folders = plan if whole else {folder: plan[folder] for folder in seen & plan.keys()}
+        folders = {folder: place for folder, place in plan.items() if whole or folder in seen}
         changes: list[Change] = []
-        budget = READ_BYTES_FIRST if first else READ_BYTES_A_LOOK
-        files = sum(map(len, kept.values()))
+        budgets: dict[str, int] = {}
         if whole:
             self.left_out = self._plan.left_out
         for folder, place in folders.items():
-            before = kept.get(folder) or {}
-            found = _Folder(place, under(self._root, folder), before, MAX_FILES - files + len(before))
-            budget = found.look(budget, defer=not first)
+            before, crowd = kept.get(folder) or {}, crowd_of(folder)
+            found = _Folder(place, under(self._root, folder), before, _room(place, kept))
+            budget = budgets.get(crowd, _budget(crowd, first=first))
+            budgets[crowd] = found.look(budget, defer=not first)
             if found.unfinished:
                 self._dirty.add(folder)
             if whole:
-                self.left_out += found.left_out
+                self.left_out += len(found.left_out)
             changes += found.changes(folder in seen or (live and folder not in kept))
             changes += found.fleeting(come.get(folder, set())) if folder in seen else []
             kept[folder] = found.after
-            files += len(found.after) - len(before)
         for folder in kept.keys() - plan.keys() if whole else ():  # the folder itself is gone
-            gone = kept.pop(folder)
-            files -= len(gone)
-            of_user = "/.ssh" in folder or "/.config/" in folder
-            for name, facts in gone.items():
+            for name, facts in kept.pop(folder).items():
                 if (old := recalled(facts)) is not None:
-                    path = f"{folder}/{name}"
-                    changes.append(Change("deleted", path, old, None, seen=live, of_user=of_user))
+                    path, crowd = f"{folder}/{name}", crowd_of(folder)
+                    changes.append(Change("deleted", path, old, None, seen=live, crowd=crowd))
         if first or state.get("list") != LIST:  # what a longer list brings was there before
             changes = [change for change in changes if change.action != "created" and not first]
         state["folders"], state["list"] = kept, LIST
-        self.files = files
+        self.files = sum(map(len, kept.values()))
         return paired(changes)
+
+
+def _budget(crowd: str, *, first: bool) -> int:
+    """How many bytes one look reads for digests."""
+    if crowd:
+        return USER_READ_BYTES_FIRST if first else USER_READ_BYTES_A_LOOK
+    return READ_BYTES_FIRST if first else READ_BYTES_A_LOOK
+
+
+def _room(place: Place, kept: dict[str, dict[str, str]]) -> int:
+    """How many files of a folder are looked at: of units in a home so many as its other folders leave."""
+    if not place.of_user or place.names != EVERY:
+        return MAX_FILES_A_FOLDER
+    units = f"{place.home}/.config/"
+    others = sum(len(kept[each]) for each in kept if each != place.folder and each.startswith(units))
+    return max(0, MAX_FILES_A_HOME - others)
 
 
 class _Folder:
@@ -259,12 +299,13 @@ class _Folder:
         #: As the memory keeps it.
         self.after: dict[str, str] = {}
         self.unfinished = False
-        self.left_out = 0
+        #: Names beyond the room.
+        self.left_out: set[str] = set()
 
     def look(self, budget: int, *, defer: bool) -> int:
         """Look at every file, and return what is left of ``budget``, the bytes that may be read. Files for which
         nothing is left wait (with ``defer``) as they were, or go without a digest."""
-        limit = USER_DIGEST_BYTES if self._place.home not in ("", "/root") else DIGEST_BYTES
+        limit = USER_DIGEST_BYTES if self._place.of_user else DIGEST_BYTES
         for name, path in self._names():
             old = self._before.get(name)
             if budget <= 0 and defer:
@@ -290,9 +331,12 @@ class _Folder:
             return [(name, self._where / name) for name in self._before]
         wanted = sorted((text_of(os.fsencode(name)), name) for name in names)
         found = [(text, self._where / name) for text, name in wanted if self._place.wants(text)]
-        bound = max(0, min(MAX_FILES_A_FOLDER, self._room))
-        self.left_out = max(0, len(found) - bound)
-        return found[:bound]
+        if (
+            len(found) > self._room
+        ):  # one that is known stays, so that none is taken for gone because of a new one
+            found.sort(key=lambda each: each[0] not in self._before)
+            self.left_out = {text for text, _ in found[self._room :]}
+        return found[: self._room]
 
     def changes(self, seen: bool) -> list[Change]:
         found = []
@@ -308,12 +352,12 @@ class _Folder:
         """Files that came and went since the last look, but for what editors and package managers do all the time."""
         return [
             self._change("deleted", name, None, None, seen=True)
-            for name in sorted(come - self._before.keys() - self._now.keys())
+            for name in sorted(come - self._before.keys() - self._now.keys() - self.left_out)
             if not self.unfinished and not any(fnmatchcase(name, pattern) for pattern in _FLEETING)
         ]
 
     def _change(self, action: Action, name: str, old: Facts | None, now: Facts | None, seen: bool) -> Change:
-        return Change(action, f"{self._place.folder}/{name}", old, now, seen, bool(self._place.home))
+        return Change(action, f"{self._place.folder}/{name}", old, now, seen, crowd_of(self._place.folder))
 
 
 def paired(changes: list[Change]) -> list[Change]:

@@ -300,12 +300,12 @@ def test_a_setuid_program_that_a_user_calls_dpkg_is_not_believed_and_the_real_dp
     proc = tmp_path / "proc"
     proc.mkdir()
 
-    def manager_of(command: list[str], **more: Any) -> tuple[str, int, str]:
+    def manager_of(command: list[str], **more: Any) -> tuple[str, int]:
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, **more) as running:
             shown = Path("/proc", str(running.pid))
             wait_until(lambda: (shown / "comm").read_text() == "dpkg\n", seconds=10, what="the program")
             (proc / str(running.pid)).symlink_to(shown)
-            found = package_run.running_manager(proc), shown.stat().st_uid, os.readlink(shown / "exe")
+            found = package_run.running_manager(proc), shown.stat().st_uid
             (proc / str(running.pid)).unlink()
             running.kill()
         return found
@@ -315,7 +315,7 @@ def test_a_setuid_program_that_a_user_calls_dpkg_is_not_believed_and_the_real_dp
         shutil.copy(cat, f"{folder}/setuid-cat")
         Path(folder, "setuid-cat").chmod(0o4755)
         Path(folder, "dpkg").symlink_to("setuid-cat")
-        manager, owner, _ = manager_of([f"{folder}/dpkg"], user=65534)
+        manager, owner = manager_of([f"{folder}/dpkg"], user=65534)
         assert (manager, owner) == ("", 0)
     for name in ("updates", "info", "triggers"):
         (tmp_path / "admin" / name).mkdir(parents=True)
@@ -327,15 +327,93 @@ def test_a_storm_is_bounded_and_counted_and_one_in_a_home_hides_nothing(host: Ho
     units = host.root / "home/an/.config/systemd/user"
     units.mkdir(parents=True)
     host.look()
-    for number in range(file_integrity.BURST + 50):
+    for number in range(file_integrity.USER_BURST + 40):
         (units / f"{number}.service").write_text("x")
     (host.root / "etc/sudoers").write_text("x")
     output = host.run()
     paths = [event.fields["TargetFilename"] for event in output.events]
     assert "/etc/sudoers" in paths
-    assert len(paths) == file_integrity.BURST + 1
+    assert len(paths) == file_integrity.USER_BURST + 1
     (metric,) = output.metrics
-    assert (metric.name, metric.value) == ("file_integrity.dropped_count", 50.0)
+    assert (metric.name, metric.value) == ("file_integrity.dropped_count", 40.0)
+    write(host.root / "home/binh/.bashrc", "")
+    (host.root / "etc/passwd").write_text(PASSWD + "binh:x:1001:1001::/home/binh:/bin/bash\n")
+    host.look()
+    for number in range(file_integrity.USER_BURST):
+        (units / f"{number}.service").write_text("y")
+    for key in ("root/.ssh/authorized_keys", "home/binh/.ssh/authorized_keys"):
+        write(host.root / key, "k")
+    paths = [path for _, path in host.told()]
+    assert paths == ["/home/binh/.ssh/authorized_keys", "/root/.ssh/authorized_keys"]
+    for folder in ("root", "home/binh"):
+        shutil.rmtree(host.root / folder / ".ssh")
+    for number in range(file_integrity.USER_BURST):
+        (units / f"{number}.service").unlink()
+    assert host.told() == [("deleted", path) for path in paths]
+
+
+def test_the_spool_that_every_user_fills_hides_nothing_of_the_system(host: Host) -> None:
+    jobs = host.root / "var/spool/cron/atjobs"
+    jobs.mkdir(parents=True)
+    host.look()
+    for number in range(file_integrity.BURST + 50):
+        (jobs / f"a{number}").write_text("x")
+    (host.root / "etc/sudoers").write_text("x")
+    paths = [path for _, path in host.told()]
+    assert paths[0] == "/etc/sudoers"
+    assert len(paths) == file_integrity.USER_BURST + 1
+
+
+def test_a_home_with_too_many_units_hides_nothing_and_makes_no_false_news(host: Host) -> None:
+    units = host.root / "home/an/.config/systemd/user"
+    folders = watched_places.MAX_FOLDERS_A_HOME + 5
+    for number in range(folders):
+        (units / f"m{number:03}.wants").mkdir(parents=True)
+    for number in range(file_watch.MAX_FILES_A_HOME - 1):
+        (units / f"m{number % 20:03}.wants" / f"m{number}.service").write_text("x")
+    host.look()
+    for kind in ("a", "z"):  # before and behind what is known
+        (units / f"{kind}.wants").mkdir()
+        for number in range(file_watch.MAX_FILES_A_HOME):
+            (units / "m000.wants" / f"{kind}{number}.service").write_text("x")
+    write(host.root / "home/an/.ssh/authorized_keys", "k")
+    for number in range(file_watch.MAX_FILES_A_FOLDER - 1):
+        write(host.root / f"etc/systemd/system/{number}.service", "x")
+    write(host.root / "root/.ssh/authorized_keys", "k")
+    changes = watched(host)
+    assert {change.action for change in changes} == {"created"}
+    paths = {change.path for change in changes}
+    assert {"/home/an/.ssh/authorized_keys", "/root/.ssh/authorized_keys"} < paths
+    assert (
+        len([path for path in paths if path.startswith("/etc/systemd/")]) == file_watch.MAX_FILES_A_FOLDER - 1
+    )
+    assert len([path for path in paths if path.startswith("/home/an/.config/")]) == 1
+    (document,) = host.run().documents
+    assert document.body is not None
+    assert document.body["state"] == "partial"
+    assert document.body["left_out"] == 2 * file_watch.MAX_FILES_A_HOME - 1 + folders + 2 - 31
+
+
+def watched(host: Host) -> list[file_watch.Change]:
+    """What changed, before any of it is dropped as too much."""
+    assert file_integrity._watcher.watch is not None
+    return file_integrity._watcher.watch.look(host.state, host.clock.now)
+
+
+def test_large_files_in_a_home_keep_no_other_file_waiting(host: Host) -> None:
+    write(host.root / "home/binh/.bashrc", "")
+    (host.root / "etc/passwd").write_text(PASSWD + "binh:x:1001:1001::/home/binh:/bin/bash\n")
+    units = host.root / "home/an/.config/systemd/user"
+    units.mkdir(parents=True)
+    host.look()
+    for number in range(80):  # together more than one look reads of all
+        (units / f"{number}.service").write_bytes(b"x" * (64 << 10))
+    write(host.root / "home/binh/.ssh/authorized_keys", "k")
+    write(host.root / "etc/systemd/user/x.service", "x")
+    hashed = {e.fields["TargetFilename"]: e.fields["file"] for e in host.look()}
+    assert "hash" in hashed["/home/binh/.ssh/authorized_keys"]
+    assert "hash" in hashed["/etc/systemd/user/x.service"]
+    assert len(hashed) == 2 + file_watch.USER_READ_BYTES_A_LOOK // (64 << 10)
 
 
 def test_a_large_file_has_no_digest_and_a_users_less_so(host: Host) -> None:
@@ -386,6 +464,58 @@ def test_a_longer_list_makes_no_news_of_what_was_there(host: Host, monkeypatch: 
     assert host.told() == [("created", "/etc/new.d/y")]
 
 
+def test_a_file_without_digest_whose_time_was_set_back_is_modified(host: Host) -> None:
+    path = host.root / "etc/shadow"
+    was = path.stat()
+    path.write_text("root:!:20000::::::\n")
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+    assert path.stat().st_size == was.st_size
+    assert host.told() == [("modified", "/etc/shadow")]
+    path.chmod(0o666)
+    assert host.told() == [("attributes", "/etc/shadow")]
+
+
+def test_a_link_put_above_a_watched_folder_of_a_user_is_not_followed(host: Host) -> None:
+    units = host.root / "home/an/.config/systemd/user"
+    write(units / "mine.service", "x")
+    assert host.told() == [("created", "/home/an/.config/systemd/user/mine.service")]
+    write(host.root / "other/systemd/user/secret.service", "secret")
+    (host.root / "home/an/.config").rename(host.root / "home/an/.mine")
+    (host.root / "home/an/.config").symlink_to(host.root / "other")
+    write(host.root / "home/an/.mine/systemd/user/mine.service", "y")
+    assert host.told() == [("deleted", "/home/an/.config/systemd/user/mine.service")]
+
+
+def test_what_lies_behind_a_users_link_or_on_another_machine_is_never_asked(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = host.root / "net/slow"
+    (far / "user/x.wants").mkdir(parents=True)
+    (host.root / "home/an/.ssh").symlink_to(far)
+    (host.root / "home/an/.config").mkdir()
+    (host.root / "home/an/.config/systemd").symlink_to(far)
+    write(host.root / "home/binh/.ssh/authorized_keys", "k")
+    write(host.root / "home/chi/.ssh/authorized_keys", "k")
+    users = "".join(f"{name}:x:1001:1001::/home/{name}:/bin/bash\n" for name in ("binh", "chi"))
+    (host.root / "etc/passwd").write_text(PASSWD + users)
+    write(host.root / "proc/mounts", "x /home/binh/.ssh fuse.rclone rw 0 0\n")
+    asked: list[str] = []
+
+    def follow(path: str | Path, real: Any) -> Any:
+        asked.append(str(path))
+        assert not Path(os.path.realpath(path)).is_relative_to(far)
+        return real(path)
+
+    isdir = os.path.isdir
+    monkeypatch.setattr(os.path, "isdir", lambda path: follow(path, isdir))
+    plan = make_plan(host.root, host.root / "proc")
+    monkeypatch.undo()
+    assert asked
+    assert {folder for folder in plan.folders if folder.startswith("/home")} == {"/home/chi/.ssh"}
+    assert plan.awaited["/home/an"] == {".ssh"}
+    assert plan.awaited["/home/an/.config"] == {"systemd"}
+
+
 def test_names_that_are_no_text_travel_as_text(host: Host) -> None:
     with open(os.fsencode(host.root / "etc/cron.d") + b"/\xff\n\x1b[31m", "wb"):  # noqa: PTH123 - bytes
         pass
@@ -399,6 +529,9 @@ def test_homes_of_other_machines_are_left_alone(tmp_path: Path) -> None:
     write(tmp_path / "home/an/.ssh/authorized_keys", "k")
     write(tmp_path / "proc/mounts", "nas:/home /home nfs4 rw 0 0\n")
     assert "/home/an/.ssh" not in make_plan(tmp_path, tmp_path / "proc").folders
+    write(tmp_path / "proc/mounts", "x /home/an fuse.anything rw 0 0\ny / fuse.overlayfs rw 0 0\n")
+    assert "/home/an/.ssh" not in make_plan(tmp_path, tmp_path / "proc").folders
+    assert parse_far_mounts("a /m\\011\\134n lustre rw 0 0\n") == ["/m\t\\n"]
     write(tmp_path / "proc/mounts", "/dev/sda2 /home ext4 rw 0 0\n")
     assert "/home/an/.ssh" in make_plan(tmp_path, tmp_path / "proc").folders
 
