@@ -266,6 +266,9 @@ FOLDER_NOT_WATCHED: Final = Sentence(
     "chỉ so sánh năm phút một lần, nhân hệ điều hành không báo thay đổi tại đó: {where}: {system_error}",
 )
 NOTHING_READABLE: Final = Sentence("nothing of {path} can be read", "không đọc được gì trong {path}")
+TABLE_CUT: Final = Sentence(
+    "there are more than the {number} listed here", "còn nhiều hơn {number} mục được liệt kê ở đây"
+)
 NO_VOLUME: Final = Sentence(
     "no local volume is mounted (a container sees none)",
     "không có ổ đĩa cục bộ nào được gắn (container không thấy ổ đĩa)",

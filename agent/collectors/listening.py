@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
 MAX_PORTS: Final = 300
+#: Of more sockets those of the system and those told before are looked at.
+MAX_SOCKETS: Final = 1000
+#: Numbers from here on are people's (login.defs(5)), who may listen on any number of ports.
+_FIRST_PERSON: Final = 1000
+#: A socket whose process was not found is asked about so often: it may have been passed on just then.
+_ASKED: Final = 4
 #: A port that is not there is believed to be gone after this time: services restart.
 GONE_SECONDS: Final = 300.0
 #: Passing ports of the range that the kernel hands out are told when they stay so long.
@@ -64,16 +70,17 @@ class _Known:
 
     def __init__(self) -> None:
         self.owners: dict[int, Owner] = {}
-        self.asked: set[int] = set()
+        self.asked: dict[int, int] = {}
         self.absent: dict[str, float] = {}
 
     def owners_of(self, ctx: Context, sockets: list[Socket]) -> dict[int, Owner]:
         inodes = {each.inode for each in sockets if each.inode}
-        self.asked &= inodes
-        if new := inodes - self.asked:
-            self.owners.update(find_owners(ctx.proc, new))
-            self.asked |= new
         self.owners = {inode: owner for inode, owner in self.owners.items() if inode in inodes}
+        self.asked = {inode: self.asked.get(inode, 0) for inode in inodes}
+        missing = {inode for inode in inodes - self.owners.keys() if self.asked[inode] < _ASKED}
+        if missing:
+            self.owners.update(find_owners(ctx.proc, missing))
+            self.asked.update({inode: self.asked[inode] + 1 for inode in missing})
         return self.owners
 
     def still_told(self, told: Iterable[str], here: Container[str], now: float) -> set[str]:
@@ -96,7 +103,7 @@ def settled(
     found: list[Socket] = []
     asking: set[str] = set()
     for each in sockets:
-        name = f"{each.protocol}/{each.port}"
+        name = _name(each)
         doubtful = first <= each.port <= last and (each.protocol == "udp" or each.loopback)
         if doubtful and name not in told:
             asking.add(name)
@@ -106,6 +113,15 @@ def settled(
     for name in waiting.keys() - asking:
         del waiting[name]
     return found
+
+
+def by_importance(sockets: Iterable[Socket], told: Container[str]) -> list[Socket]:
+    """Those of the system first, then those told before: no user's many ports push one of them out."""
+    return sorted(sockets, key=lambda each: (each.uid >= _FIRST_PERSON, _name(each) not in told))
+
+
+def _name(each: Socket) -> str:
+    return f"{each.protocol}/{each.port}"
 
 
 @collector(
@@ -122,13 +138,26 @@ def collect(ctx: Context) -> Output:
         raise NothingToReport(reasons.NOTHING_READABLE(path="/proc/net"))
     told: dict[str, dict[str, Any]] = ctx.state.get("rows") or {}
     waiting: dict[str, float] = dict(ctx.state.get("waiting") or {})
-    shown = settled(ctx, sockets, told, waiting)
+    shown = by_importance(settled(ctx, sockets.found, told, waiting), told)
+    cut = sockets.cut or len(shown) > MAX_SOCKETS
+    del shown[MAX_SOCKETS:]
     rows = {row["name"]: row for row in rows_of(shown, _known.owners_of(ctx, shown))}
-    rows.update({name: told[name] for name in _known.still_told(told, rows, ctx.now())})
+    systems = {_name(each) for each in shown if each.uid < _FIRST_PERSON}
+    absent = _known.still_told(told, rows, ctx.now())
+    rows.update({name: told[name] for name in absent})
+    chosen = [
+        rows[name] for name in sorted(rows, key=lambda n: (n not in systems, n not in absent, n not in told))
+    ]
     ordered = sorted(
-        rows.values(), key=lambda row: (row["scope"] == "loopback", row["protocol"], row["port"])
+        chosen[:MAX_PORTS], key=lambda row: (row["scope"] == "loopback", row["protocol"], row["port"])
     )
-    ctx.state["rows"] = {row["name"]: row for row in ordered[:MAX_PORTS]}
+    cut = cut or len(rows) > MAX_PORTS
+    ctx.state["rows"] = {row["name"]: row for row in ordered}
     ctx.state["waiting"] = dict(list(waiting.items())[:_REMEMBERED])
-    body = {"state": "ok", "reason": "", "count": len(rows), "ports": ordered[:MAX_PORTS]}
+    body = {
+        "state": "partial" if cut else "ok",
+        "reason": reasons.TABLE_CUT(number=len(ordered)) if cut else "",
+        "count": len(rows),
+        "ports": ordered,
+    }
     return Output(documents=[StatusDocument(kind="listening", observed_at=ctx.now(), body=body)])

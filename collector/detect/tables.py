@@ -34,12 +34,21 @@ def without_tables(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in body.items() if key not in TABLES[kind]}
 
 
+def is_cut(kind: str, body: Mapping[str, Any]) -> bool:
+    """Whether a body says that it lists not all there are: its state, or a ``count`` beyond its first table."""
+    count, listed = body.get("count"), body.get(next(iter(TABLES[kind])))
+    more = isinstance(count, int) and isinstance(listed, list) and count > len(listed)
+    return body.get("state") == "partial" or more
+
+
 def row_changes(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[list[RowChange], int]:
-    """``(changes, how many more there were)`` between two bodies: additions first, in the order of their names."""
+    """``(changes, how many more there were)`` between two bodies: additions first, in the order of their names. Of
+    rows that a cut body does not list nothing is known: none is removed."""
     found: list[RowChange] = []
     for table, word in TABLES[kind].items():
         before, after = _rows(old.get(table)), _rows(new.get(table))
-        come, gone = sorted(after.keys() - before.keys()), sorted(before.keys() - after.keys())
+        come = sorted(after.keys() - before.keys())
+        gone = [] if is_cut(kind, new) else sorted(before.keys() - after.keys())
         found += [RowChange("added", {kind: {word: after[name]}, "changed": []}) for name in come]
         found += [RowChange("removed", {kind: {word: before[name]}, "changed": []}) for name in gone]
         stayed = sorted(name for name in before.keys() & after.keys() if not same(before[name], after[name]))

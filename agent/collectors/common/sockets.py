@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from agent.collectors.common.files import clean_text, read_bytes
-from agent.collectors.common.netlink import read_table
+from agent.collectors.common.netlink import MAX_MESSAGES, read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 #: A table of a busy server has megabytes, of which the listening sockets stand first (TCP).
 TABLE_BYTES: Final = 4 << 20
-MAX_SOCKETS: Final = 1000
 #: Descriptors looked at in one search for the processes behind new sockets.
 MAX_DESCRIPTORS: Final = 50_000
 _LISTEN, _UNCONNECTED = b"0A", b"07"
@@ -62,7 +61,7 @@ def parse_sockets(protocol: str, table: bytes) -> list[Socket]:
     found: list[Socket] = []
     for match in pattern.finditer(table):
         port = int(match[2], 16)
-        if port and len(found) < MAX_SOCKETS:
+        if port:
             found.append(Socket(protocol, _address(match[1]), port, int(match[3]), int(match[4])))
     return found
 
@@ -86,24 +85,33 @@ def parse_answer(protocol: str, body: bytes) -> Socket | None:
     return Socket(protocol, address, number, uid, inode) if number else None
 
 
-def ask_sockets() -> list[Socket]:
+class Sockets(Struct, frozen=True):
+    """``cut``: there were more than were read."""
+
+    found: list[Socket]
+    cut: bool
+
+
+def ask_sockets() -> Sockets:
     """What listens in the network namespace of this process.
 
     Raises:
         OSError: the kernel has no sock_diag, or does not answer.
     """
     found: list[Socket] = []
+    cut = False
     for protocol, (number, state) in _NUMBERS.items():
         for family in (socket.AF_INET, socket.AF_INET6):
             request = _REQUEST.pack(family, number, 0, 1 << state)
-            answers = (
+            answers = [
                 parse_answer(protocol, each.body) for each in read_table(_BY_FAMILY, request, _SOCK_DIAG)
-            )
+            ]
+            cut = cut or len(answers) >= MAX_MESSAGES
             found += [each for each in answers if each is not None]
-    return found[:MAX_SOCKETS]
+    return Sockets(found, cut)
 
 
-def read_sockets(proc: Path) -> list[Socket] | None:
+def read_sockets(proc: Path) -> Sockets | None:
     """``None`` where nothing can be known."""
     if str(proc) == "/proc":
         try:
@@ -115,7 +123,8 @@ def read_sockets(proc: Path) -> list[Socket] | None:
     ]
     if all(table is None for _, table in tables):
         return None
-    return [each for protocol, table in tables if table for each in parse_sockets(protocol, table)]
+    found = [each for protocol, table in tables if table for each in parse_sockets(protocol, table)]
+    return Sockets(found, any(table is not None and len(table) >= TABLE_BYTES for _, table in tables))
 
 
 class Owner(Struct, frozen=True):

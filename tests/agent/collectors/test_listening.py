@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent import reasons
 from agent.collectors import listening
 from agent.collectors.common.sockets import (
     Owner,
@@ -46,6 +47,7 @@ ASKING = (
 class Host:
     def __init__(self, root: Path) -> None:
         self.root, self.clock, self.state = root, FakeClock(), dict[str, Any]()
+        self.body: dict[str, Any] = {}
         self.tables({"tcp": SSH + DATABASE + OPEN, "tcp6": SSH6, "udp": NTP})
 
     def tables(self, tables: dict[str, str]) -> None:
@@ -56,6 +58,7 @@ class Host:
         self.clock.now += after
         (document,) = listening.collect(context(self.root, state=self.state, now=self.clock)).documents
         assert document.body is not None
+        self.body = document.body
         return {row["name"]: row for row in document.body["ports"]}
 
 
@@ -135,10 +138,53 @@ def test_of_several_on_a_port_the_one_that_others_reach_is_named() -> None:
     assert (row["process"], row["scope"]) == ("open", "network")
 
 
+def listeners(ports: range, uid: int) -> str:
+    return "".join(
+        f"  {port}: 00000000:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000  {uid}"
+        f"        0 {100_000 + port} 1 0 100\n"
+        for port in ports
+    )
+
+
+def test_a_user_with_a_thousand_ports_pushes_nothing_of_the_system_out(host: Host) -> None:
+    host.ports()
+    many = listeners(range(1024, 1024 + 2 * listening.MAX_SOCKETS), 1000)
+    host.tables({"tcp": many + DATABASE, "tcp6": SSH6, "udp": NTP + NTP.replace(":007B", ":0043")})
+    host.clock.now += GONE_SECONDS
+    ports = host.ports()
+    assert {"tcp/22", "tcp/5432", "udp/123", "udp/67"} < ports.keys()
+    assert len(ports) == listening.MAX_PORTS
+    assert (host.body["state"], host.body["count"]) == ("partial", listening.MAX_SOCKETS)
+    assert host.body["reason"] == reasons.TABLE_CUT(number=listening.MAX_PORTS)
+    host.tables({"tcp": SSH + DATABASE + many + listeners(range(900, 901), 0), "udp": NTP})
+    later = host.ports()
+    assert {"tcp/22", "tcp/900", "tcp/5432", "udp/123", "udp/67"} < later.keys()
+    assert later.keys() - ports.keys() == {"tcp/900"}  # of the user's ports the same are told again
+    host.tables({"tcp": SSH})
+    host.ports()
+    assert list(host.ports(after=GONE_SECONDS + 60)) == ["tcp/22"]
+    assert (host.body["state"], host.body["reason"]) == ("ok", "")
+
+
+def test_a_process_that_was_not_found_is_looked_for_again_but_not_for_ever(host: Host) -> None:
+    def appears(number: int, inode: int) -> None:
+        write(host.root / f"proc/{number}/comm", "sshd\n")
+        (host.root / f"proc/{number}/fd").mkdir()
+        (host.root / f"proc/{number}/fd/3").symlink_to(f"socket:[{inode}]")
+
+    assert host.ports()["tcp/22"]["process"] is None
+    appears(900, 4101)
+    assert host.ports()["tcp/22"]["process"] == "sshd"
+    for _ in range(listening._ASKED):
+        host.ports()
+    appears(901, 4105)
+    assert host.ports()["udp/123"]["process"] is None
+
+
 def test_this_machines_own_sockets_are_found_with_their_process() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(type=socket.SOCK_DGRAM) as other:
         other.bind(("0.0.0.0", 0))
-        found = {(each.protocol, each.port): each for each in ask_sockets()}
+        found = {(each.protocol, each.port): each for each in ask_sockets().found}
         mine = found["tcp", server.getsockname()[1]]
         assert mine.address == "127.0.0.1"
         assert mine.loopback
@@ -149,7 +195,7 @@ def test_this_machines_own_sockets_are_found_with_their_process() -> None:
     assert (owner.pid, owner.path) == (os.getpid(), str(Path(sys.executable).resolve()))
     with socket.socket() as client:  # connected, not listening
         client.bind(("127.0.0.1", 0))
-        assert ("tcp", client.getsockname()[1]) not in {(e.protocol, e.port) for e in ask_sockets()}
+        assert ("tcp", client.getsockname()[1]) not in {(e.protocol, e.port) for e in ask_sockets().found}
 
 
 @given(st.binary(max_size=200))

@@ -95,6 +95,25 @@ def test_a_storm_of_rows_is_counted(pipeline: Pipeline) -> None:
     assert pipeline.store.of("accounts")[1]["accounts"]["untold_count"] == 7
 
 
+@pytest.mark.parametrize(
+    ("kind", "table", "more"),
+    [
+        ("listening", "ports", {"state": "partial", "count": 2}),
+        ("accounts", "users", {"state": "ok", "count": 301}),
+        ("services", "units", {"state": "ok", "count": 301}),
+    ],
+)
+def test_what_a_list_that_was_cut_does_not_name_is_not_removed(
+    kind: str, table: str, more: dict[str, Any]
+) -> None:
+    old = {"state": "ok", "count": 2, table: [{"name": "a"}, {"name": "b"}]}
+    new = {table: [{"name": "b"}, {"name": "c"}]}
+    changes, _ = row_changes(kind, old, {**new, **more})
+    assert [change.action for change in changes] == ["added"]
+    changes, _ = row_changes(kind, old, {**new, "state": "ok", "count": 2})
+    assert [change.action for change in changes] == ["added", "removed"]
+
+
 _ROWS = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=4),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["name", "x"]), inner),
