@@ -24,8 +24,13 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 _CHUNK: Final = 300
-#: Outlines that are remembered, of half a KB each; then it begins anew.
-_MOST_REMEMBERED: Final = 200_000
+#: Bytes of outlines that are remembered, some 200,000 of real packages; then it begins anew.
+_MOST_REMEMBERED: Final = 128 << 20
+#: Bytes of an outline beside its numbers: with its key, whose texts are an agent's words of up to 255 characters.
+_OUTLINE_BYTES: Final = 600
+#: Ranges that are compared for one machine: a release's feed has some 50,000, and a kernel's of them counts again for
+#: each kernel that is installed. Takes some seconds at most.
+_MOST_COMPARED: Final = 100_000
 _CVE: Final = re.compile(r"CVE-[0-9]{4}-[0-9]{4,9}")
 #: Distributions that have a record of their own for each CVE, named like this.
 _OWN_RECORDS: Final = ("DEBIAN-", "UBUNTU-")
@@ -45,9 +50,11 @@ class Known:
 class Outline:
     """What a feed's records come to for one version of a package, in numbers of :attr:`Book.names`."""
 
-    __slots__ = ("ended", "open", "unknown", "unreadable")
+    __slots__ = ("ended", "open", "unknown", "unreadable", "weight")
 
-    def __init__(self, verdicts: list[Verdict] | None, number: Callable[[str, Statement], int]) -> None:
+    def __init__(
+        self, verdicts: list[Verdict] | None, weight: int, number: Callable[[str, Statement], int]
+    ) -> None:
         ended: set[int] = set()
         affected: set[int] = set()
         unknown: set[int] = set()
@@ -62,6 +69,26 @@ class Outline:
             array("I", sorted(some)) for some in (ended, affected - ended, unknown)
         )
         self.unreadable = verdicts is None
+        #: What it takes of a machine's :class:`Budget`.
+        self.weight = weight
+
+    def size(self) -> int:
+        """About how many bytes it takes to remember it."""
+        return _OUTLINE_BYTES + 4 * (len(self.ended) + len(self.open) + len(self.unknown))
+
+
+class Budget:
+    """What may be compared for one machine, so that none can stop the others by what it says is installed."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_COMPARED
+
+    def spend(self, weight: int) -> bool:
+        """Whether there was room for so many ranges. What is too large is left out; smaller ones may follow."""
+        if weight > self._left:
+            return False
+        self._left -= weight
+        return True
 
 
 class Book:
@@ -75,6 +102,7 @@ class Book:
         self._nvd: frozenset[int] = frozenset()
         self._covered: dict[str, bool] = {}
         self._outlines: dict[tuple[str, str, str], Outline] = {}
+        self._size = 0
         self._numbers: dict[str, int] = {}
         #: Of names of which :meth:`known` has not been asked yet.
         self._statements: dict[str, Statement] = {}
@@ -88,9 +116,9 @@ class Book:
         query = select(VulnerabilityFeed.id, VulnerabilityFeed.name, VulnerabilityFeed.kind)
         rows = session.execute(query.where(VulnerabilityFeed.state == CURRENT)).all()
         stamp = stamp_of(row.id for row in rows)
-        if stamp != self.stamp or len(self._outlines) > _MOST_REMEMBERED:
+        if stamp != self.stamp:
             self._covered, self._outlines, self._numbers, self._statements = {}, {}, {}, {}
-            self.names = []
+            self._size, self.names = 0, []
         self.stamp = stamp
         self._feeds = {row.id: row.name for row in rows}
         self._nvd = frozenset(row.id for row in rows if row.kind == "nvd")
@@ -106,15 +134,16 @@ class Book:
 
     def outlines(
         self, session: Session, ecosystem: str, installed: Iterable[tuple[str, str]]
-    ) -> list[Outline]:
-        """What the feeds come to for these packages and versions, in their order."""
+    ) -> list[Outline | None]:
+        """What the feeds come to for these packages and versions of one machine, in their order; None where they are
+        more than its :class:`Budget`."""
+        if self._size > _MOST_REMEMBERED:
+            self._outlines, self._size = {}, 0
         keys = [(ecosystem, *each) for each in installed]
-        new = [key for key in keys if key not in self._outlines]
-        statements = self.statements(session, ecosystem, (package for _, package, _ in new))
-        for key in new:
-            verdicts = verdicts_of(ecosystem, key[2], statements.get(key[1], ()))
-            self._outlines[key] = Outline(verdicts, self._number)
-        return [self._outlines[key] for key in keys]
+        new = {package for _, package, version in keys if (ecosystem, package, version) not in self._outlines}
+        statements = self.statements(session, ecosystem, new)
+        budget = Budget()
+        return [self._outline(key, statements.get(key[1], ()), budget) for key in keys]
 
     def statements(
         self, session: Session, ecosystem: str, packages: Iterable[str]
@@ -139,11 +168,26 @@ class Book:
         """The statements that have named these since they were last asked for here."""
         return {name: self._statements.pop(name) for name in names if name in self._statements}
 
+    def _outline(
+        self, key: tuple[str, str, str], said: Sequence[Statement], budget: Budget
+    ) -> Outline | None:
+        outline = self._outlines.get(key)
+        weight = weight_of(said) if outline is None else outline.weight
+        if not budget.spend(weight):
+            return None
+        if outline is None:
+            outline = Outline(verdicts_of(key[0], key[2], said), weight, self._number)
+            self._outlines[key] = outline
+            self._size += outline.size()
+        return outline
+
     def _number(self, name: str, statement: Statement) -> int:
-        number = self._numbers.setdefault(name, len(self.names))
-        if number == len(self.names):
+        number = self._numbers.get(name)
+        if number is None:
+            number = len(self.names)
             self.names.append(name)
             self._statements[name] = statement
+            self._numbers[name] = number
         return number
 
     def _look_up(self, session: Session, named: Mapping[str, Statement]) -> dict[str, Known]:
@@ -189,6 +233,11 @@ class Book:
 def stamp_of(feeds: Iterable[int]) -> str:
     """What stands for a choice of feeds."""
     return ",".join(map(str, sorted(feeds)))
+
+
+def weight_of(statements: Sequence[Statement]) -> int:
+    """How many ranges a version is compared with."""
+    return sum(len(each.intervals) for each in statements)
 
 
 def verdicts_of(ecosystem: str, version: str, statements: Sequence[Statement]) -> list[Verdict] | None:

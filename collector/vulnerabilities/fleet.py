@@ -7,11 +7,13 @@ processes may do this at once and one that is killed loses nothing.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from collector.state.tables import (
     Assignment,
@@ -37,8 +39,14 @@ if TYPE_CHECKING:
     from collector.vulnerabilities.book import Known
     from collector.vulnerabilities.matching import Summary
 
+log = logging.getLogger("vonggac.vulnerabilities")
+
 #: Machines in one piece: their software is some hundred KB each.
 _PIECE: Final = 25
+#: A piece ends earlier when it has taken so long: between two pieces the process gives its sign of life.
+_PIECE_SECONDS: Final = 2.0
+#: A machine that cannot be matched is tried again when its documents or the feeds have changed, or after so long.
+_ASIDE_SECONDS: Final = 3600.0
 #: Whatever the quick look says, everything is compared this often; machines change their agency, too.
 _THOROUGH_SECONDS: Final = 600.0
 #: Making the sums anew may take up this share of the time: where there are few machines it is done at once, where
@@ -50,6 +58,8 @@ _MOST_IDS: Final = 300_000
 _KINDS: Final = ("host", "software")
 #: Machines that belong to no agency, while counting.
 _NOBODYS: Final = -1
+#: When ``software`` and ``host`` changed, and the feeds: what a result depends on.
+_Signs = tuple["datetime | None", "datetime | None", str]
 
 
 class Fleet:
@@ -72,31 +82,41 @@ class Fleet:
         #: The ids of vulnerabilities whose row says what the feeds ``_ids_of`` say.
         self._ids: dict[str, int] = {}
         self._ids_of = ""
+        #: What machines that could not be matched depended on, and until when that stands.
+        self._aside: dict[str, tuple[_Signs, float]] = {}
 
     def turn(self) -> int:
         """Do one piece; return how many machines it was. 0: all is done for now.
 
-        Raises what the state store raises; nothing is lost by calling again.
+        Raises what the state store raises; nothing is lost by calling again. A machine that anything else goes wrong
+        with is set aside and logged, and the others go on.
         """
         if not self._due:
             self._look()
         piece, self._due = self._due[:_PIECE], self._due[_PIECE:]
+        done = 0
         if piece:
             try:
-                self._examine(piece)
+                done = self._examine(piece)
             except BaseException:
                 # What was read for these must be read again with them.
                 self._due, self._book = piece + self._due, Book()
                 raise
+            self._due = piece[done:] + self._due
             self._uncounted = True
         if self._uncounted and self._monotonic() >= self._next_count:
             self._count()
-        return len(piece)
+        return done
 
     @property
     def waiting(self) -> int:
         """Machines that are due and have not had their turn."""
         return len(self._due)
+
+    @property
+    def aside(self) -> int:
+        """Machines that could not be matched."""
+        return len(self._aside)
 
     def _look(self) -> None:
         moment = self._monotonic()
@@ -105,20 +125,36 @@ class Fleet:
             signs = (self._book.stamp, *session.execute(_SIGNS).one())
             if signs == self._seen and moment - self._compared < _THOROUGH_SECONDS:
                 return
-            self._due = _due(session, self._book.stamp)
+            due = _due(session, self._book.stamp)
+        self._aside = {
+            each: (signs_then, until)
+            for each, (signs_then, until) in self._aside.items()
+            if moment < until and due.get(each) == signs_then
+        }
+        self._due = [each for each in due if each not in self._aside]
         self._seen, self._compared, self._uncounted = signs, moment, True
 
-    def _examine(self, endpoint_ids: list[str]) -> None:
+    def _examine(self, endpoint_ids: list[str]) -> int:
+        began, taken = self._monotonic(), 0
         with self._state.read() as session:
             self._book.turn_to(session)
             stamp, names = self._book.stamp, self._book.names
             changed: dict[str, tuple[datetime | None, datetime | None]] = {}
             done: dict[str, Summary] = {}
             for each in endpoint_ids:
-                bodies, times = _documents(session, each)
-                machine = machine_of(session, self._book, bodies["host"], bodies["software"])
-                done[each] = summarise(session, self._book, machine)
-                changed[each] = (times["software"], times["host"])
+                if taken and self._monotonic() - began > _PIECE_SECONDS:
+                    break
+                taken += 1
+                try:
+                    bodies, times = _documents(session, each)
+                    machine = machine_of(session, self._book, bodies["host"], bodies["software"])
+                    done[each] = summarise(session, self._book, machine)
+                    changed[each] = (times["software"], times["host"])
+                except SQLAlchemyError:
+                    raise
+                except Exception:
+                    log.exception("a machine cannot be matched and is set aside", extra={"endpoint": each})
+                    self._aside[each] = ((*_times(session, each), stamp), self._monotonic() + _ASIDE_SECONDS)
             met = {names[number] for summary in done.values() for number in summary.affected}
             if stamp != self._ids_of or len(self._ids) > _MOST_IDS:
                 self._ids, self._ids_of = {}, stamp
@@ -141,9 +177,10 @@ class Fleet:
             for each, summary in done.items()
         ]
         with self._state.write() as session:
-            there = set(session.scalars(select(Endpoint.id).where(Endpoint.id.in_(endpoint_ids))))
+            there = set(session.scalars(select(Endpoint.id).where(Endpoint.id.in_(done))))
             rows = [row for row in rows if row["endpoint_id"] in there]
             upsert(session, EndpointVulnerabilities, rows, ("endpoint_id",))
+        return taken
 
     def _name(self, known: Mapping[str, Known], met: Iterable[str]) -> None:
         """Bring the rows of vulnerabilities to what the present feeds say, and learn the ids of those that were met."""
@@ -196,6 +233,7 @@ def _numbers(summary: Summary) -> dict[str, Any]:
     }
 
 
+#: Of all items, though only "" counts: it is enough that something has moved, and that is in an index.
 _SIGNS: Final = select(
     select(func.count()).select_from(Endpoint).scalar_subquery(),
     *(
@@ -206,11 +244,14 @@ _SIGNS: Final = select(
 )
 
 
-def _due(session: Session, stamp: str) -> list[str]:
-    """Endpoints whose result is not that of their present documents and feeds, the newest change first."""
+def _due(session: Session, stamp: str) -> dict[str, _Signs]:
+    """Endpoints whose result is not that of their present documents and feeds, the newest change first; and what the
+    present ones are."""
     changed: dict[str, dict[str, datetime]] = {}
     for kind in ("software", "host"):
-        query = select(Document.endpoint_id, Document.changed_at).where(Document.kind == kind)
+        query = select(Document.endpoint_id, Document.changed_at).where(
+            Document.kind == kind, Document.item == ""
+        )
         changed[kind] = {row.endpoint_id: row.changed_at for row in session.execute(query)}
     columns = (
         EndpointVulnerabilities.endpoint_id,
@@ -220,15 +261,25 @@ def _due(session: Session, stamp: str) -> list[str]:
     )
     done = {row[0]: tuple(row[1:]) for row in session.execute(select(*columns))}
     if not stamp and not done:
-        return []
+        return {}
     ids = session.scalars(select(Endpoint.id).where(Endpoint.retired_at.is_(None)))
-    due = [
-        each
+    due: dict[str, _Signs] = {
+        each: signs
         for each in ids
-        if done.get(each) != (changed["software"].get(each), changed["host"].get(each), stamp)
-    ]
-    newest = {each: changed["software"].get(each) or changed["host"].get(each) for each in due}
-    return sorted(due, key=lambda each: ((when := newest[each]) is None, -when.timestamp() if when else 0.0))
+        if done.get(each) != (signs := (changed["software"].get(each), changed["host"].get(each), stamp))
+    }
+    newest = {each: software or host for each, (software, host, _) in due.items()}
+    order = sorted(due, key=lambda each: ((when := newest[each]) is None, -when.timestamp() if when else 0.0))
+    return {each: due[each] for each in order}
+
+
+def _times(session: Session, endpoint_id: str) -> tuple[datetime | None, datetime | None]:
+    """When ``software`` and ``host`` changed."""
+    query = select(Document.kind, Document.changed_at).where(
+        Document.endpoint_id == endpoint_id, Document.kind.in_(_KINDS), Document.item == ""
+    )
+    times = {row.kind: row.changed_at for row in session.execute(query)}
+    return times.get("software"), times.get("host")
 
 
 def _documents(

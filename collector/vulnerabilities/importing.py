@@ -34,8 +34,11 @@ _ROWS: Final = 2000
 _GIVEN_UP: Final = timedelta(hours=1)
 _FAULTS_KEPT: Final = 50
 _LONGEST_FAULT: Final = 500
-#: A file in which so much cannot be read is not the feed that it is taken for.
-_MOST_REFUSED: Final = 0.5
+#: A file in which more cannot be read is not the feed that it is taken for.
+_MOST_REFUSED: Final = 0.1
+#: One with a smaller share of the records of the one in use is cut short, or another one.
+_FEWEST_KEPT: Final = 0.5
+_FORCE: Final = "; nothing is changed. If that is what you mean: --force"
 
 
 @dataclass
@@ -60,14 +63,16 @@ def import_feed(
     by: str,
     *,
     name: str = "",
+    force: bool = False,
     now: Callable[[], datetime] = utcnow,
     progress: Callable[[int], None] = lambda _records: None,
 ) -> Imported:
     """Bring ``path`` in under ``name``; without one under its kind and what it is about (``osv-debian``, ``kev``, for
-    the NVD its file's name). ``progress`` is told how many records have been read.
+    the NVD its file's name). ``progress`` is told how many records have been read. ``force``: also a feed of which much
+    cannot be read, or with far fewer records than the one in use.
 
     Raises:
-        FeedError: it is no feed, or nothing in it is for us; what was in use stays so.
+        FeedError: it is no feed, nothing in it is for us, or it needs ``force``; what was in use stays so.
     """
     kind, records = read_feed(path)
     sha256 = _sha256(path)
@@ -84,9 +89,9 @@ def import_feed(
     feed_id = _begin(state, kind, path.name, sha256, by, now())
     try:
         ecosystems = _load(state, feed_id, records, result, now, progress)
-        _demand_sense(path, result)
+        _demand_sense(path, result, force=force)
         result.name = name or _name(kind, path, ecosystems)
-        _put_in_place(state, feed_id, result, now())
+        _put_in_place(state, feed_id, path, result, now(), force=force)
     except BaseException:
         with state.write() as session:
             session.execute(_of(feed_id).values(state=OLD))
@@ -200,10 +205,12 @@ def _put(state: StateStore, feed_id: int, advisories: list[models.Advisory], now
         session.execute(_of(feed_id).values(touched_at=now))
 
 
-def _demand_sense(path: Path, result: Imported) -> None:
+def _demand_sense(path: Path, result: Imported, *, force: bool) -> None:
     first = f"; the first: {result.faults[0]}" if result.faults else ""
-    if result.refused > _MOST_REFUSED * (result.records + result.refused):
-        raise FeedError(f"{path}: {result.refused:,} of its records cannot be read{first}")
+    every = result.records + result.refused
+    if result.refused > _MOST_REFUSED * every and not (force and result.records):
+        hint = _FORCE if result.records else ""
+        raise FeedError(f"{path}: {result.refused:,} of its {every:,} records cannot be read{first}{hint}")
     if not result.records:
         raise FeedError(
             f"{path}: nothing in it is for the systems that are known here (Debian, Ubuntu, AlmaLinux, Rocky Linux, Red"
@@ -211,8 +218,19 @@ def _demand_sense(path: Path, result: Imported) -> None:
         )
 
 
-def _put_in_place(state: StateStore, feed_id: int, result: Imported, now: datetime) -> None:
+def _put_in_place(
+    state: StateStore, feed_id: int, path: Path, result: Imported, now: datetime, *, force: bool
+) -> None:
     with state.write() as session:
+        present = session.scalar(
+            select(VulnerabilityFeed.records).where(
+                VulnerabilityFeed.name == result.name, VulnerabilityFeed.state == CURRENT
+            )
+        )
+        if present is not None and result.records < _FEWEST_KEPT * present and not force:
+            raise FeedError(
+                f"{path}: it has {result.records:,} records, the feed {result.name} in use has {present:,}{_FORCE}"
+            )
         session.execute(
             update(VulnerabilityFeed)
             .where(VulnerabilityFeed.name == result.name, VulnerabilityFeed.state == CURRENT)

@@ -3,12 +3,13 @@ needed is in its documents ``host`` and ``software``, which are an agent's words
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping  # noqa: TC003 - the type of dataclass fields
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
-from collector.vulnerabilities.book import verdicts_of
+from collector.vulnerabilities.book import Budget, verdicts_of, weight_of
 from collector.vulnerabilities.ecosystems import WINDOWS, ecosystem_of, manager_of, scheme_of, sources_of
 from collector.vulnerabilities.models import AFFECTED, FIXED, STATUSES, Evidence, Examination, Finding
 from collector.vulnerabilities.windows import product_of
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 #: A machine that names more is not believed (the agent itself ends at this).
 _MOST_PACKAGES: Final = 20_000
 _LONGEST_TEXT: Final = 255
+#: Versions of one name; a real machine has a handful of kernels.
+_MOST_VERSIONS: Final = 16
+#: Installed packages that are named as evidence, and how long their names may be together.
+_MOST_BINARIES: Final = 20
+_LONGEST_BINARIES: Final = 600
 _FIELDS: Final = ("name", "version", "manager", "source", "source_version")
 
 
@@ -73,8 +79,11 @@ def summarise(session: Session, book: Book, machine: Machine) -> Summary:
     ended: set[int] = set()
     still_open: set[int] = set()
     unknown: set[int] = set()
-    unreadable = 0
+    unreadable = left_out = 0
     for outline in book.outlines(session, machine.ecosystem, machine.installed):
+        if outline is None:
+            left_out += 1
+            continue
         ended.update(outline.ended)
         still_open.update(outline.open)
         unknown.update(outline.unknown)
@@ -85,7 +94,7 @@ def summarise(session: Session, book: Book, machine: Machine) -> Summary:
         machine.packages,
         affected,
         frozenset(ended - still_open),
-        len(unknown - affected) + unreadable + len(machine.unknown),
+        len(unknown - affected) + unreadable + left_out + len(machine.unknown),
     )
 
 
@@ -97,13 +106,19 @@ def examine(session: Session, book: Book, machine: Machine, *, with_fixed: bool 
     unknown = dict(machine.unknown)
     statements = book.statements(session, machine.ecosystem, (name for name, _ in machine.installed))
     found: dict[str, list[tuple[Verdict, Evidence]]] = defaultdict(list)
+    budget = Budget()
     for (name, version), binaries in machine.installed.items():
-        verdicts = verdicts_of(machine.ecosystem, version, statements.get(name, ()))
+        said = statements.get(name, ())
+        if not budget.spend(weight_of(said)):
+            unknown[name, version, "too_much_to_compare"] = None
+            continue
+        verdicts = verdicts_of(machine.ecosystem, version, said)
         if verdicts is None:
             unknown[name, version, "version_unreadable"] = None
+        named = _named(binaries)
         for verdict in verdicts or ():
             if verdict.status != FIXED or with_fixed:
-                evidence = _evidence(verdict, name, version, tuple(binaries))
+                evidence = _evidence(verdict, name, version, named, len(binaries) - len(named))
                 for vulnerability in verdict.statement.names:
                     found[vulnerability].append((verdict, evidence))
     known = book.known(session, {name: pairs[0][0].statement for name, pairs in found.items()})
@@ -134,27 +149,45 @@ def _by_name(
     ecosystem: str, packages: list[dict[str, str]]
 ) -> tuple[dict[tuple[str, str], list[str]], dict[tuple[str, str, str], None]]:
     """Installed packages by what a feed would call them and the version to compare, and the programs that no feed can
-    be asked for. What another package manager has put on a distribution is not the distribution's."""
+    be asked for. What another package manager has put on a distribution is not the distribution's. Of one name the
+    first :data:`_MOST_VERSIONS` versions are kept."""
     installed: dict[tuple[str, str], list[str]] = defaultdict(list)
     unknown: dict[tuple[str, str, str], None] = {}
     manager, scheme = manager_of(ecosystem), scheme_of(ecosystem)
+    versions: Counter[str] = Counter()
     for package in packages:
+        keys: list[tuple[str, str]] = []
         if ecosystem == WINDOWS:
             if product := product_of(package["name"]):
-                installed[product, package["version"]].append(package["name"])
+                keys = [(product, package["version"])]
             else:
                 unknown[package["name"], package["version"], "program_unknown"] = None
         elif package["manager"] == manager:
-            for key in sources_of(scheme, package):
-                installed[key].append(package["name"])
+            keys = sources_of(scheme, package)
+        for name, version in keys:
+            if (name, version) not in installed:
+                if versions[name] == _MOST_VERSIONS:
+                    unknown[name, version, "too_many_versions"] = None
+                    continue
+                versions[name] += 1
+            installed[name, version].append(package["name"])
     return installed, unknown
 
 
-def _evidence(verdict: Verdict, package: str, version: str, binaries: tuple[str, ...]) -> Evidence:
+def _named(binaries: list[str]) -> tuple[str, ...]:
+    """The first of them, at least one: evidence is repeated for every vulnerability."""
+    lengths = accumulate(len(name) for name in binaries[:_MOST_BINARIES])
+    return tuple(binaries[: max(1, sum(length <= _LONGEST_BINARIES for length in lengths))])
+
+
+def _evidence(
+    verdict: Verdict, package: str, version: str, binaries: tuple[str, ...], more_binaries: int
+) -> Evidence:
     statement = verdict.statement
     return Evidence(
         package,
         binaries,
+        more_binaries,
         version,
         verdict.fixed,
         verdict.status,

@@ -21,8 +21,15 @@ MACHINE_REASONS: Final[Mapping[str, tuple[str, ...]]] = {
     "no_feed": ("system",),
 }
 #: Why nothing can be said of a package: its version is none in its ecosystem; another stream of a module decides; it is
-#: not in our table of programs.
-PACKAGE_REASONS: Final = ("version_unreadable", "other_module_stream", "program_unknown")
+#: not in our table of programs; the machine names more versions of it than any real one has; the machine as a whole
+#: has more to compare than any real one.
+PACKAGE_REASONS: Final = (
+    "version_unreadable",
+    "other_module_stream",
+    "program_unknown",
+    "too_many_versions",
+    "too_much_to_compare",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +69,12 @@ class Advisory:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """Why a machine has its status: ``package`` (as the feed names it) is installed as ``installed`` by the packages
-    ``binaries``; ``record_id`` of ``feed`` says that it is fixed in ``fixed`` (empty: not yet)."""
+    ``binaries``, of which ``more_binaries`` are not named; ``record_id`` of ``feed`` says that it is fixed in
+    ``fixed`` (empty: not yet)."""
 
     package: str
     binaries: tuple[str, ...]
+    more_binaries: int
     installed: str
     fixed: str
     status: str

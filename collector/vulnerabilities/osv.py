@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -10,9 +11,10 @@ import msgspec
 from msgspec import Struct, field
 
 from collector.vulnerabilities.cvss import base_score, by_score, by_word
-from collector.vulnerabilities.ecosystems import from_osv
+from collector.vulnerabilities.ecosystems import from_osv, scheme_of
 from collector.vulnerabilities.errors import RecordError
 from collector.vulnerabilities.models import Advisory, AffectedPackage, Interval, graver
+from collector.vulnerabilities.versions import VersionError, parse_version
 
 CVE: Final = re.compile(r"CVE-[0-9]{4}-[0-9]{4,9}")
 _CVE_INSIDE: Final = re.compile(r"(?:^|-)(CVE-[0-9]{4}-[0-9]{4,9})$")
@@ -121,7 +123,8 @@ def _package(affected: _Affected) -> AffectedPackage | None:
     if len(affected.package.name) > _LONGEST_NAME:
         raise RecordError("a package's name is too long")
     ranges = [each for each in affected.ranges or [] if each.type == "ECOSYSTEM"]
-    intervals = [interval for each in ranges for interval in _intervals(each.events)]
+    scheme = scheme_of(ecosystem)
+    intervals = [interval for each in ranges for interval in _intervals(_in_order(scheme, each.events))]
     if not ranges:
         intervals = [Interval(version, last=version) for version in affected.versions or []]
     if len(intervals) > _MOST_INTERVALS:
@@ -133,20 +136,36 @@ def _package(affected: _Affected) -> AffectedPackage | None:
     return AffectedPackage(ecosystem, affected.package.name, tuple(intervals)) if intervals else None
 
 
+def _in_order(scheme: str, events: list[_Event]) -> list[_Event]:
+    """By version, as the schema's algorithm for evaluation wants it, for it promises no order. At the same version
+    ``introduced`` comes before ``last_affected``, and else what stands first. As they stand where some version is
+    none: what is compared with it is unknown anyway."""
+    first = [each for each in events if each.introduced == "0"]
+    others = [each for each in events if _version(each) and each.introduced != "0"]
+    if len(others) > 1:
+        others.sort(key=lambda each: each.introduced is None and each.fixed is None)
+        with suppress(VersionError):
+            others.sort(key=lambda each: parse_version(scheme, _version(each)))
+    return first + others
+
+
+def _version(event: _Event) -> str:
+    return event.introduced or event.fixed or event.last_affected or ""
+
+
 def _intervals(events: list[_Event]) -> list[Interval]:
-    """Events in their order: each ``introduced`` lasts to the ``fixed`` or ``last_affected`` that follows it."""
+    """Of sorted events: from ``introduced`` to the ``fixed`` or ``last_affected`` that follows it. Where nothing says
+    where it begins, it is the first version."""
     found: list[Interval] = []
-    introduced: str | None = None
+    begins = any(each.introduced is not None for each in events)
+    introduced = None if begins else "0"
     for event in events:
-        if event.introduced is not None:
-            if introduced is not None:
-                found.append(Interval(introduced))
+        if introduced is None:
             introduced = event.introduced
         elif event.fixed is not None or event.last_affected is not None:
-            start = introduced if introduced is not None else "0"
-            found.append(Interval(start, fixed=event.fixed or "", last=event.last_affected or ""))
+            found.append(Interval(introduced, fixed=event.fixed or "", last=event.last_affected or ""))
             introduced = None
-    if introduced is not None:
+    if begins and introduced is not None:
         found.append(Interval(introduced))
     return found
 

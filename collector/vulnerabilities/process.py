@@ -47,6 +47,11 @@ def main(data: DataDirectory, settings: Settings) -> int:
         "Machines whose software or whose feeds have changed since they were matched",
         registry=registry,
     )
+    aside = Gauge(
+        "vonggac_vulnerabilities_set_aside_machines",
+        "Machines that could not be matched; the log says why",
+        registry=registry,
+    )
     heartbeat = Heartbeat(state, data, kind="vulnerabilities", name="vulnerabilities", registry=registry)
     fleet = Fleet(state, utcnow)
     failing = False
@@ -62,6 +67,7 @@ def main(data: DataDirectory, settings: Settings) -> int:
             failing = False
             examined.inc(done)
             waiting.set(fleet.waiting)
+            aside.set(fleet.aside)
             wait = _BREATH_SECONDS if done else _LOOK_SECONDS
         stop.wait(wait)
     heartbeat.leave()

@@ -62,7 +62,8 @@ class WholeVulnerability(FoundShape):
 
 class EvidenceShape(Shape):
     package: str = Field(description="As the feed names it: Debian and Ubuntu go by source package.")
-    binaries: list[str] = Field(description="The installed packages that it stands for.")
+    binaries: list[str] = Field(description="The installed packages that it stands for, at most 20.")
+    more_binaries: int = Field(description="How many more there are.")
     installed: str
     fixed: str = Field(description="The version that ends it; empty: there is none (yet).")
     status: str

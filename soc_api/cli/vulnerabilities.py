@@ -45,14 +45,20 @@ def group() -> None:
 @click.option(
     "--name", default="", help="The name to keep the feed by, for one FILE; the old one of that name goes."
 )
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also take a feed with under half the records of the one in use, or of which over a tenth cannot be read.",
+)
 @as_json
 @with_place
-def import_command(place: Place, files: tuple[Path, ...], name: str, as_json: bool) -> None:
+def import_command(place: Place, files: tuple[Path, ...], name: str, force: bool, as_json: bool) -> None:
     """Take feeds from files: OSV's zip of a distribution (Debian, Ubuntu, AlmaLinux, Rocky Linux, Red Hat), the NVD's
     JSON 2.0, CISA's catalogue of exploited vulnerabilities; zipped, gzipped or plain.
 
     Each replaces the old one of its name at once when all of it is read, or not at all. Records that cannot be read are
-    named and left out. Machines are matched anew by the running server. Exit 0: all taken; 1: not all.
+    named and left out. One that looks cut short is refused (`--force`). Machines are matched anew by the running
+    server. Exit 0: all taken; 1: not all.
 
     \b
     Example:
@@ -65,7 +71,7 @@ def import_command(place: Place, files: tuple[Path, ...], name: str, as_json: bo
     with place.state() as state:
         for file in files:
             try:
-                result = _import(state, file, name)
+                result = _import(state, file, name, force=force)
             except FeedError as error:
                 failed = True
                 click.echo(f"Error: {error}", err=True)
@@ -125,12 +131,12 @@ def remove(place: Place, name: str) -> None:
             audit.record(session, utcnow(), actor(), "vulnerabilities.remove", name)
 
 
-def _import(state: StateStore, file: Path, name: str) -> Imported:
+def _import(state: StateStore, file: Path, name: str, *, force: bool) -> Imported:
     def progress(records: int) -> None:
         if sys.stderr.isatty():
             click.echo(f"\r{file.name}: {records:,} records", nl=False, err=True)
 
-    result = import_feed(state, file, actor(), name=name, progress=progress)
+    result = import_feed(state, file, actor(), name=name, force=force, progress=progress)
     if sys.stderr.isatty():
         click.echo("\r\033[K", nl=False, err=True)
     if not result.unchanged:
@@ -144,6 +150,7 @@ def _import(state: StateStore, file: Path, name: str) -> Imported:
                 file=result.file,
                 records=result.records,
                 refused=result.refused,
+                forced=force,
             )
     return result
 

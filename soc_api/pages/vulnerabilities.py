@@ -25,6 +25,7 @@ Reader = Annotated[Principal, Depends(require(Permission.ENDPOINTS_READ))]
 _ROWS = 50
 _FINDINGS = 100
 _UNKNOWN = 200
+_EVIDENCE = 20
 _COUNTED = {"": frozenset({False}), "1": frozenset({False, True}), "only": frozenset({True})}
 
 
@@ -63,10 +64,11 @@ class VulnerabilityPage:
 class MachineVulnerabilities:
     """What the tab of an endpoint shows. ``reason`` is why nothing can be said, in words; ``unknown`` are the first of
     ``unknown_total`` packages of which nothing can be said: name, version, code of the reason. What is fixed is counted
-    only where it is shown."""
+    only where it is shown. Of each finding the first ``evidence_shown`` pieces of evidence are shown."""
 
     reason: str
     findings: list[Finding]
+    evidence_shown: int
     slice: Slice
     status: str
     totals: dict[str, int | None]
@@ -169,6 +171,7 @@ def of_machine(visit: Visit, session: Session, endpoint_id: str, query: Query) -
     return MachineVulnerabilities(
         reason=_reason(visit, found),
         findings=shown[part.offset : part.offset + _FINDINGS],
+        evidence_shown=_EVIDENCE,
         slice=part,
         status=status,
         totals=totals,

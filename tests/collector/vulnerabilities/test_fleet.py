@@ -11,8 +11,10 @@ from sqlalchemy.exc import OperationalError
 
 from collector.state.tables import Assignment, Document, Endpoint, EndpointVulnerabilities, Vulnerability
 from collector.state.upsert import upsert
+from collector.vulnerabilities import fleet
 from collector.vulnerabilities.fleet import Fleet
 from collector.vulnerabilities.importing import import_feed, remove_feed
+from collector.vulnerabilities.matching import Machine, machine_of
 from collector.vulnerabilities.packing import pack_affected, pack_tally, unpack_affected, unpack_tally
 from collector.vulnerabilities.service import tally_of
 from tests.collector.pipeline import add_agency, add_endpoint
@@ -44,12 +46,12 @@ class Site:
             self.say(name, "software", packages)
         return name
 
-    def say(self, endpoint: str, kind: str, body: dict[str, Any]) -> None:
+    def say(self, endpoint: str, kind: str, body: dict[str, Any], item: str = "") -> None:
         self.now += timedelta(seconds=1)
         row = {
             "endpoint_id": endpoint,
             "kind": kind,
-            "item": "",
+            "item": item,
             "body": body,
             "digest": str(self.now),
             **dict.fromkeys(("observed_at", "received_at", "changed_at"), self.now),
@@ -124,7 +126,10 @@ def test_a_new_feed_and_the_loss_of_one_are_seen(site: Site) -> None:
     site.machine("ep-1")
     site.bring()
     site.settle()
-    site.bring("new", debian()[:2])
+    site.bring("new", debian()[:3])
+    assert site.settle() == 1
+    assert site.found("ep-1") == BOTH
+    site.bring("third", debian()[:2])
     assert site.settle() == 1
     assert site.found("ep-1") == ["CVE-2026-1001"]
     import_feed(site.state, write_json(site.folder / "kev.json", kev("CVE-2026-1001")), "an")
@@ -214,6 +219,59 @@ def test_what_is_packed_is_unpacked() -> None:
     tally = {5: (16000, 3), 9: (1, 1)}
     assert unpack_tally(pack_tally(tally)) == tally
     assert unpack_tally(pack_tally({})) == {}
+
+
+def test_an_item_beside_the_document_keeps_no_machine_due(site: Site) -> None:
+    site.bring()
+    site.machine("ep-1")
+    site.settle()
+    for kind in ("software", "host"):
+        site.say("ep-1", kind, {}, item="hostile")
+    site.time += 700
+    assert site.settle() == 0
+    assert site.found("ep-1") == BOTH
+
+
+def test_a_machine_that_cannot_be_matched_is_set_aside_and_the_others_go_on(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = software(("odd", "1"))
+
+    def read(session: Any, book: Any, host: Any, packages: Any) -> Machine:
+        if packages == odd:
+            raise RecursionError
+        return machine_of(session, book, host, packages)
+
+    monkeypatch.setattr(fleet, "machine_of", read)
+    site.bring()
+    site.machine("ep-1")
+    site.machine("ep-2", packages=odd)
+    site.machine("ep-3")
+
+    assert (site.settle(), site.fleet.aside) == (3, 1)
+    assert site.found("ep-1") == site.found("ep-3") == BOTH
+    assert [record.endpoint for record in caplog.records] == ["ep-2"]  # type: ignore[attr-defined]
+
+    site.time += 700
+    assert (site.settle(), site.fleet.aside) == (0, 1), "nothing has changed"
+    site.time += 3600
+    assert (site.settle(), site.fleet.aside) == (1, 1), "after a while it is tried again"
+    site.say("ep-2", "software", SERVER)
+    assert (site.settle(), site.fleet.aside) == (1, 0)
+    assert site.found("ep-2") == BOTH
+
+
+def test_a_piece_ends_early_where_machines_take_long(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*arguments: Any) -> Machine:
+        site.time += 1.5
+        return machine_of(*arguments)
+
+    monkeypatch.setattr(fleet, "machine_of", slow)
+    site.bring()
+    for number in range(5):
+        site.machine(f"ep-{number}")
+    assert (site.fleet.turn(), site.fleet.waiting) == (2, 3)
+    assert site.settle() == 3
 
 
 def test_a_store_that_was_away_for_a_moment_loses_nothing(

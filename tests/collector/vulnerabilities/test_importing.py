@@ -88,10 +88,40 @@ def test_a_new_feed_takes_the_place_of_the_old_one_of_its_name(state: StateStore
     import_feed(state, write_zip(tmp_path / "old.zip", debian()), "an")
     import_feed(state, write_json(tmp_path / "kev.json", kev("CVE-2026-1001")), "an")
 
-    import_feed(state, write_zip(tmp_path / "new.zip", debian()[:1]), "an")
+    import_feed(state, write_zip(tmp_path / "new.zip", debian()[:3]), "an")
 
     assert feeds(state) == {"osv-debian": "current", "kev": "current"}
-    assert rows(state) == (2, 1)
+    assert rows(state) == (4, 4)
+
+
+def test_a_feed_that_is_cut_short_does_not_take_the_place_of_a_whole_one(
+    state: StateStore, tmp_path: Path
+) -> None:
+    import_feed(state, write_zip(tmp_path / "old.zip", debian()), "an")
+    short = write_zip(tmp_path / "new.zip", debian()[:2])
+
+    with pytest.raises(FeedError, match=r"2 records, the feed osv-debian in use has 5; .*--force"):
+        import_feed(state, short, "an")
+    assert feeds(state) == {"osv-debian": "current"}
+    assert rows(state) == (5, 6)
+
+    assert import_feed(state, short, "an", force=True).records == 2
+    assert feeds(state) == {"osv-debian": "current"}
+    assert rows(state) == (2, 3)
+
+
+def test_a_feed_of_which_much_cannot_be_read_is_refused(state: StateStore, tmp_path: Path) -> None:
+    many = [osv(f"DEBIAN-CVE-2026-{n}", ("Debian:12", "x", below("1"))) for n in range(1000, 1018)]
+    import_feed(state, write_zip(tmp_path / "good.zip", [*many, b"{", b"{"]), "an")
+    bad = write_zip(tmp_path / "bad.zip", [*many, b"{", b"{", b"{"])
+
+    with pytest.raises(FeedError, match=r"3 of its 21 records cannot be read; the first: .*--force"):
+        import_feed(state, bad, "an")
+    assert rows(state) == (18, 18)
+
+    assert import_feed(state, bad, "an", force=True).refused == 3
+    with pytest.raises(FeedError, match="1 of its 1 records"):
+        import_feed(state, write_zip(tmp_path / "none.zip", [b"{"]), "an", force=True)
 
 
 def test_until_all_is_read_the_old_feed_is_what_is_seen(
@@ -153,7 +183,7 @@ def test_records_that_cannot_be_read_are_named_and_the_rest_is_taken(
         osv("DEBIAN-CVE-2026-8", ("Debian:12", "x", below("1"))) | {"affected": [{"package": {"name": 7}}]},
         b"[" * 100_000,
     ]
-    taken = import_feed(state, write_zip(tmp_path / "all.zip", [*debian(), *wrong]), "an")
+    taken = import_feed(state, write_zip(tmp_path / "all.zip", [*debian(), *wrong]), "an", force=True)
 
     assert (taken.records, taken.refused) == (5, 4)
     assert taken.faults[0].startswith("all.zip:record-7.json: ")
@@ -169,7 +199,7 @@ def test_a_zip_bomb_is_one_record_that_is_too_large(
     path = write_zip(tmp_path / "all.zip", [*debian(), b" " * (200 << 20)])
     assert path.stat().st_size < 1 << 20
 
-    taken = import_feed(state, path, "an")
+    taken = import_feed(state, path, "an", force=True)
 
     assert taken.refused == 1
     assert "larger than 1 MB" in taken.faults[0]
@@ -195,7 +225,7 @@ def test_damage_in_the_zip_is_one_record_and_a_zip_cut_short_is_none(
         at = archive.infolist()[1].header_offset + 80
     path.write_bytes(whole[:at] + bytes(byte ^ 0xFF for byte in whole[at : at + 20]) + whole[at + 20 :])
 
-    taken = import_feed(state, path, "an")
+    taken = import_feed(state, path, "an", force=True)
     assert (taken.records, taken.refused) == (4, 1)
 
     path.write_bytes(whole[: len(whole) // 2])

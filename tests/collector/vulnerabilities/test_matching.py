@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from collector.vulnerabilities import book as book_module
 from collector.vulnerabilities.book import Book
 from collector.vulnerabilities.ecosystems import ecosystem_of, from_osv, sources_of
 from collector.vulnerabilities.importing import import_feed
@@ -267,6 +268,59 @@ def test_releases_are_recognised() -> None:
     assert from_osv("Ubuntu:22.04:LTS") == from_osv("Ubuntu:22.04") == "ubuntu:22.04"
     assert from_osv("Red Hat:enterprise_linux:9::appstream") == "rhel:9"
     assert from_osv("Rocky Linux:9") == "rocky:9"
+
+
+def kernels(count: int, version: Callable[[int], str]) -> dict[str, Any]:
+    return software(*((f"linux-image-{n}", "6.1", "linux", version(n)) for n in range(count)))
+
+
+def test_of_many_packages_of_one_version_the_first_are_named_and_the_others_counted(
+    bring: Any, look: Look
+) -> None:
+    bring(osv("DEBIAN-CVE-2026-1001", ("Debian:12", "linux", below("6.2"))))
+    evidence = look(kernels(500, lambda _: "6.1.1-1")).findings[0].evidence[0]
+    assert evidence.binaries == tuple(f"linux-image-{n}" for n in range(20))
+    assert evidence.more_binaries == 480
+
+    long = software(*((f"{n}" * 250, "6.1", "linux", "6.1.1-1") for n in range(5)))
+    evidence = look(long).findings[0].evidence[0]
+    assert (evidence.binaries, evidence.more_binaries) == (("0" * 250, "1" * 250), 3)
+
+
+def test_of_many_versions_of_one_package_the_first_are_compared_and_the_others_unknown(
+    bring: Any, look: Look
+) -> None:
+    bring(osv("DEBIAN-CVE-2026-1001", ("Debian:12", "linux", below("6.2"))))
+    found = look(kernels(20_000, lambda n: f"6.1.{n}-1"))
+    assert [each.installed for each in found.findings[0].evidence] == [f"6.1.{n}-1" for n in range(16)]
+    assert len(found.unknown) == 19_984
+    assert found.unknown[0] == ("linux", "6.1.16-1", "too_many_versions")
+
+
+def test_what_is_compared_for_one_machine_is_bounded(
+    bring: Any, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(book_module, "_MOST_COMPARED", 4)
+    bring(
+        *(osv(f"DEBIAN-CVE-2026-100{n}", ("Debian:12", "linux", below("6.2"))) for n in range(3)),
+        osv("DEBIAN-CVE-2026-2000", ("Debian:12", "bash", below("6"))),
+    )
+    packages = kernels(3, lambda n: f"6.1.{n}-1")
+    packages["packages"] += software(("bash", "5"))["packages"]
+    for _ in range(2):  # also where what was worked out is remembered
+        found = look(packages)
+        assert statuses(found) == dict.fromkeys(
+            ("CVE-2026-1000", "CVE-2026-1001", "CVE-2026-1002", "CVE-2026-2000"), ("affected", True)
+        )
+        assert {version for _, version, _ in found.unknown} == {"6.1.1-1", "6.1.2-1"}
+        assert {why for _, _, why in found.unknown} == {"too_much_to_compare"}
+
+
+def test_what_is_remembered_is_bounded(bring: Any, look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(book_module, "_MOST_REMEMBERED", 0)
+    bring(*debian())
+    for _ in range(3):
+        assert list(statuses(look())) == ["CVE-2026-1001", "CVE-2026-1002"]
 
 
 _ANY = st.recursive(

@@ -36,6 +36,32 @@ def test_events_become_intervals() -> None:
 
 
 @pytest.mark.parametrize(
+    ("events", "intervals"),
+    [
+        (  # in any order, by dpkg's rules
+            ["fixed 10", "introduced 3", "fixed 2", "introduced 0"],
+            (Interval("0", "2"), Interval("3", "10")),
+        ),
+        (["last_affected 4", "introduced 4"], (Interval("4", last="4"),)),
+        (["introduced 0", "fixed 0"], (Interval("0", "0"),)),
+        # What has begun goes on, and what is fixed stays so.
+        (["introduced 1", "introduced 2", "fixed 3"], (Interval("1", "3"),)),
+        (["introduced 0", "fixed 1", "fixed 2"], (Interval("0", "1"),)),
+        (["fixed 1"], (Interval("0", "1"),)),
+        (["introduced 2~rc1", "fixed 2", "limit 3"], (Interval("2~rc1", "2"),)),
+        (["introduced 0", "fixed no"], (Interval("0", "no"),)),
+    ],
+)
+def test_events_are_read_as_the_schema_evaluates_them(
+    events: list[str], intervals: tuple[Interval, ...]
+) -> None:
+    written = [dict([each.split()]) for each in events]
+    found = parse_osv(json.dumps(osv("DEBIAN-CVE-2026-1", ("Debian:12", "x", written))).encode())
+    assert found is not None
+    assert found.packages[0].intervals == intervals
+
+
+@pytest.mark.parametrize(
     ("record", "names"),
     [
         (osv("UBUNTU-CVE-2026-5555", ("Ubuntu:22.04:LTS", "x", below("1"))), ("CVE-2026-5555",)),

@@ -204,6 +204,28 @@ def test_the_api_gives_all_evidence_of_a_machine(signed_in: SignedIn, machines: 
     assert {each["status"] for each in fixed} == {"affected", "fixed"}
 
 
+def test_a_machine_that_names_too_much_has_a_short_page_that_says_so(
+    services: Services, signed_in: SignedIn, machines: dict[str, str]
+) -> None:
+    packages = [
+        {"name": f"lib{n}", "version": "1", "manager": "dpkg", "source": "openssl", "source_version": OPENSSL}
+        for n in range(40)
+    ] + [{"name": "openssl", "version": f"1.{n}", "manager": "dpkg"} for n in range(40)]
+    with services.state.write() as session:
+        session.get_one(Document, (machines["here"], "software", "")).body = {"packages": packages}
+    client = signed_in("officer")
+    at = f"/endpoints/{machines['here']}?tab=vulnerabilities"
+    text = page(client, at)
+    assert "lib18, lib19 and 20 more" in text
+    assert "lib20" not in text
+    assert "and 12 more" in text, "of 16 versions by two records, 20 are shown"
+    assert "The machine names more versions of it than are compared" in text
+    assert "Máy khai báo nhiều phiên bản của gói này hơn mức được đối chiếu" in page(client, at, "vi")
+    said = client.get(f"/api/v1/endpoints/{machines['here']}/vulnerabilities").json()
+    counts = [(len(e["binaries"]), e["more_binaries"]) for f in said["findings"] for e in f["evidence"]]
+    assert max(counts) == (20, 20)
+
+
 def test_an_old_feed_is_marked_and_so_is_having_none(
     services: Services, signed_in: SignedIn, world: World, machines: dict[str, str]
 ) -> None:
@@ -237,7 +259,9 @@ def test_feeds_are_brought_and_shown_on_the_command_line(tmp_path: Path) -> None
     data = DataDirectory(tmp_path / "data")
     data.create()
     upgrade(data.state)
-    feed = write_zip(tmp_path / "all.zip", [*debian(), b"\x1b[31m{"])
+    more = [osv(f"DEBIAN-CVE-2026-300{n}", ("Debian:12", "x", below("1"))) for n in range(5)]
+    feed = write_zip(tmp_path / "all.zip", [*debian(), *more, b"\x1b[31m{"])
+    short = write_zip(tmp_path / "short.zip", debian()[:1])
     broken = tmp_path / "broken.json"
     broken.write_text("{}", encoding="utf-8")
 
@@ -247,15 +271,20 @@ def test_feeds_are_brought_and_shown_on_the_command_line(tmp_path: Path) -> None
     assert "bring one with" in call("show").stdout
     taken = call("import", str(feed), str(broken))
     assert taken.exit_code == 1
-    assert "osv-debian: 5 records, the newest of 10/11/2026 07:00; 2 are for other systems" in taken.stdout
-    assert "all.zip:record-7.json" in taken.stderr
+    assert "osv-debian: 10 records, the newest of 10/11/2026 07:00; 2 are for other systems" in taken.stdout
+    assert "all.zip:record-12.json" in taken.stderr
     assert "broken.json" in taken.stderr
     assert "\x1b" not in taken.output
     assert "in use already" in call("import", str(feed)).stdout
     shown = json.loads(call("show", "--json").stdout)
     assert [(each["name"], each["records"], each["refused"]) for each in shown["feeds"]] == [
-        ("osv-debian", 5, 1)
+        ("osv-debian", 10, 1)
     ]
+    refused = call("import", str(short))
+    assert refused.exit_code == 1
+    assert "it has 1 records, the feed osv-debian in use has 10; nothing is changed" in refused.stderr
+    assert "--force" in refused.stderr
+    assert call("import", "--force", str(short)).exit_code == 0
     assert shown["machines"] == {"machines": 0, "examined": 0, "unknown": 0}
     assert call("remove", "osv-debian").exit_code == 0
     gone = call("remove", "osv-debian")
@@ -268,4 +297,4 @@ def test_feeds_are_brought_and_shown_on_the_command_line(tmp_path: Path) -> None
     with state.read() as session:
         actions = session.scalars(select(AuditEntry.action).order_by(AuditEntry.id)).all()
     state.close()
-    assert actions == ["vulnerabilities.import", "vulnerabilities.remove"]
+    assert actions == ["vulnerabilities.import", "vulnerabilities.import", "vulnerabilities.remove"]
