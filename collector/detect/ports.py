@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from sqlalchemy.orm import Session
 
@@ -23,7 +24,9 @@ class EventStore(Protocol):
     def damages(self) -> list[Damage]: ...
     def note_restored(self, damage_id: str, log_offset: int, rows: int) -> None: ...
     def note_looked_through(self, damage_id: str, partitions: Iterable[int]) -> None: ...
-    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]: ...
+    def query(
+        self, sql: str, parameters: Mapping[str, object] | None = None, *, since: datetime | None = None
+    ) -> list[dict[str, Any]]: ...
 
 
 class Export(Protocol):

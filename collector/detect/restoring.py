@@ -12,22 +12,26 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from collector.detect.insertion import Insertion
 from collector.detect.rows import batch_origin, decode_rows, take_events, take_metrics
-from collector.log.errors import LogError
+from collector.detect.values import moment
+from collector.log.errors import LogDamagedError, LogError
 from collector.log.interface import moved
-from collector.store.errors import FencedError, StoreError
+from collector.state.tables import DeadLetter
+from collector.store.errors import FencedError, QueryError, StoreError
 from collector.store.rows import microseconds
 from collector.store.schema import PARTITIONS
 from rules.engine.routing import sources_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -43,11 +47,13 @@ if TYPE_CHECKING:
     from collector.store.rows import EventRow, MetricRow
     from rules.engine import Engine
 
-#: How often the store is asked what is damaged of it.
+#: How often the store is asked what is damaged of it, and how long nothing is tried after a failure.
 _ASK_SECONDS: Final = 30.0
 #: A batch that came twice is twice in the log where the log had forgotten the first, but within this time.
 _REPEATED_SECONDS: Final = 7 * 86_400.0
-_IDS_A_QUERY: Final = 4_000
+_KEYS_A_QUERY: Final = 500
+
+R = TypeVar("R")
 
 log = logging.getLogger("vonggac.detect")
 
@@ -55,13 +61,14 @@ log = logging.getLogger("vonggac.detect")
 @dataclass
 class _Search:
     """``positions``: how far the log is looked through, of the partitions that are not done; ``ends``: how far it is to
-    be. ``epochs``: of the leases under which it began."""
+    be. ``epochs``: of the leases under which it began. ``limit``: rows a piece."""
 
-    reader: LogReader
     damages: list[Damage]
     positions: dict[int, int]
     ends: dict[int, int]
     epochs: dict[int, int]
+    limit: int
+    reader: LogReader | None = None
     restored: int = 0
 
     def __post_init__(self) -> None:
@@ -109,6 +116,7 @@ class Restoring:
         self._now = now
         self._absent = AbsentOfLog(store)
         self._ask_at = 0.0
+        self._rest_until = 0.0
         self._search: _Search | None = None
 
     def piece(self, holding: Holding) -> bool:
@@ -118,6 +126,8 @@ class Restoring:
             LeaseLostError: some of what is held is another worker's now.
             StoppedError: told to stop while a store was away.
         """
+        if monotonic() < self._rest_until:
+            return False
         try:
             search = self._search = self._search or self._begin(holding)
             if search is None:
@@ -130,15 +140,25 @@ class Restoring:
             log.warning(
                 "what is damaged of the event store is restored later", extra={"error": str(error)[:300]}
             )
+            self._close_reader()
+            self._rest_until = monotonic() + _ASK_SECONDS
+            return False
+        except LogDamagedError:  # of what is long worked on: no reason to stop working on what comes
+            log.exception("the log cannot be read for what the event store lacks")
             self.close()
+            self._rest_until = inf
             return False
         return True
 
     def close(self) -> None:
         """Give up what is under way; the next one begins it anew."""
-        search, self._search = self._search, None
-        if search is not None:
-            search.reader.close()
+        self._close_reader()
+        self._search = None
+
+    def _close_reader(self) -> None:
+        if self._search is not None and self._search.reader is not None:
+            self._search.reader.close()
+            self._search.reader = None
 
     def _begin(self, holding: Holding) -> _Search | None:
         if monotonic() < self._ask_at or not holding.epochs:
@@ -155,26 +175,39 @@ class Restoring:
             extra={"damaged": [part for each in damages for part in each.parts], "partitions": sorted(held)},
         )
         return _Search(
-            self._open_reader(),
             damages,
             dict.fromkeys(held, 0),
             {each: holding.positions[each] for each in held},
             {each: holding.epochs[each] for each in held},
+            self._batch_rows,
         )
 
     def _look_further(self, search: _Search, holding: Holding) -> None:
-        rows = search.reader.read(search.positions, self._batch_rows) if search.positions else []
+        if search.reader is None:
+            search.reader = self._open_reader()
+        reader = search.reader
+        rows = reader.read(search.positions, search.limit)
         within = [row for row in rows if row.offset <= search.ends[row.partition]]
         concerned = [row for row in within if search.concerns(row)]
         taken = decode_rows(concerned)
         if len(taken) < len(concerned):
-            within = [row for row in within if row.offset <= taken[-1][0].offset]
-            rows = within
-        self._restore(search, holding, taken)
+            rows = within = [row for row in within if row.offset <= taken[-1][0].offset]
+        try:
+            self._restore(search, holding, taken)
+        except QueryError as error:
+            if len(taken) > 1:  # it may be too much at once
+                search.limit = max(1, search.limit // 2)
+                return
+            log.exception(
+                "a row is not looked at again",
+                extra={"log_offset": rows[0].offset, "error": str(error)[:300]},
+            )
+        search.limit = min(2 * search.limit, self._batch_rows)
+        # Nothing read may also mean that nothing has arrived yet.
         search.positions = {
             each: position
             for each, position in moved(search.positions, rows).items()
-            if rows and position < search.ends[each]
+            if position < search.ends[each] and (rows or _more(reader, each, position, search.ends[each]))
         }
         if not search.positions:
             for damage in search.damages:
@@ -200,27 +233,28 @@ class Restoring:
         )
         if not rows and not metrics:
             return
-        self._persist(
-            Insertion(
-                self._store,
-                rows,
-                metrics,
-                positions=holding.positions,
-                epochs=holding.epochs,
-                absent=self._absent,
-                now=self._now(),
-            )
+        insertion = Insertion(
+            self._store,
+            rows,
+            metrics,
+            positions=holding.positions,
+            epochs=holding.epochs,
+            absent=self._absent,
+            now=self._now(),
         )
-        self._note(search, rows, metrics)
+        self._persist(insertion)
+        refused = {letter.refusal.part for letter in insertion.letters}
+        self._note(search, [row for row in rows if f"event {row.event_id}" not in refused], metrics)
 
     def _read_again(self, search: _Search, taken: Iterable[tuple[LogRow, Decoded | None]]) -> WorkStep:
         """A step that takes in the events and metrics of these rows, and nothing else."""
         batches = [(row, decoded) for row, decoded in taken if decoded is not None]
         with self._state.read() as session:
             step = self._new_step(session, [row.endpoint_id for row, _ in batches])
+            refused = _refused(session, [row.offset for row, _ in batches])
         for row, decoded in batches:
             context = step.contexts.get(row.endpoint_id)
-            if context is None:  # removed since; so were its events
+            if context is None or row.offset in refused:  # removed since, with its events; or never taken in
                 continue
             try:
                 if search.damage_of("events", row.received_at) is not None:
@@ -249,16 +283,16 @@ class Restoring:
                 *(search.damage_of("metrics", row.time) for row in metrics),
             ]
         )
-        first = min([row.log_offset for row in rows] + [row.log_offset for row in metrics])
+        offsets = [row.log_offset for row in rows] + [row.log_offset for row in metrics]
         for damage, count in counts.items():
             if damage is not None:
-                self._store.note_restored(damage, first, count)
+                self._store.note_restored(damage, min(offsets), count)
         search.restored += len(rows) + len(metrics)
         self._metrics.restored.inc(len(rows) + len(metrics))
 
 
 class AbsentOfLog:
-    """Of rows that a worker made of the log some time ago: those that the store has no more."""
+    """Of rows that a worker made of the log some time ago: those that the store has no more, archived days included."""
 
     def __init__(self, store: EventStore) -> None:
         self._store = store
@@ -268,18 +302,20 @@ class AbsentOfLog:
         once = {row.event_id: row for row in rows}
         if not once:
             return []
+        times = [row.received_at for row in rows]
         found = self._store.query(
-            "SELECT groupArray(event_id) AS ids FROM events WHERE partition IN {partitions:Array(UInt8)}"
-            " AND log_offset BETWEEN {first:UInt64} AND {last:UInt64} AND received_at"
+            "SELECT groupArray(event_id) AS ids FROM events WHERE log_offset IN {offsets:Array(UInt64)}"
+            " AND partition IN {partitions:Array(UInt8)} AND received_at"
             " BETWEEN fromUnixTimestamp64Micro({since:Int64}) AND fromUnixTimestamp64Micro({until:Int64})",
-            {**_offsets(rows), **_times(row.received_at for row in rows)},
+            {**_offsets(rows), **_times(times)},
+            since=moment(min(times)),
         )
         lacking = once.keys() - set(found[0]["ids"])
         chosen = [row for row in once.values() if row.event_id in lacking]
         repeated: set[str] = set()
-        for start in range(0, len(chosen), _IDS_A_QUERY):
-            some = chosen[start : start + _IDS_A_QUERY]
-            since = min(row.received_at for row in some) - _REPEATED_SECONDS
+        for some in _pieces(chosen):
+            times = [row.received_at for row in some]
+            earliest = min(times) - _REPEATED_SECONDS
             found = self._store.query(
                 "SELECT event_id FROM events WHERE event_id IN {ids:Array(String)}"
                 " AND endpoint_id IN {endpoints:Array(String)} AND received_at"
@@ -287,35 +323,74 @@ class AbsentOfLog:
                 {
                     "ids": [row.event_id for row in some],
                     "endpoints": sorted({row.endpoint_id for row in some}),
-                    **_times([since, *(row.received_at for row in some)]),
+                    **_times([earliest, *times]),
                 },
+                since=moment(earliest),
             )
             repeated.update(row["event_id"] for row in found)
         return [row for row in chosen if row.event_id not in repeated]
 
     def metrics(self, rows: Sequence[MetricRow]) -> list[MetricRow]:
-        """All of a batch that fall into a month lie in one part: they are there, or none is."""
+        """All of a batch that fall into a month lie in one part: they are there, or none is. Those of a batch that is
+        in the log twice are there under the other's offset."""
         if not rows:
             return []
         found = self._store.query(
-            "SELECT DISTINCT log_offset, toYYYYMM(time) AS month FROM metrics WHERE partition IN"
-            " {partitions:Array(UInt8)} AND log_offset BETWEEN {first:UInt64} AND {last:UInt64}",
+            "SELECT DISTINCT log_offset, toYYYYMM(time) AS month FROM metrics"
+            " WHERE log_offset IN {offsets:Array(UInt64)} AND partition IN {partitions:Array(UInt8)}",
             _offsets(rows),
         )
         there = {(int(row["log_offset"]), str(row["month"])) for row in found}
-        return [row for row in rows if (row.log_offset, _month(row.time)) not in there]
+        chosen = [row for row in rows if (row.log_offset, _month(row.time)) not in there]
+        repeated: set[tuple[str, str, int]] = set()
+        for some in _pieces(chosen):
+            found = self._store.query(
+                "SELECT DISTINCT endpoint_id, name, toUnixTimestamp64Micro(time) AS at FROM metrics"
+                " WHERE endpoint_id IN {endpoints:Array(String)} AND name IN {names:Array(String)}"
+                " AND toUnixTimestamp64Micro(time) IN {times:Array(Int64)}",
+                {
+                    "endpoints": sorted({row.endpoint_id for row in some}),
+                    "names": sorted({row.name for row in some}),
+                    "times": sorted({microseconds(row.time) for row in some}),
+                },
+            )
+            repeated.update((row["endpoint_id"], row["name"], int(row["at"])) for row in found)
+        first = {
+            (row.endpoint_id, row.name, microseconds(row.time)): row.log_offset for row in reversed(chosen)
+        }
+        return [
+            row
+            for row in chosen
+            if (key := (row.endpoint_id, row.name, microseconds(row.time))) not in repeated
+            and first[key] == row.log_offset
+        ]
+
+
+def _more(reader: LogReader, partition: int, position: int, end: int) -> bool:
+    """Whether the log has a row of the partition that is still to be looked at."""
+    first = reader.first_waiting({partition: position})
+    return first is not None and first <= end
+
+
+def _refused(session: Session, offsets: Sequence[int]) -> set[int]:
+    """Of these rows, those that became a dead letter as a whole."""
+    query = select(DeadLetter.log_offset).where(DeadLetter.log_offset.in_(offsets), DeadLetter.part == "")
+    return set(session.scalars(query))
+
+
+def _pieces(rows: Sequence[R]) -> Iterator[Sequence[R]]:
+    for start in range(0, len(rows), _KEYS_A_QUERY):
+        yield rows[start : start + _KEYS_A_QUERY]
 
 
 def _offsets(rows: Sequence[EventRow] | Sequence[MetricRow]) -> dict[str, object]:
-    offsets = [row.log_offset for row in rows]
     return {
         "partitions": sorted({row.partition for row in rows}),
-        "first": min(offsets),
-        "last": max(offsets),
+        "offsets": sorted({row.log_offset for row in rows}),
     }
 
 
-def _times(seconds: Iterable[float]) -> Mapping[str, int]:
+def _times(seconds: Iterable[float]) -> dict[str, int]:
     moments = [microseconds(each) for each in seconds]
     return {"since": min(moments), "until": max(moments)}
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from collector.partitions import PARTITIONS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -30,6 +32,11 @@ class Damage(msgspec.Struct, frozen=True):
     def whole(self) -> bool:
         """Whether nothing is missing any more."""
         return self.rows is not None and self.restored >= self.rows
+
+    @property
+    def sought(self) -> bool:
+        """Whether the log is still to be looked through for it."""
+        return not self.whole and len(self.looked_through) < PARTITIONS
 
 
 def damaged_parts(damages: Iterable[Damage]) -> int:

@@ -62,7 +62,7 @@ class Engine:
         except ClickHouseError as error:
             kind = type(store_error(error))
             raise kind(f"the event store in {place.name} cannot be opened: {first_line(error)}") from error
-        self.upkeep = Upkeep(self._keeper, place, self._writer, self.archive)
+        self.upkeep = Upkeep(self._keeper, place, self._writer, self.archive, self.damages)
 
     def insert(self, table: str, arrow_stream: bytes, epochs: Mapping[int, int] | None = None) -> None:
         """Append an Arrow IPC stream of the table's columns. Durable when it returns.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collector.store.archive import Archive
     from collector.store.place import Place
     from collector.store.policy import Policy
+    from collector.store.set_aside import SetAside
     from collector.store.writer import Writer
 
 _EVERY_SECONDS: Final = 30.0
@@ -40,13 +41,16 @@ class Upkeep:
     """:meth:`start` runs it in a thread until :meth:`stop`; tests call :meth:`run` themselves. ``lock`` is held while
     the client is used."""
 
-    def __init__(self, client: Any, place: Place, writer: Writer, archive: Archive | None) -> None:
+    def __init__(
+        self, client: Any, place: Place, writer: Writer, archive: Archive | None, damages: SetAside
+    ) -> None:
         self.lock = threading.Lock()
         self._client = client
         self._notes = Notes(client)
         self._place = place
         self._writer = writer
         self._archive = archive
+        self._damages = damages
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._failing = False
@@ -117,7 +121,9 @@ class Upkeep:
         if self._archive is None or not policy.archive_after:
             return 0
         limit = (now - timedelta(days=policy.archive_after)).strftime("%Y%m%d")
-        days = [day for day in self._writer.partitions("events") if day < limit]
+        # What is being brought back of a day goes into the table, not into the archive.
+        incomplete = {each.partition for each in self._damages.look() if each.sought}
+        days = [day for day in self._writer.partitions("events") if day < limit and day not in incomplete]
         for day in days:
             self._archive.move(day, policy.classes())
         return len(days)

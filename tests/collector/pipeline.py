@@ -26,7 +26,7 @@ from collector.rulebook.sources import Rulebook
 from collector.settings import Settings
 from collector.state.tables import Agency, Assignment, Endpoint
 from collector.store.errors import FencedError, StoreError, StoreUnavailableError
-from collector.store.rows import EventRow, MetricRow, events_table, metrics_table
+from collector.store.rows import EventRow, MetricRow, events_table, metrics_table, microseconds
 from tests.support.state import new_state
 
 if TYPE_CHECKING:
@@ -189,19 +189,22 @@ class MemoryStore:
     def note_looked_through(self, damage_id: str, partitions: Iterable[int]) -> None:
         self.looked_through.setdefault(damage_id, set()).update(partitions)
 
-    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
+    def query(
+        self,
+        sql: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        since: datetime | None = None,
+    ) -> list[dict[str, Any]]:
         self._maybe_fail()
         given: dict[str, Any] = dict(parameters or {})
         if "groupArray(event_id)" in sql:
-            first, last, partitions = (given[name] for name in ("first", "last", "partitions"))
+            return [{"ids": [row.event_id for row in self.events if row.log_offset in given["offsets"]]}]
+        if "FROM metrics" in sql and "names" in given:
             return [
-                {
-                    "ids": [
-                        row.event_id
-                        for row in self.events
-                        if row.partition in partitions and first <= row.log_offset <= last
-                    ]
-                }
+                {"endpoint_id": row.endpoint_id, "name": row.name, "at": microseconds(row.time)}
+                for row in self.metrics
+                if microseconds(row.time) in given["times"]
             ]
         if "FROM metrics" in sql:
             return [
@@ -221,10 +224,10 @@ class MemoryStore:
         def key(row: EventRow) -> tuple[int, int, str]:
             return round(row.received_at * 1e6), round(row.time * 1e6), row.event_id
 
-        since, until = int(str(given["since"])), int(str(given["until"]))
+        earliest, until = int(str(given["since"])), int(str(given["until"]))
         after = (given["received"], given["happened"], given["id"])
         found = sorted(
-            (row for row in self.events if since <= key(row)[0] <= until and key(row) > after), key=key
+            (row for row in self.events if earliest <= key(row)[0] <= until and key(row) > after), key=key
         )
         return [
             {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -11,16 +11,21 @@ from sqlalchemy import delete, func, select
 
 from collector.detect import restoring
 from collector.leases import RENEW_SECONDS
+from collector.log.errors import LogDamagedError
 from collector.partitions import partition_of
 from collector.settings import Detect, Settings
-from collector.state.tables import Alert, Assignment, Endpoint, Stream
+from collector.state.tables import Alert, Assignment, DeadLetter, Endpoint, Stream
 from collector.store.damage import Damage
+from collector.store.errors import QueryError
 from tests.collector.detect.test_worker import BAD_PROCESS
-from tests.collector.pipeline import NOW, T0, Pipeline, add_endpoint, event
+from tests.collector.pipeline import NOW, T0, MemoryLog, Pipeline, add_endpoint, event
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
     from pathlib import Path
 
+    from collector.log.interface import LogRow
     from collector.store.rows import EventRow
 
 pytestmark = pytest.mark.usefixtures("on_both_databases")
@@ -29,6 +34,24 @@ ENDPOINTS = [f"ep-{number}" for number in range(1, 9)]
 DAY, MONTH = NOW.strftime("%Y%m%d"), NOW.strftime("%Y%m")
 EVENTS = Damage("events-1", "events", DAY, ["broken_1"], 1_000, 0, [])
 METRICS = Damage("metrics-1", "metrics", MONTH, ["broken_2"], 1_000, 0, [])
+
+
+class SlowLog(MemoryLog):
+    """As a log on other servers: now and then nothing has arrived yet."""
+
+    reads = 0
+
+    def read(self, positions: Mapping[int, int], limit: int) -> list[LogRow]:
+        self.reads += 1
+        return super().read(positions, limit) if self.reads % 2 else []
+
+    def first_waiting(self, positions: Mapping[int, int]) -> int | None:
+        return min((row.offset for row in super().read(positions, len(self.rows))), default=None)
+
+
+class DamagedLog(MemoryLog):
+    def read(self, positions: Mapping[int, int], limit: int) -> list[LogRow]:
+        raise LogDamagedError("a page cannot be read")
 
 
 @pytest.fixture(autouse=True)
@@ -121,6 +144,93 @@ def test_a_batch_that_is_in_the_log_twice_comes_back_once(tmp_path: Path) -> Non
     restore(pipeline)
 
     assert by_id(pipeline.store.events) == events
+
+
+def test_metrics_of_a_batch_that_is_in_the_log_twice_come_back_once(tmp_path: Path) -> None:
+    pipeline = worked(tmp_path)
+    metrics = len(pipeline.store.metrics)
+    pipeline.log.rows.append(replace(pipeline.log.rows[0], offset=pipeline.log.last_offset() + 1))
+    pipeline.work()
+    pipeline.store.damaged = [METRICS]
+    restore(pipeline)
+    assert len(pipeline.store.metrics) == metrics, "the first is there"
+    pipeline.store.metrics = []
+    pipeline.store.damaged = [msgspec.structs.replace(METRICS, id="metrics-2")]
+    restore(pipeline)
+    assert len(pipeline.store.metrics) == metrics
+
+
+def test_that_nothing_has_arrived_yet_is_not_that_nothing_is_there(tmp_path: Path) -> None:
+    pipeline = worked(tmp_path)
+    events = by_id(pipeline.store.events)
+    pipeline.store.events = []
+    pipeline.store.damaged = [EVENTS]
+    slow = SlowLog(pipeline.log.rows)
+    pipeline.worker._restoring._open_reader = lambda: slow
+
+    restore(pipeline)
+
+    assert slow.reads > 10
+    assert by_id(pipeline.store.events) == events
+
+
+def test_a_log_that_cannot_be_read_back_stops_nothing_else(tmp_path: Path) -> None:
+    pipeline = worked(tmp_path)
+    pipeline.store.damaged = [EVENTS]
+    pipeline.worker._restoring._open_reader = DamagedLog
+    assert restore(pipeline) == 0
+    assert restore(pipeline) == 0
+    assert pipeline.store.looked_through == {}
+    pipeline.batch(events=[event(T0 + 100, Image="/bin/new")])
+    pipeline.work()
+    assert any(b"/bin/new" in row.body for row in pipeline.store.events)
+
+
+def test_what_the_store_will_not_be_asked_at_once_is_asked_in_smaller_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = worked(tmp_path)
+    events = by_id(pipeline.store.events)
+    refused = pipeline.log.rows[2].offset
+    pipeline.store.events = []
+    pipeline.store.damaged = [EVENTS]
+    query = pipeline.store.query
+
+    def fussy(sql: str, parameters: Mapping[str, Any], since: datetime | None = None) -> list[dict[str, Any]]:
+        offsets = parameters.get("offsets", [])
+        if len(offsets) > 2 or refused in offsets:
+            raise QueryError("too much")
+        return query(sql, parameters, since=since)
+
+    monkeypatch.setattr(pipeline.store, "query", fussy)
+
+    restore(pipeline)
+
+    assert by_id(pipeline.store.events) == [row for row in events if row.log_offset != refused]
+    assert pipeline.store.looked_through
+
+
+def test_a_batch_that_became_a_dead_letter_stays_one(tmp_path: Path) -> None:
+    pipeline = worked(tmp_path)
+    events = by_id(pipeline.store.events)
+    row = pipeline.log.rows[0]
+    with pipeline.state.write() as session:
+        session.add(
+            DeadLetter(
+                endpoint_id=row.endpoint_id,
+                log_offset=row.offset,
+                part="",
+                reason="",
+                body=b"",
+                received_at=NOW,
+            )
+        )
+    pipeline.store.events = []
+    pipeline.store.damaged = [EVENTS]
+
+    restore(pipeline)
+
+    assert by_id(pipeline.store.events) == [each for each in events if each.log_offset != row.offset]
 
 
 def test_the_events_of_a_machine_that_was_removed_stay_away(tmp_path: Path) -> None:

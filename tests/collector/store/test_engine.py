@@ -13,6 +13,7 @@ import clickhouse_connect
 import pyarrow.parquet
 import pytest
 
+from collector.partitions import ALL
 from collector.settings import Events
 from collector.store import schema
 from collector.store.engine import Engine
@@ -392,6 +393,24 @@ def test_what_is_brought_back_of_a_damaged_part_is_noted_and_a_further_one_is_an
         assert further.id != damage.id
         assert (len(further.parts), further.rows, further.restored) == (2, 160, 100)
         assert (further.looked_through, engine.damaged()) == ([], 2)
+    finally:
+        engine.close()
+
+
+def test_a_day_is_not_archived_while_the_log_is_looked_through_for_its_damage(tmp_path: Path) -> None:
+    engine = opened(tmp_path)
+    put(engine, *(aged(number, timedelta(days=3)) for number in range(100)))
+    engine.close()
+    truncate(tmp_path, (NOW - timedelta(days=3)).strftime("%Y%m%d"))
+    engine = opened(tmp_path)
+    policy = Policy(otherwise=92, archive_after=1)
+    try:
+        put(engine, *(aged(number, timedelta(days=3)) for number in range(60)))
+        assert engine.upkeep.run(NOW, policy, idle=False)["archived"] == 0
+        (damage,) = engine.damages.look()
+        engine.damages.note_looked_through(damage.id, ALL)
+        assert engine.upkeep.run(NOW, policy, idle=False)["archived"] == 1
+        assert numbers(engine, NOW - timedelta(days=20)) == list(range(60))
     finally:
         engine.close()
 
