@@ -41,10 +41,10 @@ class Proxy(Struct, frozen=True):
             ValueError: it is no such URL. A password in it is one too: settings are read by many.
         """
         parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or parts.query:
-            raise ValueError(f"not a proxy's address (http://host:3128): {url!r}")
         if parts.password is not None:
             raise ValueError("the proxy's password belongs into [collector] proxy_password_file")
+        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or parts.query:
+            raise ValueError(f"not a proxy's address (http://host:3128): {url!r}")
         return cls(parts.hostname, parts.port or _USUAL_PORT, unquote(parts.username or ""), password)
 
     @property
@@ -121,6 +121,6 @@ def _let_through(answer: bytes) -> None:
     if not version.startswith(b"HTTP/1.") or not status[:3].isdigit():
         raise ValueError("its answer is no HTTP")
     if not status.startswith(b"2"):
-        raise ValueError(status.decode("ascii", "replace")[:100])
+        raise ValueError("".join(filter(str.isprintable, status.decode("ascii", "replace")))[:100])
     if rest:  # whoever is behind it waits to be spoken to
         raise ValueError("its answer is none to CONNECT")

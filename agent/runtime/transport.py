@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _MOST_OF_AN_ANSWER: Final = 1 << 16
 _LONGEST_WAIT_SECONDS: Final = 3600.0
+#: In OpenSSL's names of alerts.
+_OF_CERTIFICATES: Final = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED")
 
 
 class Address(Struct, frozen=True):
@@ -207,7 +209,9 @@ def _seconds(text: str | None, most: float = _LONGEST_WAIT_SECONDS) -> float | N
 def _translated(error: OSError | http.client.HTTPException) -> TransportError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return TransportError("untrusted", words_of(error))
-    # What TLS 1.3 says of a client's certificate comes with the first answer, as an alert (RFC 8446, 6.2).
-    if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
+    # What TLS 1.3 says of a client's certificate comes with the first answer, as an alert (RFC 8446, 6.2). Other alerts
+    # are of whoever stands in between.
+    reason = error.reason or "" if isinstance(error, ssl.SSLError) else ""
+    if "ALERT" in reason and any(each in reason for each in _OF_CERTIFICATES):
         return TransportError("rejected", words_of(error))
     return TransportError("unreachable", words_of(error))

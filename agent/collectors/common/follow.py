@@ -87,7 +87,8 @@ def follow(path: Path, state: MutableMapping[str, Any], now: float, *, from_star
                 state["inode"] = copy
                 return Followed(lines=[], more=True)
             state.update(offset=0, mark=None)
-            return Followed(lines=[], change="truncated", more=found.st_size > 0)
+            change: Change = "" if _compressed_since(path, seen) else "truncated"
+            return Followed(lines=[], change=change, more=found.st_size > 0)
         lines, used, more = _read_from(descriptor, int(state["offset"]), found.st_size)
         if used or "mark" not in state:
             state["offset"] = int(state["offset"]) + used

@@ -104,6 +104,15 @@ def test_a_log_that_is_copied_and_truncated_loses_no_line_and_is_no_alarm(tmp_pa
     assert read_all(log, state) == ([b"second"], [])
 
 
+def test_a_log_that_is_copied_compressed_and_truncated_in_one_go_is_no_alarm(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    state = started(log, "old and long\n" * 4)
+    (tmp_path / "log.1.gz").write_bytes(gzip.compress(log.read_bytes()))
+    log.write_text("new\n")
+    state["seen"] = 0.0
+    assert read_all(log, state) == ([b"new"], [])
+
+
 def test_a_log_that_was_emptied_and_has_grown_beyond_what_was_read_is_read_from_its_start(
     tmp_path: Path,
 ) -> None:

@@ -117,10 +117,11 @@ def test_a_proxy_that_is_away_is_told_from_a_collector_that_is(
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<captive>", "none to CONNECT"),
         (b"HTTP/1.1 302 Found\r\nLocation: http://portal/\r\n\r\n", "302 Found"),
         (b"HTTP/1.1 \xff\xfe\r\n\r\n", "no HTTP"),
+        (b"HTTP/1.1 403 \x1b[2JGo away\r\n\r\n", "403 [2JGo away"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"a" * 20_000, "none to CONNECT"),
         (b"HTTP/1.1 200 ", "no answer in time"),
     ],
-    ids=["nothing", "portal", "body", "redirect", "bytes", "endless", "slow"],
+    ids=["nothing", "portal", "body", "redirect", "bytes", "escape", "endless", "slow"],
 )
 def test_whatever_a_proxy_answers_the_agent_only_says_so(
     stub: StubCollector, enrolled: StateDirectory, answer: bytes, said: str
@@ -146,11 +147,21 @@ def test_whatever_a_proxy_answers_the_agent_only_says_so(
 
 
 @pytest.mark.parametrize(
-    "url", ["https://a:1", "http://", "a:3128", "http://a/b", "http://a:b@c:1", "socks5://a:1"]
+    "url",
+    [
+        "https://a:1",
+        "http://",
+        "a:3128",
+        "http://a/b",
+        "http://a:secret@c:1/b",
+        "https://a:secret@c:1",
+        "socks5://a:1",
+    ],
 )
 def test_a_proxys_address_is_checked_before_use(url: str) -> None:
-    with pytest.raises(ValueError, match="proxy"):
+    with pytest.raises(ValueError, match="proxy") as caught:
         Proxy.of(url)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_password_that_cannot_be_read_is_said(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ssl
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 
@@ -104,6 +105,29 @@ def test_certificate_of_another_authority_is_refused(stub: StubCollector) -> Non
         connection.request("GET", "/v1/ca", {})
     assert caught.value.code == "untrusted"
     assert stub.seen == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "rejected"),
+        ("SSLV3_ALERT_CERTIFICATE_REVOKED", "rejected"),
+        ("TLSV1_ALERT_UNKNOWN_CA", "rejected"),
+        ("TLSV1_UNRECOGNIZED_NAME", "unreachable"),
+        ("TLSV1_ALERT_INTERNAL_ERROR", "unreachable"),
+        ("SSLV3_ALERT_HANDSHAKE_FAILURE", "unreachable"),
+    ],
+)
+def test_only_alerts_about_certificates_say_that_this_endpoint_is_not_wanted(
+    enrolled: StateDirectory, stub: StubCollector, reason: str, code: str
+) -> None:
+    error = ssl.SSLError(1, f"[SSL: {reason}] said by whoever is there")
+    error.reason = reason
+    connection = connect(stub, enrolled)
+    connection._open = Mock(side_effect=error)  # type: ignore[method-assign] # what OpenSSL raises
+    with pytest.raises(TransportError) as caught:
+        connection.request("POST", "/v1/heartbeat", {})
+    assert caught.value.code == code
 
 
 def test_nobody_there_is_unreachable(stub: StubCollector, enrolled: StateDirectory) -> None:
