@@ -279,6 +279,23 @@ OTHER_HOST: Final = Sentence(
     "{program} would speak of another machine: the host's trees are mounted elsewhere",
     "{program} sẽ nói về máy khác: cây thư mục của máy được gắn ở nơi khác",
 )
+TOO_LARGE: Final = Sentence("{path} is larger than {size} KB", "{path} lớn hơn {size} KB")
+TOO_MANY_FIT: Final = Sentence(
+    "more than {number} files fit {pattern}", "hơn {number} tệp khớp với {pattern}"
+)
+TOO_MANY_INCLUDED: Final = Sentence(
+    "{path} includes more files, or deeper, than are followed",
+    "{path} nạp nhiều tệp hoặc nhiều tầng hơn mức được đọc theo",
+)
+NO_SYSTEM_NAME: Final = Sentence(
+    "os-release does not tell which system this is", "os-release không cho biết đây là hệ điều hành nào"
+)
+NO_RPM_IN_RPM: Final = Sentence(
+    "rpm does not find itself in its database", "rpm không tìm thấy chính nó trong cơ sở dữ liệu"
+)
+NOT_ANSWERED_FOR: Final = Sentence(
+    "{program} says nothing of {subject}", "{program} không cho biết gì về {subject}"
+)
 NO_SYSTEMD: Final = Sentence("systemd does not run here", "systemd không chạy ở đây")
 NO_REGISTRY: Final = Sentence("there is no registry here", "ở đây không có registry")
 KEY_DENIED: Final = Sentence("{key} may not be read", "không được phép đọc {key}")

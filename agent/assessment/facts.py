@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from agent import reasons
 from agent.assessment import form
 from agent.assessment.errors import UnknownFactError
+from agent.assessment.machine import MAX_FILES, is_there
 from agent.assessment.readers import settings, sshd, system
 from agent.assessment.values import MAX_FOUND, Outcome, outcome
 from agent.collectors.common.files import clean_text, read_text
@@ -36,15 +37,13 @@ def _sshd(test: form.Sshd, machine: Machine) -> Outcome:
 def _sysctl(test: form.Sysctl, machine: Machine) -> Outcome:
     path = machine.proc / "sys" / test.key.replace(".", "/")
     value = read_text(path, 4096)
-    if value is None and (path.exists() or not (machine.proc / "sys").is_dir()):
-        raise UnknownFactError(
-            reasons.FILE_UNREADABLE(path=f"{machine.proc}/sys/{test.key.replace('.', '/')}")
-        )
+    if value is None and (is_there(path, str(path)) or not is_there(machine.proc / "sys", "/proc/sys")):
+        raise UnknownFactError(reasons.FILE_UNREADABLE(path=path))
     return outcome(test, test.key, None if value is None else value.strip())
 
 
 def _setting(test: form.Setting, machine: Machine) -> Outcome:
-    value = settings.read_setting(machine, test.paths, test.key, section=test.section, equals=test.equals)
+    value = settings.read_setting(machine, test)
     return outcome(test, test.key, value)
 
 
@@ -57,14 +56,17 @@ def _sudo(test: form.Sudo, machine: Machine) -> Outcome:
 
 def _file(test: form.File, machine: Machine) -> Outcome:
     wanted = _wanted_of_file(test)
-    found = system.read_files(machine, test.path)
+    found, whole = system.read_files(machine, test.path)
+    wrong = [each for each in found if not _is_kept(test, each)]
+    # What was not looked at can make it worse, and not undo what was seen.
+    if not whole and not wrong and (test.exists is None or not found):
+        raise UnknownFactError(reasons.TOO_MANY_FIT(number=MAX_FILES, pattern=test.path))
     if test.exists is not None:
         return Outcome(
             bool(found) == test.exists, _listed([f.path for f in found]) or f"∄ {test.path}", wanted
         )
     if not found:
         return Outcome(test.missing == "passed", f"∄ {test.path}", wanted)
-    wrong = [each for each in found if not _is_kept(test, each)]
     shown = [f"{each.path} {each.mode:04o} {each.owner}:{each.group}" for each in wrong or found[:1]]
     return Outcome(not wrong, _listed(shown), wanted)
 
@@ -110,15 +112,25 @@ def _mount(test: form.Mount, machine: Machine) -> Outcome:
 
 def _unit(test: form.Unit, machine: Machine) -> Outcome:
     known = system.read_units(machine)
-    states = {name: known[name] for name in test.names if name in known and known[name].there}
+    # One whose file was masked or taken away may still run.
+    states = {
+        name: state
+        for name in test.names
+        if (state := known.get(name)) is not None and (state.there or state.running)
+    }
     found = (
         _listed([f"{name} {_words(state)}" for name, state in states.items()]) or f"∄ {_listed(test.names)}"
     )
     if test.state == "off":
-        wrong = any(state.running or state.enabled for state in states.values())
-        return Outcome(not wrong, found, f"{_listed(test.names)} off")
-    fit = any(getattr(state, test.state) for state in states.values())
-    return Outcome(fit, found, f"{' | '.join(test.names)} {test.state}"[:MAX_FOUND])
+        decided = any(state.running or state.enabled for state in states.values())
+        wanted = f"{_listed(test.names)} off"
+    else:
+        decided = any(getattr(state, test.state) for state in states.values())
+        wanted = f"{' | '.join(test.names)} {test.state}"[:MAX_FOUND]
+    untold = [name for name in test.names if name not in known]
+    if untold and not decided:
+        raise UnknownFactError(reasons.NOT_ANSWERED_FOR(program="systemctl", subject=_listed(untold)))
+    return Outcome(decided != (test.state == "off"), found, wanted)
 
 
 def _words(state: system.UnitState) -> str:

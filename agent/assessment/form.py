@@ -81,13 +81,15 @@ class Sysctl(Valued, frozen=True, tag_field="kind", tag="sysctl"):
 class Setting(Valued, frozen=True, tag_field="kind", tag="setting"):
     """A key of text files: ``KEY value``, or ``key = value`` where ``equals``; the last file and line wins.
 
-    ``section`` is an INI section; without one the sections are not looked at.
+    ``section`` is an INI section; without one the sections are not looked at. ``names: apt``: of the files that fit
+    only those count whose names apt takes (apt.conf(5)).
     """
 
     paths: Annotated[list[HostPath], Meta(min_length=1, max_length=8)]
     key: Word
     section: str = ""
     equals: bool = True
+    names: Literal["any", "apt"] = "any"
 
 
 class Sudo(Valued, frozen=True, tag_field="kind", tag="sudo"):

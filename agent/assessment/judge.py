@@ -28,7 +28,7 @@ _FOUND_PASSED: Final = 80
 
 class Host(Struct, frozen=True):
     """What decides whether a check applies: its role as the collector ``host`` tells it (empty: not known), and
-    ``ID`` and ``ID_LIKE`` of os-release(5)."""
+    ``ID`` and ``ID_LIKE`` of os-release(5) (none: not known)."""
 
     role: str = ""
     distributions: frozenset[str] = frozenset()
@@ -73,6 +73,8 @@ def verdict(check: form.Check, machine: Machine, host: Host) -> Verdict:
     applies = check.applies
     if applies.roles and host.role and host.role not in applies.roles:
         return Verdict(NOT_APPLICABLE, reason=reasons.OTHER_ROLE())
+    if applies.distributions and not host.distributions:
+        return Verdict(UNKNOWN, reason=reasons.NO_SYSTEM_NAME())
     if applies.distributions and not host.distributions.intersection(applies.distributions):
         return Verdict(NOT_APPLICABLE, reason=reasons.OTHER_SYSTEM())
     if applies.where is not None:

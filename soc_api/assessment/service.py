@@ -13,7 +13,7 @@ from sqlalchemy import and_, select
 
 from collector.detect.assessment import ASSESSMENT, checks_of
 from collector.state.tables import Agency, Assignment, Document, Endpoint
-from soc_api.assessment.written import shipped_checks
+from soc_api.assessment.written import shipped_checks, shipped_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -109,10 +109,11 @@ _cache: Final = ResultCache()
 
 
 def results_of(body: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """``(check, result)`` of each check of a document; a result that is none of ours is unknown."""
+    """``(check, result)`` of each shipped check of a document; a result that is none of ours is unknown. Other checks
+    (a newer agent's, or made up) are told on the page of their endpoint only."""
+    shipped = shipped_ids()
     return tuple(
-        (intern(str(name)[:64]), intern(_result(entry)))
-        for name, entry in list(checks_of(body).items())[:400]
+        (intern(name), intern(_result(entry))) for name, entry in checks_of(body).items() if name in shipped
     )
 
 

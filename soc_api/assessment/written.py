@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -17,10 +18,12 @@ from agent.assessment.shipped import CHECKS
 from soc_api.errors import SocError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _MAX_BYTES: Final = 1 << 20
 _PATH: Final = re.compile(r"^(.*?)(?: - at `\$(.*)`)?$", re.DOTALL)
+_NO_CHECKS: Final[Mapping[str, WrittenCheck]] = MappingProxyType({})
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 Text = Annotated[str, Meta(min_length=3, max_length=500)]
@@ -178,10 +181,19 @@ def shipped_sets() -> dict[str, WrittenSet]:
 
 
 @cache
-def shipped_checks(name: str) -> dict[str, WrittenCheck]:
+def _checks_by_set() -> dict[str, dict[str, WrittenCheck]]:
+    return {name: {check.id: check for check in found.checks} for name, found in shipped_sets().items()}
+
+
+def shipped_checks(name: str) -> Mapping[str, WrittenCheck]:
     """The checks of a shipped set by id; empty where there is no such set (a newer agent's)."""
-    found = shipped_sets().get(name)
-    return {} if found is None else {check.id: check for check in found.checks}
+    return _checks_by_set().get(name, _NO_CHECKS)
+
+
+@cache
+def shipped_ids() -> frozenset[str]:
+    """The ids of all shipped checks, of every set."""
+    return frozenset(check for checks in _checks_by_set().values() for check in checks)
 
 
 def stale_sets() -> list[Path]:

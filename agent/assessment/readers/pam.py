@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from agent import reasons
+from agent.assessment.errors import UnknownFactError
+
 if TYPE_CHECKING:
     from agent.assessment.machine import Machine
 
@@ -49,8 +52,10 @@ def read_stack(machine: Machine, services: list[str], wanted: str) -> tuple[str,
 
 
 def _follow(machine: Machine, service: str, wanted: str, seen: set[str]) -> list[Entry]:
-    if service in seen or len(seen) >= _MAX_FILES or "/" in service:
+    if service in seen or "/" in service:
         return []
+    if len(seen) >= _MAX_FILES:
+        raise UnknownFactError(reasons.TOO_MANY_INCLUDED(path=f"/etc/pam.d/{service}"))
     seen.add(service)
     found: list[Entry] = []
     for entry in parse_pam(machine.text(f"/etc/pam.d/{service}") or ""):

@@ -5,14 +5,24 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from agent import reasons
+from agent.assessment.errors import UnknownFactError
+from agent.assessment.machine import MAX_FILES
+from agent.collectors.common.files import clean_text
+
 if TYPE_CHECKING:
+    from agent.assessment.form import Setting
     from agent.assessment.machine import Machine
 
 _SECTION: Final = re.compile(r"\[([^\]]{1,200})\]")
 _COMMENTS: Final = ("#", ";", "//")
 _MAX_VALUE: Final = 1_000
 SUDOERS: Final = "/etc/sudoers"
-_INCLUDE: Final = re.compile(r"[@#]include(dir)?\s+(/\S{1,200})")
+_INCLUDE: Final = re.compile(r"[@#]include(dir)?\s+(\S.*)")
+#: A path of sudoers(5) that is read here: no escapes, and no ``%h`` for the host's name.
+_PLAIN_PATH: Final = re.compile(r"[^\s%\\\"]{1,200}")
+#: Names in a folder of apt.conf(5): without an extension or with ``conf``.
+_APT_NAME: Final = re.compile(r"[A-Za-z0-9_:-]+|[A-Za-z0-9_:-][A-Za-z0-9_:.-]*\.conf")
 
 
 def parse_setting(text: str, key: str, *, section: str = "", equals: bool = True) -> str | None:
@@ -51,24 +61,32 @@ def _bare(value: str) -> str:
     return text[:_MAX_VALUE]
 
 
-def read_setting(machine: Machine, paths: list[str], key: str, *, section: str, equals: bool) -> str | None:
+def read_setting(machine: Machine, test: Setting) -> str | None:
     """``paths`` in the order in which the program reads them; the later wins."""
     found: str | None = None
-    for pattern in paths:
+    for pattern in test.paths:
         for path in machine.matching(pattern):
-            value = parse_setting(machine.text(path) or "", key, section=section, equals=equals)
+            if path != pattern and test.names == "apt" and not _APT_NAME.fullmatch(path.rpartition("/")[2]):
+                continue
+            text = machine.text(path) or ""
+            value = parse_setting(text, test.key, section=test.section, equals=test.equals)
             found = found if value is None else value
     return found
+
+
+def sudo_lines(text: str) -> list[str]:
+    """Lines of sudoers(5), continued ones in one."""
+    return text.replace("\\\n", " ").splitlines()
 
 
 def parse_sudo_defaults(text: str) -> dict[str, str]:
     """``Defaults`` for everybody (sudoers(5)): flags are ``on`` or ``off``, others what they are set to."""
     found: dict[str, str] = {}
-    for line in text.replace("\\\n", " ").splitlines():
+    for line in sudo_lines(text):
         words = line.strip().split(None, 1)
         if len(words) != 2 or words[0] != "Defaults":
             continue
-        for part in re.findall(r'(?:[^,"\s]|"[^"]*")(?:[^,"]|"[^"]*")*', words[1])[:64]:
+        for part in re.findall(r'(?:[^,"\s]|"[^"]*")(?:[^,"]|"[^"]*")*', words[1]):
             name, sign, value = part.strip().partition("=")
             name = name.rstrip("+- ")
             if sign:
@@ -86,14 +104,34 @@ def read_sudo(machine: Machine) -> dict[str, str] | None:
 
 
 def _read_sudo(machine: Machine) -> dict[str, str] | None:
-    text = machine.text(SUDOERS)
-    if text is None:
+    if machine.text(SUDOERS) is None:
         return None
     found: dict[str, str] = {}
-    for line in text.splitlines():
-        if match := _INCLUDE.match(line.strip()):
-            for path in machine.matching(f"{match[2]}/*" if match[1] else match[2]):
-                name = path.rpartition("/")[2]
-                if not match[1] or not ("." in name or name.endswith("~")):
-                    found.update(parse_sudo_defaults(machine.text(path) or ""))
-    return {**parse_sudo_defaults(text), **found}
+    left = [MAX_FILES]
+
+    def follow(path: str) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise UnknownFactError(reasons.TOO_MANY_INCLUDED(path=SUDOERS))
+        for line in sudo_lines(machine.text(path) or ""):
+            if match := _INCLUDE.fullmatch(line.strip()):
+                for each in _included(machine, match[2].strip(), folder=bool(match[1])):
+                    follow(each)
+            else:
+                found.update(parse_sudo_defaults(line))
+
+    follow(SUDOERS)
+    return found
+
+
+def _included(machine: Machine, said: str, *, folder: bool) -> list[str]:
+    """The files of an ``@include`` or ``@includedir``, in the order of sudo; a relative path is one beside sudoers."""
+    path = said.strip('"')
+    if not _PLAIN_PATH.fullmatch(path):
+        raise UnknownFactError(reasons.FILE_UNREADABLE(path=clean_text(path, 100)))
+    if not path.startswith("/"):
+        path = f"/etc/{path}"
+    if not folder:
+        return [path]
+    paths = machine.matching(f"{path.rstrip('/')}/*")
+    return [each for each in paths if "." not in each.rpartition("/")[2] and not each.endswith("~")]

@@ -63,21 +63,27 @@ def effective(path: str, read: Callable[[str], list[tuple[str, str]]]) -> dict[s
     """What counts for everybody: the first value of a name, files included where they are, nothing below ``Match``.
 
     ``read`` gives path and text of the files that fit a pattern, in ASCII order.
+
+    Raises:
+        UnknownFactError: more files are included, or deeper, than are followed (sshd itself refuses more than 16 deep).
     """
     found: dict[str, str] = {}
     left = [MAX_FILES]
+    too_many = UnknownFactError(reasons.TOO_MANY_INCLUDED(path=path))
 
     def follow(pattern: str, depth: int) -> None:
         for _, text in read(pattern):
             left[0] -= 1
             if left[0] < 0:
-                return
+                raise too_many
             for name, value in parse_lines(text):
                 if name == "match" and value.lower() != "all":
                     break  # to the end of this file; what included it goes on
                 if name != "include":
                     found.setdefault(name, value)
-                elif depth < 16:
+                elif depth >= 16:
+                    raise too_many
+                else:
                     for part in value.split():
                         follow(part if part.startswith("/") else _FOLDER + part, depth + 1)
 

@@ -12,8 +12,9 @@ from msgspec import Struct
 from agent import reasons
 from agent.assessment.errors import UnknownFactError
 from agent.assessment.form import Package, Unit
-from agent.collectors.common.command import find_program, run_program
-from agent.collectors.common.files import clean_text, read_bytes, under
+from agent.assessment.machine import is_there, whole_bytes
+from agent.collectors.common.command import failed
+from agent.collectors.common.files import SMALL_BYTES, clean_text, under
 from agent.collectors.software import DPKG_STATUS, RPM_DATABASES
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ _MODPROBE: Final = ("/etc/modprobe.d/*.conf", "/run/modprobe.d/*.conf", "/usr/li
 _INSTALL: Final = re.compile(r"install\s+(\S{1,100})\s+(?:/usr)?/bin/(?:false|true)\b.*")
 _ENABLED: Final = frozenset({"enabled", "enabled-runtime", "alias", "static", "indirect", "generated"})
 _MAX_NAMES: Final = 8
+#: The kernel's tables of modules and mounts.
+_TABLE_BYTES: Final = 1 << 20
+#: The package that every rpm database has.
+_RPM: Final = "rpm"
+#: rpm's exit status is the number of names that it did not find, at most so many.
+_RPM_STATUS: Final = 254
 
 
 class UnitState(Struct, frozen=True):
@@ -41,15 +48,16 @@ class FileFacts(Struct, frozen=True):
 
 
 def parse_units(text: str) -> dict[str, UnitState]:
-    """``systemctl show -p Id,LoadState,ActiveState,UnitFileState``: paragraphs of ``Name=value``."""
+    """``systemctl show -p Id,Names,LoadState,ActiveState,UnitFileState``: paragraphs of ``Name=value``. A unit is told
+    under all of its names: what is asked for by an alias is answered with the ``Id`` that it stands for."""
     found = {}
     for paragraph in text.split("\n\n"):
         facts = dict(line.partition("=")[::2] for line in paragraph.splitlines())
-        if name := facts.get("Id"):
+        if names := {facts.get("Id", ""), *facts.get("Names", "").split()} - {""}:
             running = facts.get("ActiveState") in ("active", "activating", "reloading")
             enabled = facts.get("UnitFileState") in _ENABLED
             there = facts.get("LoadState") == "loaded"
-            found[name] = UnitState(there, running, there and enabled)
+            found.update(dict.fromkeys(names, UnitState(there, running, there and enabled)))
     return found
 
 
@@ -59,10 +67,10 @@ def read_units(machine: Machine) -> dict[str, UnitState]:
 
 
 def _read_units(machine: Machine) -> dict[str, UnitState]:
-    if not under(machine.root, "/run/systemd/system").is_dir():
+    if not is_there(under(machine.root, "/run/systemd/system"), "/run/systemd/system"):
         raise UnknownFactError(reasons.NO_SYSTEMD())
     names = sorted({name for test in machine.tests if isinstance(test, Unit) for name in test.names})
-    properties = "Id,LoadState,ActiveState,UnitFileState"
+    properties = "Id,Names,LoadState,ActiveState,UnitFileState"
     return parse_units(machine.output("systemctl", "show", "--property", properties, "--", *names))
 
 
@@ -86,7 +94,7 @@ def _read_packages(machine: Machine) -> set[str]:
         pass
     except OSError as error:
         raise UnknownFactError(reasons.at(DPKG_STATUS, error)) from error
-    if any(under(machine.root, path).exists() for path in RPM_DATABASES):
+    if any(is_there(under(machine.root, path), path) for path in RPM_DATABASES):
         known = True
         found |= _ask_rpm(machine, names)
     if not known:
@@ -95,23 +103,26 @@ def _read_packages(machine: Machine) -> set[str]:
 
 
 def installed(status: mmap.mmap | bytes, names: list[str]) -> set[str]:
-    """Which of ``names`` a dpkg status file calls installed."""
-    pattern = b"Package: (%s)\nStatus: [a-z]+ ok installed\n" % b"|".join(
-        re.escape(n).encode() for n in names
-    )
+    """Which of ``names`` are there by a dpkg status file (dpkg(1)): in every state, half-configured too, but those in
+    which nothing of them is, or their configuration alone. Other fields may stand before ``Status``."""
+    pattern = (
+        rb"Package: (?<![^\n]Package: )(%s)\n(?:(?!Status: )[^\n]+\n){0,8}"
+        rb"Status: \S+ \S+ (?!(?:not-installed|config-files)\n)"
+    ) % b"|".join(re.escape(n).encode() for n in names)
     return {match[1].decode() for match in re.finditer(pattern, status)} if names else set()
 
 
 def _ask_rpm(machine: Machine, names: list[str]) -> set[str]:
-    program = find_program("rpm") if machine.programs else None
-    if program is None:
-        raise UnknownFactError(reasons.NO_RPM())
-    try:
-        # Its status is the number of packages that are not installed.
-        done = run_program([program, "-q", "--queryformat", "%{NAME}\\n", "--", *names], 10.0)
-    except OSError as error:
-        raise UnknownFactError(reasons.at(program, error)) from error
-    return set(done.output.decode("utf-8", "replace").split("\n")) & set(names)
+    """Which of ``names`` rpm has. A database that it cannot read looks like one in which nothing is installed, so it
+    is asked for itself too."""
+    asked = {*names, _RPM}
+    done = machine.ran("rpm", "-q", "--queryformat", "%{NAME}\\n", "--", *sorted(asked))
+    found = set(done.output.decode("utf-8", "replace").split("\n")) & asked
+    if done.status != min(len(asked - found), _RPM_STATUS):
+        raise UnknownFactError(failed("rpm", done))
+    if _RPM not in found:
+        raise UnknownFactError(reasons.NO_RPM_IN_RPM())
+    return found & set(names)
 
 
 def read_module(machine: Machine, name: str) -> tuple[bool, bool]:
@@ -122,7 +133,7 @@ def read_module(machine: Machine, name: str) -> tuple[bool, bool]:
 
 
 def _loaded(machine: Machine) -> set[str]:
-    listed = read_bytes(machine.proc / "modules", 1 << 20)
+    listed = whole_bytes(machine.proc / "modules", f"{machine.proc}/modules", _TABLE_BYTES)
     if listed is None:
         raise UnknownFactError(reasons.FILE_UNREADABLE(path=f"{machine.proc}/modules"))
     return {_plain(line.partition(" ")[0]) for line in listed.decode("ascii", "replace").splitlines()}
@@ -155,15 +166,17 @@ def parse_mount_options(text: bytes, path: str) -> set[str] | None:
 def read_mount(machine: Machine, path: str) -> set[str] | None:
     """As the first process sees it: the agent itself may have a ``/tmp`` of its own."""
     for place in ("1/mounts", "self/mounts"):
-        if (text := read_bytes(machine.proc / place, 1 << 20)) is not None:
-            return parse_mount_options(text, path)
+        table = whole_bytes(machine.proc / place, f"{machine.proc}/{place}", _TABLE_BYTES)
+        if table is not None:
+            return parse_mount_options(table, path)
     raise UnknownFactError(reasons.FILE_UNREADABLE(path=f"{machine.proc}/1/mounts"))
 
 
-def read_files(machine: Machine, pattern: str) -> list[FileFacts]:
-    """Those that exist; owners by name where the machine's own tables know one."""
+def read_files(machine: Machine, pattern: str) -> tuple[list[FileFacts], bool]:
+    """``(those that exist, whether these are all that fit)``; owners by name where the machine's tables know one."""
     found = []
-    for path in machine.matching(pattern):
+    paths, whole = machine.first_matching(pattern)
+    for path in paths:
         try:
             facts = under(machine.root, path).stat()
         except FileNotFoundError:
@@ -172,7 +185,7 @@ def read_files(machine: Machine, pattern: str) -> list[FileFacts]:
             raise UnknownFactError(reasons.at(path, error)) from error
         owner, group = _name(machine, "/etc/passwd", facts.st_uid), _name(machine, "/etc/group", facts.st_gid)
         found.append(FileFacts(path, facts.st_mode & 0o7777, owner, group))
-    return found
+    return found, whole
 
 
 def _name(machine: Machine, table: str, number: int) -> str:
@@ -210,7 +223,7 @@ def read_accounts(machine: Machine, fact: str) -> list[str]:
     if fact == "uid_zero":
         return accounts_with_number_zero(passwd)[:_MAX_NAMES]
     # Not through text(): what it keeps for the rest of the run would hold the hashes.
-    shadow = read_bytes(under(machine.root, "/etc/shadow"))
+    shadow = whole_bytes(under(machine.root, "/etc/shadow"), "/etc/shadow", SMALL_BYTES)
     if shadow is None:
         raise UnknownFactError(reasons.FILE_UNREADABLE(path="/etc/shadow"))
     return accounts_without_password(passwd, shadow.decode("utf-8", "replace"))[:_MAX_NAMES]

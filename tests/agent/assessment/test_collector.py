@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -17,6 +18,9 @@ from agent.collectors.registry import Context
 from agent.reasons import translate
 from agent.settings import CollectorSettings
 from tests.agent.collectors.support import context, write
+
+if TYPE_CHECKING:
+    import os
 
 HASH = "$y$j9T$AbCdEf$0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -126,6 +130,35 @@ def test_this_machine_is_judged_lightly(tmp_path: Path) -> None:
     assert len(zstandard.compress(msgspec.json.encode(told))) < 4096
 
 
+def test_where_the_system_does_not_tell_its_name_its_checks_are_unknown(server: Path) -> None:
+    for text in (None, "# ID=debian\n"):
+        if text is None:
+            (server / "etc/os-release").unlink()
+        else:
+            write(server / "etc/os-release", text)
+        told = checks_of(context(server))
+        for check in ("updates_automatic_apt", "updates_automatic_dnf", "reboot_pending"):
+            assert told[check]["result"] == "unknown", check
+            assert told[check]["reason"] == "os-release does not tell which system this is"
+
+
+def test_a_path_that_may_not_be_looked_at_leaves_the_other_checks(
+    server: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.lstat
+
+    def denied(self: Path) -> os.stat_result:
+        if self.name == "sudoers":
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return real(self)
+
+    monkeypatch.setattr(Path, "lstat", denied)
+    told = checks_of(context(server))
+    assert told["sudo_use_pty"]["result"] == "unknown"
+    assert told["sudo_use_pty"]["reason"] == "/etc/sudoers: Permission denied"
+    assert told["sshd_root_login"]["result"] == "failed"
+
+
 def test_every_reason_is_said_in_vietnamese(server: Path) -> None:
     for entry in checks_of(context(server)).values():
         if reason := entry.get("reason"):
@@ -137,7 +170,13 @@ def test_a_question_is_put_once_for_all_checks(server: Path, monkeypatch: pytest
 
     def answer(_self: Machine, *words: str) -> str:
         asked.append(words)
-        return "Id=auditd.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n"
+        running = "Id=auditd.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n"
+        others = [
+            f"Id={name}\nLoadState=not-found\nActiveState=inactive\n"
+            for name in words[5:]
+            if name != "auditd.service"
+        ]
+        return "\n".join([running, *others])
 
     monkeypatch.setattr(Machine, "output", answer)
     (server / "run/systemd/system").mkdir(parents=True)

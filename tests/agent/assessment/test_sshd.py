@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.assessment.errors import UnknownFactError
 from agent.assessment.machine import Machine
 from agent.assessment.readers.sshd import effective, in_seconds, parse_effective, parse_lines, read_sshd
 from tests.agent.assessment.support import ask, machine, write
@@ -28,9 +29,23 @@ def test_the_first_value_counts_included_files_where_they_are_and_nothing_below_
     assert found == {"permitrootlogin": "no", "passwordauthentication": "no", "maxauthtries": "3"}
 
 
-def test_a_file_that_includes_itself_ends() -> None:
-    found = effective("/etc/ssh/sshd_config", lambda path: [(path, f"Include {path} {path}\nPort 22\n")])
-    assert found == {"port": "22"}
+def test_what_includes_more_than_is_followed_is_unknown() -> None:
+    def itself(path: str) -> list[tuple[str, str]]:
+        return [(path, f"Include {path} {path}\nPort 22\n")]
+
+    def many(path: str) -> list[tuple[str, str]]:
+        inner = [(f"{path}{at}", "Port 22\n") for at in range(40)]
+        return inner if path == "/more" else [(path, "Include /more\nInclude /more\n")]
+
+    for read in (itself, many):
+        with pytest.raises(UnknownFactError, match=r"^/etc/ssh/sshd_config includes more files, or deeper"):
+            effective("/etc/ssh/sshd_config", read)
+
+
+def test_a_name_that_the_kernel_takes_no_file_of_is_unknown(tmp_path: Path) -> None:
+    for name in ("a\0b", "/x\0/a*"):
+        write(tmp_path / "etc/ssh/sshd_config", f"Include {name}\nPermitRootLogin no\n")
+        assert ask(tmp_path, kind="sshd", option="PermitRootLogin", one_of=["no"]).passed is None, name
 
 
 def test_what_is_not_set_counts_as_the_check_says(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agent.collectors import usb_storage
 from agent.collectors.common.usb import block_names, parse_seat, read_disk
+from agent.collectors.registry import Output
 from tests.agent.collectors.support import FakeClock, context, write
 
 if TYPE_CHECKING:
@@ -53,8 +54,11 @@ class Host:
         (self.root / "sys/block" / name).unlink()
 
     def look(self) -> list[Event]:
+        return self.output().events
+
+    def output(self) -> Output:
         self.clock.now += 2
-        return usb_storage.collect(context(self.root, state=self.state, now=self.clock)).events
+        return usb_storage.collect(context(self.root, state=self.state, now=self.clock))
 
 
 @pytest.fixture
@@ -68,6 +72,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
 def forget() -> None:
     """As after a restart of the agent."""
     usb_storage._looked = usb_storage._Looked()
+    usb_storage._quota = usb_storage._Quota()
 
 
 def actions(events: list[Event]) -> list[str]:
@@ -149,6 +154,40 @@ def test_another_stick_under_the_same_name_is_seen_though_the_look_came_too_late
     (host.root / "sys/block/sdb").unlink()
     host.disk("sdb", f"{STICK}/1-2:1.0/host7/target7:0:0/7:0:0:0", 60062500)
     assert actions(host.look()) == ["usb_storage_disconnected", "usb_storage_connected"]
+
+
+def test_a_device_that_changes_its_size_is_told_a_few_times_the_rest_counted_and_how_it_ends(
+    host: Host,
+) -> None:
+    host.plug_in()
+    outputs = [host.output()]
+    for turn in range(100):
+        host.plug_in(sectors=2000 + turn % 2)
+        outputs.append(host.output())
+    assert sum(len(output.events) for output in outputs) == usb_storage.MAX_OF_DEVICE
+    counts = [metric.value for output in outputs for metric in output.metrics]
+    assert counts == sorted(counts)
+    # Each of the 100 changes takes away and connects; the first connection was told besides.
+    assert counts[-1] == 1 + 2 * 100 - usb_storage.MAX_OF_DEVICE
+    assert host.output() == Output()  # nothing new: nothing more to count
+    host.disk("sdc", f"{DEVICES}/0000:00:14.0/usb1/1-3/1-3:1.0/host8/target8:0:0/8:0:0:0", 1000)
+    write(host.root / DEVICES / "0000:00:14.0/usb1/1-3/idVendor", "abcd\n")
+    assert [event.fields["usb"]["vendor_id"] for event in host.look()] == ["abcd"]  # another is told at once
+    host.clock.now += usb_storage.WINDOW_SECONDS
+    host.look()
+    sizes = {disk["size"] for disk in host.state["disks"].values() if disk["vendor_id"] == "0781"}
+    assert sizes == {2001 * 512}
+
+
+def test_a_device_that_changes_its_number_is_bounded_too(host: Host) -> None:
+    told = 0
+    for turn in range(100):
+        host.plug_in(serial=f"number {turn}")
+        told += len(host.look())
+        host.pull_out()
+        told += len(host.look())
+    assert told == usb_storage.MAX_OF_ALL
+    assert len(host.state["disks"]) <= usb_storage.MAX_DISKS
 
 
 def test_the_disks_of_this_machine_are_read() -> None:
