@@ -42,9 +42,11 @@ def describe(users: list[User], groups: list[Group], passwords: dict[str, Passwo
     rows = [_row(user, sorted(of_user[user.name]), passwords) for user in users]
     rows.sort(key=lambda row: (not row["administrator"], not row["sign_in"], row["uid"], row["name"]))
     local = {user.name for user in users}
+    cut = len(users) > MAX_USERS or len(groups) > MAX_GROUPS
+    reason = reasons.TABLE_CUT(number=MAX_USERS) if cut else ""
     return {
-        "state": "ok",
-        "reason": "" if passwords is not None else reasons.FILE_UNREADABLE(path="/etc/shadow"),
+        "state": "partial" if cut else "ok",
+        "reason": reason if passwords is not None else reasons.FILE_UNREADABLE(path="/etc/shadow"),
         "count": len(users),
         "administrators": [row["name"] for row in rows if row["administrator"]][:50],
         "other_superusers": [row["name"] for row in rows if row["uid"] == 0 and row["name"] != "root"][:50],

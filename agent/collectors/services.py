@@ -89,5 +89,11 @@ def collect(ctx: Context) -> Output:
     for name, by in enabled_units(ctx.root):
         wanted.setdefault(name, []).append(clean_text(by))
     rows = [_row(ctx.root, name, sorted(set(by))[:10]) for name, by in sorted(wanted.items())[:MAX_UNITS]]
-    body = {"state": "ok", "reason": "", "count": len(wanted), "units": rows}
+    cut = len(wanted) > MAX_UNITS
+    body = {
+        "state": "partial" if cut else "ok",
+        "reason": reasons.TABLE_CUT(number=MAX_UNITS) if cut else "",
+        "count": len(wanted),
+        "units": rows,
+    }
     return Output(documents=[StatusDocument(kind="services", observed_at=ctx.now(), body=body)])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent import reasons
 from agent.collectors import accounts
 from agent.collectors.common.account_files import date_of, parse_group, parse_passwd, parse_shadow
 from agent.collectors.registry import NothingToReport
@@ -119,6 +120,8 @@ def test_of_very_many_users_those_that_can_do_most_are_told(host: Path) -> None:
     body = body_of(host)
     assert body["count"] == accounts.MAX_USERS + 3
     assert len(body["users"]) == accounts.MAX_USERS
+    assert body["state"] == "partial"
+    assert body["reason"] == reasons.TABLE_CUT(number=accounts.MAX_USERS)
     assert [row["name"] for row in body["users"]][:2] == ["root", "an"]
 
 

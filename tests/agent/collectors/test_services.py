@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent import reasons
 from agent.collectors import services
 from agent.collectors.registry import NothingToReport
 from agent.collectors.services import parse_unit
@@ -55,6 +56,19 @@ def test_enabled_units_are_told_with_what_they_run(tmp_path: Path) -> None:
             "command": "/usr/sbin/sshd -D $SSHD_OPTS",
         },
     }
+
+
+def test_of_very_many_units_it_is_said_that_not_all_are_told(tmp_path: Path) -> None:
+    for number in range(services.MAX_UNITS):
+        enable(tmp_path, f"u{number}.service")
+    (whole,) = services.collect(context(tmp_path)).documents
+    enable(tmp_path, "one-more.service")
+    (cut,) = services.collect(context(tmp_path)).documents
+    assert whole.body is not None
+    assert cut.body is not None
+    assert (whole.body["state"], whole.body["reason"]) == ("ok", "")
+    assert (cut.body["state"], cut.body["count"]) == ("partial", services.MAX_UNITS + 1)
+    assert cut.body["reason"] == reasons.TABLE_CUT(number=services.MAX_UNITS)
 
 
 def test_the_administrators_own_file_counts_first(tmp_path: Path) -> None:
