@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from agent import reasons
+from agent.collectors.common.antivirus_document import antivirus_body
 from agent.collectors.common.clamd import (
     ClamdUnreachableError,
     Configuration,
@@ -160,17 +161,5 @@ def collect(ctx: Context) -> Output:
 
 
 def _document(ctx: Context, facts: dict[str, Any]) -> StatusDocument:
-    body = {
-        "product": PRODUCT,
-        "state": "unknown",
-        "reason": "",
-        "engine_version": None,
-        "database_version": None,
-        "signature_time": None,
-        "real_time": "off",
-        "real_time_reason": "",
-        "last_scan_time": None,
-        "last_scan_state": "unknown",
-        "managed": None,
-    }
-    return StatusDocument(kind="antivirus", item=PRODUCT, observed_at=ctx.now(), body={**body, **facts})
+    body = antivirus_body(PRODUCT, facts)
+    return StatusDocument(kind="antivirus", item=PRODUCT, observed_at=ctx.now(), body=body)

@@ -16,6 +16,7 @@ from agent.collectors.common.antivirus_answers import (
     parse_kesl,
     parse_mdatp,
 )
+from agent.collectors.common.antivirus_document import antivirus_body
 from agent.collectors.common.command import ProgramTooSlowError, failed, run_program
 from agent.collectors.common.files import is_folder, read_bytes, under
 from agent.collectors.registry import Context, Output, StatusDocument, collector
@@ -182,19 +183,7 @@ def collect(ctx: Context) -> Output:
     for product in here:
         facts = read_product(ctx, product, running)
         _steady(ctx, product.item, facts)
-        body = {
-            "product": product.name,
-            "reason": "",
-            "engine_version": None,
-            "database_version": None,
-            "signature_time": None,
-            "real_time": "unknown",
-            "real_time_reason": "",
-            "last_scan_time": None,
-            "last_scan_state": "unknown",
-            "managed": None,
-            **facts,
-        }
+        body = antivirus_body(product.name, {"real_time": "unknown", **facts})
         documents.append(
             StatusDocument(kind="antivirus", item=product.item, observed_at=ctx.now(), body=body)
         )

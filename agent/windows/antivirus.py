@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from agent import reasons
+from agent.collectors.common.antivirus_document import antivirus_body
 from agent.collectors.common.files import clean_text
 from agent.windows import registry as reg
 from agent.windows import wmi as cim
@@ -272,22 +273,10 @@ def _of_service(product: Product, running: bool, registry: Registry, now: float,
 
 def _body(product: str, **facts: object) -> Body:
     """The document as every antivirus collector sends it."""
-    return {
-        "product": product,
-        "state": "unknown",
-        "reason": "",
-        "engine_version": None,
-        "database_version": None,
-        "signature_time": None,
-        "real_time": "off",
-        "real_time_reason": "",
-        "last_scan_time": None,
-        "last_scan_state": "unknown",
-        "managed": None,
-        **{
-            key: value for key, value in facts.items() if value != "" or key in ("reason", "real_time_reason")
-        },
+    said = {
+        key: value for key, value in facts.items() if value != "" or key in ("reason", "real_time_reason")
     }
+    return antivirus_body(product, said)
 
 
 def _expand(registry: Registry, path: str, view: View) -> Sequence[str]:
