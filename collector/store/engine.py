@@ -20,12 +20,13 @@ from collector.store.upkeep import Upkeep
 from collector.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
 
     import pyarrow as pa
 
+    from collector.store.damage import Damage
     from collector.store.place import Place
 
 
@@ -141,8 +142,11 @@ class Engine:
 
     def damaged(self) -> int:
         """How many parts and archived files are set aside because they cannot be read, and are not made good."""
-        files = 0 if self.archive is None else self.archive.damaged
-        return files + damaged_parts(self.damages.look())
+        return self.damaged_with(self.damages.look())
+
+    def damaged_with(self, damages: Iterable[Damage]) -> int:
+        """:meth:`damaged`, where the parts have been looked at already."""
+        return damaged_parts(damages) + (0 if self.archive is None else self.archive.damaged)
 
     def healthy(self) -> bool:
         """Whether the tables answer."""

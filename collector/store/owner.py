@@ -160,7 +160,7 @@ class Owner:
 
     async def _damages(self, _request: Request) -> Response:
         damages = await run_in_threadpool(self._engine.damages.look)
-        self._metrics.damaged_parts.set(await run_in_threadpool(self._engine.damaged))
+        self._metrics.damaged_parts.set(await run_in_threadpool(self._engine.damaged_with, damages))
         return _json(damages)
 
     async def _restored(self, request: Request) -> Response:
