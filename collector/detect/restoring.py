@@ -76,8 +76,7 @@ class _Search:
 
     def damage_of(self, table: str, seconds: float) -> str | None:
         """The damage that has rows of this time; ``None``: that time's are all there."""
-        when = datetime.fromtimestamp(microseconds(seconds) / 1e6, UTC)
-        return self._of.get((table, when.strftime(PARTITIONS[table])))
+        return self._of.get((table, _partition(table, seconds)))
 
     def concerns(self, row: LogRow) -> bool:
         """Whether the row may have brought something that is missing: metrics say their time themselves."""
@@ -341,7 +340,7 @@ class AbsentOfLog:
             _offsets(rows),
         )
         there = {(int(row["log_offset"]), str(row["month"])) for row in found}
-        chosen = [row for row in rows if (row.log_offset, _month(row.time)) not in there]
+        chosen = [row for row in rows if (row.log_offset, _partition("metrics", row.time)) not in there]
         repeated: set[tuple[str, str, int]] = set()
         for some in _pieces(chosen):
             found = self._store.query(
@@ -395,5 +394,6 @@ def _times(seconds: Iterable[float]) -> dict[str, int]:
     return {"since": min(moments), "until": max(moments)}
 
 
-def _month(seconds: float) -> str:
-    return datetime.fromtimestamp(microseconds(seconds) / 1e6, UTC).strftime(PARTITIONS["metrics"])
+def _partition(table: str, seconds: float) -> str:
+    """Where the table keeps a row of this time."""
+    return datetime.fromtimestamp(microseconds(seconds) / 1e6, UTC).strftime(PARTITIONS[table])
