@@ -75,8 +75,10 @@ class Link:
 
         async def said(error: Exception) -> None:
             nonlocal last
+            log.debug("NATS: %s", error)
+            if isinstance(error, ConnectionResetError | BrokenPipeError):
+                error = await self._refusal() or error
             last = str(error) or type(error).__name__
-            log.debug("NATS: %s", last)
             if "authorization" in last.lower():
                 refused.set()
 
@@ -120,6 +122,29 @@ class Link:
         with contextlib.suppress(Exception):
             await client.close()
         raise LogError(f"the log's NATS servers ({self.where}) cannot be reached: {why}; see [log]")
+
+    async def _refusal(self) -> Exception | None:
+        """Why a server hangs up, if it says so.
+
+        A server that refuses a password answers and closes; a PING that it has not read then makes the close a
+        reset, which may swallow the answer. In the protocol's verbose mode the answer to CONNECT is awaited first.
+        """
+        asking = Client()
+        try:
+            await asking.connect(
+                servers=self._servers,
+                name=f"vonggac {self._name}",
+                tls=_tls(self._settings),
+                verbose=True,
+                allow_reconnect=False,
+                connect_timeout=2,
+            )
+        except Exception as error:
+            return None if isinstance(error, OSError) else error
+        finally:
+            with contextlib.suppress(Exception):
+                await asking.close()
+        return None
 
     def connected(self) -> bool:
         return not self._closed and bool(self.client.is_connected)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
+import threading
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -129,6 +133,26 @@ def test_what_is_wrong_with_the_servers_is_said_without_the_password(nats_server
         Link(Log(url=wrong), "test")
     assert "geheim" not in str(refused.value)
     assert "uthorization" in str(refused.value)
+
+
+def test_a_refusal_that_a_reset_swallows_is_asked_for_again() -> None:
+    def serve(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.sendall(b'INFO {"auth_required": true, "max_payload": 2097152}\r\n')
+                    said = connection.makefile("rb").readline()
+                    if b'"verbose": true' in said or b'"verbose":true' in said:
+                        connection.sendall(b"-ERR 'Authorization Violation'\r\n")
+                    else:
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        with pytest.raises(LogError, match="Authorization Violation"):
+            Link(Log(url=f"nats://vonggac:geheim@127.0.0.1:{listener.getsockname()[1]}"), "test")
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def test_servers_that_take_too_small_messages_are_refused_at_the_start(tmp_path: Path) -> None:
