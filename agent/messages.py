@@ -38,6 +38,9 @@ TAKES_HEADER: Final = "Vonggac-Takes"
 #: Sent by the collector with an enrolment reply and a 202: its receive time, so that an agent can see its own skew.
 TIME_HEADER: Final = "Vonggac-Time"
 
+#: Sent by the collector with a 202 where this endpoint shall have settings or a release (:class:`Wanted`).
+WANTED_HEADER: Final = "Vonggac-Wanted"
+
 ENROL_PATH: Final = "/v1/enroll"
 RENEW_PATH: Final = "/v1/renew"
 CA_PATH: Final = "/v1/ca"
@@ -141,6 +144,31 @@ class BatchHeader(Struct, frozen=True):
         if match is None:
             raise ValueError(f"{BATCH_HEADER}: not '<32 hex digits>;<number>;<seconds>': {text[:80]!r}")
         return cls(stream=match[1], seq=int(match[2]), sent_at=float(match[3]))
+
+
+_WANTED = re.compile(r"(?:settings=([1-9][0-9]{0,14}))?;?(?:release=([0-9A-Za-z][0-9A-Za-z.+!-]{0,63}))?")
+
+
+class Wanted(Struct, frozen=True, omit_defaults=True):
+    """What the collector wants this endpoint to have. ``settings``: the number of those meant for it (0: none are),
+    ``release``: the version of the agent it shall run (empty: the one it has). On the wire
+    ``settings=<number>;release=<version>``, either alone where the other is not wanted.
+    """
+
+    settings: int = 0
+    release: str = ""
+
+    def encode(self) -> str:
+        parts = [f"settings={self.settings}"] if self.settings else []
+        if self.release:
+            parts.append(f"release={self.release}")
+        return ";".join(parts)
+
+    @classmethod
+    def decode(cls, text: str) -> Wanted:
+        """What is not of the documented form wants nothing."""
+        match = _WANTED.fullmatch(text)
+        return cls() if match is None else cls(settings=int(match[1] or 0), release=match[2] or "")
 
 
 class Importance(IntEnum):

@@ -23,7 +23,13 @@ import agent
 from agent import reasons
 from agent.collectors.registry import CollectorError, Context
 from agent.messages import CollectorHealth
-from agent.runtime.errors import AlreadyRunningError, NotEnrolledError, SpoolError, UnusableSettingsError
+from agent.runtime.errors import (
+    AlreadyRunningError,
+    NotEnrolledError,
+    SpoolError,
+    TransportError,
+    UnusableSettingsError,
+)
 from agent.runtime.identity import load_identity, own_context
 from agent.runtime.lanes import Lane, Outcome, execute
 from agent.runtime.locking import OPEN_FLAGS, hold
@@ -33,6 +39,7 @@ from agent.runtime.routes import Routes
 from agent.runtime.sender import Sender
 from agent.runtime.spool import Spool
 from agent.runtime.status import CollectorState, Status, write_status
+from agent.runtime.steering import AGENT, NEVER, Follower, Steering
 from agent.runtime.transport import Address, Connection
 from agent.runtime.wake import Wake
 
@@ -50,6 +57,7 @@ _STOP_SECONDS: Final = 5.0
 _LOCK_SECONDS: Final = 0.5
 _RENEWAL_RETRY_SECONDS: Final = 3600.0
 _RENEWAL_TIMEOUT_SECONDS: Final = 120.0
+_STEERING_RETRY_SECONDS: Final = 60.0
 
 
 def hold_lock(state: StateDirectory) -> int:
@@ -125,7 +133,8 @@ class Runner:
         )
         chosen = [c for c in collectors if c.name not in settings.collectors.disabled]
         self.collectors = chosen
-        self.outbox.retire(c.name for c in chosen)
+        self.outbox.retire([AGENT, *(c.name for c in chosen)])
+        self._steering = Steering(self._followers())
         self._lanes = [
             Lane(
                 name,
@@ -159,6 +168,9 @@ class Runner:
             for address in self._addresses
         }
         return Routes(ways, monotonic=time.monotonic, random=random.random)
+
+    def _followers(self) -> list[Follower]:
+        return []
 
     # -- collecting ------------------------------------------------------------------------------------------
 
@@ -232,7 +244,7 @@ class Runner:
                 wait = self.sender.step()
                 self.outbox.offline = self.sender.offline
                 self.status.collector_url = self._routes.url
-                wait = min(wait, self._renew_if_due())
+                wait = min(wait, self._renew_if_due(), self._follow())
             except Exception as error:
                 # The last resort: the link must outlive whatever one batch or one answer may do to it.
                 self._log.lost("sender", f"{type(error).__name__}: {error}")
@@ -245,6 +257,30 @@ class Runner:
                 if wait > 0 and not self._unsent and not self._wake.stopping:
                     self._send_now.wait(wait)
                 self._unsent = False
+
+    def _follow(self) -> float:
+        """Do a piece of what the collector wants, and tell how it stands. Return in how many seconds to call again."""
+        now = time.monotonic()
+        due = NEVER
+        if not self.sender.offline:
+            try:
+                due = self._steering.step(self.sender.wanted, self._routes, now)
+            except TransportError as error:
+                self._log.lost("steering", error.detail)
+                due = now + _STEERING_RETRY_SECONDS
+            else:
+                self._log.found("steering")
+        self.tell_of_itself()
+        return due - now
+
+    def tell_of_itself(self) -> None:
+        """Put the agent's own document into the outbox, where it is news."""
+        news = self._steering.news(time.time())
+        if news is None:
+            return
+        self.outbox.take(AGENT, news, {})
+        if self.outbox.due() < self._sleeping_until:
+            self._wake.wake()
 
     def _renew_if_due(self) -> float:
         """Renew in a process of its own when two thirds of the certificate's life are over."""

@@ -24,6 +24,7 @@ from agent.runtime.errors import SpoolError, TransportError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent.messages import Wanted
     from agent.runtime.log import Log
     from agent.runtime.models import Outgoing
     from agent.runtime.spool import Spool
@@ -73,6 +74,8 @@ class Sender:
         #: Until then the collector takes only what is at least that important.
         self._short_until = monotonic()
         self._least = Importance.CHATTER
+        #: What the collector last said this endpoint shall have; ``None`` before its first word.
+        self.wanted: Wanted | None = None
 
     @property
     def offline(self) -> bool:
@@ -122,6 +125,7 @@ class Sender:
 
     def _answered(self, outgoing: Outgoing | None, reply: Reply) -> float:
         if reply.status in (200, 202, 204):
+            self.wanted = reply.wanted
             if outgoing is not None:
                 self._try(lambda: self._spool.acknowledge(outgoing))
             return self._fine()

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from agent.messages import TAKES_HEADER, TIME_HEADER, Importance, Problem
+from agent.messages import TAKES_HEADER, TIME_HEADER, WANTED_HEADER, Importance, Problem, Wanted
 from agent.runtime.errors import TransportError, words_of
 
 if TYPE_CHECKING:
@@ -58,13 +58,15 @@ class Address(Struct, frozen=True):
 class Reply(Struct, frozen=True):
     """What the collector answered. ``retry_after_seconds`` is 0 where it said nothing (RFC 9110, 10.2.3; only
     the form in seconds is understood). ``collector_time`` is its clock, ``None`` where it was not told. ``takes``:
-    batches of at least this importance are taken although this one was not."""
+    batches of at least this importance are taken although this one was not. ``wanted``: settings and release that
+    this endpoint shall have."""
 
     status: int
     body: bytes = b""
     retry_after_seconds: float = 0.0
     collector_time: float | None = None
     takes: Importance | None = None
+    wanted: Wanted = Wanted()
 
     @property
     def problem(self) -> Problem:
@@ -170,6 +172,7 @@ class Connection:
                 retry_after_seconds=_seconds(response.getheader("Retry-After")) or 0.0,
                 collector_time=_seconds(response.getheader(TIME_HEADER), most=1e11),
                 takes=Importance.of(response.getheader(TAKES_HEADER, "")),
+                wanted=Wanted.decode(response.getheader(WANTED_HEADER, "")),
             )
         finally:
             response.close()

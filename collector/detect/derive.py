@@ -69,6 +69,8 @@ def take_document(step: WorkStep, context: EndpointContext, origin: Origin, docu
         step.documents.put(context.id, stored, history=history)
         if kind == "host":
             _take_host(step, context, document.body)
+        if kind == "agent" and changed:
+            _take_agent(step, context, document.body)
         if kind in ("host", "lan") and changed:
             _tell_macs(step, context, origin)
         if changed:
@@ -284,6 +286,12 @@ def _take_host(step: WorkStep, context: EndpointContext, body: Mapping[str, Any]
             values["os_name"] = spoken
     if values:
         step.change_endpoint(context, **values)
+
+
+def _take_agent(step: WorkStep, context: EndpointContext, body: Mapping[str, Any]) -> None:
+    version = body.get("version")
+    if isinstance(version, str) and version and version.isprintable():
+        step.change_endpoint(context, agent_version=version[:64])
 
 
 def _tell_macs(step: WorkStep, context: EndpointContext, origin: Origin) -> None:

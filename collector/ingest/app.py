@@ -57,6 +57,8 @@ from collector.ingest.signing import Signing
 from collector.log.errors import LogBusy, LogError, LogFull
 from collector.log.interface import LogRow
 from collector.state.base import utcnow
+from collector.steering.board import Board
+from collector.steering.sources import all_sources
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -103,6 +105,7 @@ class IngestApp:
         self._gate = Gate(settings, data, state, metrics, self._budget)
         self._failures = FailureLimit(monotonic)
         self._signing = Signing(state)
+        self._board = Board(state, all_sources())
         self._routes: dict[str, tuple[str, Callable[[Scope, Receive, Send], Awaitable[HTTPStatus]]]] = {
             BATCH_PATH: ("POST", self._batch),
             HEARTBEAT_PATH: ("POST", self._heartbeat),
@@ -118,8 +121,8 @@ class IngestApp:
         self._authenticator.close()
 
     async def look_around(self) -> None:
-        """See to what holds agents back, until cancelled."""
-        await self._gate.look_around()
+        """See to what holds agents back and to what is wanted of them, until cancelled."""
+        await asyncio.gather(self._gate.look_around(), self._board.look_around())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -163,7 +166,7 @@ class IngestApp:
         finally:
             held.release()
         self._metrics.body_bytes.inc(len(body))
-        return await accepted(send)
+        return await accepted(send, self._board.header(identity.endpoint_id))
 
     async def _heartbeat(self, scope: Scope, receive: Receive, send: Send) -> HTTPStatus:
         identity = self._identify(scope)
@@ -171,7 +174,7 @@ class IngestApp:
         self._gate.enter(identity.endpoint_id, Importance.STATUS, 0)
         await read_body(receive, 0, None)
         await self._append("heartbeat", identity.endpoint_id, header.stream, header.seq, header.sent_at, b"")
-        return await accepted(send)
+        return await accepted(send, self._board.header(identity.endpoint_id))
 
     async def _append(
         self, kind: str, endpoint_id: str, stream: str, seq: int, sent_at: float, body: bytes

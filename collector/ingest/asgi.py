@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agent.messages import TIME_HEADER
+from agent.messages import TIME_HEADER, WANTED_HEADER
 from collector.ingest.problems import busy, too_large
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 _TIME = TIME_HEADER.lower().encode("ascii")
+_WANTED = WANTED_HEADER.lower().encode("ascii")
 
 
 class Gone(Exception):  # noqa: N818 - not an error: the client went away and nobody is left to answer
@@ -92,9 +93,13 @@ async def answer_json(send: Send, content: object) -> HTTPStatus:
     )
 
 
-async def accepted(send: Send) -> HTTPStatus:
-    """202 as short as it can be: an idle agent has a kilobyte a minute for everything."""
-    return await answer(send, HTTPStatus.ACCEPTED, b"", b"", [collector_time()])
+async def accepted(send: Send, wanted: bytes | None = None) -> HTTPStatus:
+    """202 as short as it can be: an idle agent has a kilobyte a minute for everything. ``wanted``: the value of the
+    header that says what the endpoint shall have."""
+    headers = [collector_time()]
+    if wanted is not None:
+        headers.append((_WANTED, wanted))
+    return await answer(send, HTTPStatus.ACCEPTED, b"", b"", headers)
 
 
 def collector_time() -> tuple[bytes, bytes]:

@@ -1,0 +1,12 @@
+"""Who decides what is wanted of the endpoints: every :class:`~collector.steering.board.Source` there is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collector.steering.board import Source
+
+
+def all_sources() -> list[Source]:
+    return []
