@@ -47,6 +47,12 @@ CA_PATH: Final = "/v1/ca"
 BATCH_PATH: Final = "/v1/batches"
 HEARTBEAT_PATH: Final = "/v1/heartbeat"
 BUNDLE_PATH: Final = "/v1/bundle"
+SETTINGS_PATH: Final = "/v1/settings"
+#: ``<path>/<version>/<file>``: the manifest, its signature and the wheels of a release, also in parts (``Range``).
+RELEASES_PATH: Final = "/v1/releases"
+
+#: What msgspec's decoders raise for bytes that are not what was asked for: wrong types, no JSON, no UTF-8, too deep.
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_.]*$")]
 ShortText = Annotated[str, Meta(max_length=255)]

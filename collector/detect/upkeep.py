@@ -1,4 +1,4 @@
-"""What ``correlate`` does beside its steps, for all: the log's trimming, and forgetting."""
+"""What ``correlate`` does beside its steps, for all: trimming the log, settling who has which settings, forgetting."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from collector.detect.values import moment
 from collector.devices.service import forget, refresh
 from collector.documents.service import trim_history
 from collector.log.errors import LogError
+from collector.steering.settings.settling import settle, unsettled
 
 if TYPE_CHECKING:
     from collector.log.interface import LogReader
@@ -23,6 +24,7 @@ log = logging.getLogger("vonggac.correlate")
 
 _TRIM_SECONDS = 600.0
 _DAILY_SECONDS = 86_400.0
+_SETTLE_SECONDS = 30.0
 #: Devices and addresses that nobody saw for so long are no longer known; back again, they are new.
 _DEVICE_DAYS = 400
 
@@ -40,6 +42,8 @@ class Upkeep:
         try:
             if self._due("trim", now, _TRIM_SECONDS):
                 self._trim_log(now)
+            if self._due("settle", now, _SETTLE_SECONDS):
+                self._settle(now)
             if self._due("daily", now, _DAILY_SECONDS):
                 self._forget(now)
         except (OperationalError, LogError) as error:
@@ -59,6 +63,14 @@ class Upkeep:
         removed = self._reader.trim(worked, keep)
         if removed:
             log.info("log trimmed", extra={"removed_rows": removed})
+
+    def _settle(self, now: float) -> None:
+        with self._state.read() as session:
+            due = unsettled(session)
+        if due:
+            with self._state.write() as session:
+                changed = settle(session, moment(now))
+            log.info("machines came to other groups of settings", extra={"changed": changed})
 
     def _forget(self, now: float) -> None:
         with self._state.write() as session:

@@ -126,6 +126,13 @@ class Authority:
             subject, alternatives, key, ExtendedKeyUsageOID.SERVER_AUTH, now - _BACKDATED, not_after
         )
 
+    def sign_statement(self, kind: bytes, content: bytes) -> bytes:
+        """ECDSA with SHA-256 (DER) of ``kind`` and ``content``. ``kind`` is a line that says what is signed, so that a
+        statement of one kind can never be taken for another, nor for a certificate (which begins otherwise)."""
+        if not kind.endswith(b"\n") or b"\n" in kind[:-1] or not kind[:1].isalpha():
+            raise ValueError("a kind of statement is one line that begins with a letter")
+        return self._key.sign(kind + content, ec.ECDSA(hashes.SHA256()))
+
     def issued(self, certificate: x509.Certificate) -> bool:
         """Whether our key signed ``certificate``."""
         try:

@@ -23,6 +23,7 @@ from agent.messages import (
     HEARTBEAT_PATH,
     MAX_BODY_BYTES,
     RENEW_PATH,
+    SETTINGS_PATH,
     EnrolRequest,
     Importance,
     RenewRequest,
@@ -58,11 +59,13 @@ from collector.log.errors import LogBusy, LogError, LogFull
 from collector.log.interface import LogRow
 from collector.state.base import utcnow
 from collector.steering.board import Board
+from collector.steering.settings.document import signed_settings
 from collector.steering.sources import all_sources
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from agent.steered import SignedSettings
     from collector.enrolment.authority import Authority
     from collector.ingest.exposition import Exposition
     from collector.log.interface import LogWriter
@@ -113,6 +116,7 @@ class IngestApp:
             RENEW_PATH: ("POST", self._renew),
             CA_PATH: ("GET", self._ca),
             BUNDLE_PATH: ("GET", self._list_bundle),
+            SETTINGS_PATH: ("GET", self._settings_of),
             "/healthz": ("GET", self._healthz),
             "/metrics": ("GET", self._expose),
         }
@@ -240,6 +244,23 @@ class IngestApp:
             raise problems.revoked(str(error)) from error
         _log.info("certificate renewed", extra={"endpoint": identity.endpoint_id})
         return await answer_json(send, reply)
+
+    async def _settings_of(self, scope: Scope, _receive: Receive, send: Send) -> HTTPStatus:
+        identity = self._identify(scope)
+        self._gate.enter(identity.endpoint_id, Importance.STATUS, 0)
+
+        def sign() -> SignedSettings | None:
+            with self._state.read() as session:
+                return signed_settings(session, identity.endpoint_id, self._authority, utcnow())
+
+        try:
+            signed = await asyncio.to_thread(sign)
+        except SQLAlchemyError as error:
+            _log.exception("the state store failed")
+            raise problems.busy("state", "the collector cannot look up your settings now", 10) from error
+        if signed is None:
+            raise problems.not_found()
+        return await answer_json(send, signed)
 
     async def _ca(self, _scope: Scope, _receive: Receive, send: Send) -> HTTPStatus:
         return await answer(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from collector.steering.settings.source import SettingsSource
+
 if TYPE_CHECKING:
     from collector.steering.board import Source
 
 
 def all_sources() -> list[Source]:
-    return []
+    return [SettingsSource()]

@@ -15,6 +15,13 @@ from collector.state.tables.endpoints import (
     IpBinding,
     Throttled,
 )
+from collector.state.tables.identity import (
+    EndpointEvidence,
+    EndpointOrigin,
+    IdentityNote,
+    MachineLink,
+    RekeyOrder,
+)
 from collector.state.tables.pipeline import (
     Checkpoint,
     DeadLetter,
@@ -33,6 +40,7 @@ from collector.state.tables.rulebook import (
     RuleSetting,
     WorkerFigures,
 )
+from collector.state.tables.steering import EndpointSettings, SettingsPublication
 from collector.state.tables.vulnerabilities import (
     Advisory,
     AdvisoryPackage,
@@ -60,20 +68,27 @@ __all__ = [
     "Document",
     "DocumentChange",
     "Endpoint",
+    "EndpointEvidence",
     "EndpointMac",
+    "EndpointOrigin",
+    "EndpointSettings",
     "EndpointVulnerabilities",
     "EnrolmentToken",
     "Handover",
+    "IdentityNote",
     "Incident",
     "IncidentNote",
     "Installation",
     "IpBinding",
     "Lease",
+    "MachineLink",
     "ProcessHealth",
+    "RekeyOrder",
     "RuleChange",
     "RuleFigures",
     "RuleRevision",
     "RuleSetting",
+    "SettingsPublication",
     "SourceActivity",
     "Stream",
     "Throttled",
