@@ -12,10 +12,11 @@ import heapq
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from agent import reasons
 from agent.collectors.registry import CollectorError, NothingToReport, Output
+from agent.runtime.costs import cpu_seconds, rest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,18 +27,17 @@ if TYPE_CHECKING:
 JITTER_RATIO: Final = 0.1
 #: Collectors due within this time run in one waking.
 _SLACK_SECONDS: Final = 0.1
-#: A collector that has more to read than one run takes rests for so many times what the run took: that bounds what a
-#: flood of events costs.
-_RESTS: Final = 4.0
 #: Threads left behind by runs that never end; with so many a lane waits for one to come back.
 _LEFT_BEHIND_AT_MOST: Final = 4
 
 
 class Outcome(Struct, frozen=True):
-    """One run: what it found and the memory it leaves, or why it failed, or why there is ``nothing``."""
+    """One run: what it found and the memory it leaves, or why it failed, or why there is ``nothing``; what it took, on
+    the clock and of a processor."""
 
     collector: Collector
     duration_seconds: float
+    cpu_seconds: float = 0.0
     output: Output | None = None
     memory: dict[str, Any] = {}
     failure: str = ""
@@ -45,24 +45,33 @@ class Outcome(Struct, frozen=True):
 
 
 def execute(
-    collector: Collector, context: Context, memory: dict[str, Any], monotonic: Callable[[], float]
+    collector: Collector,
+    context: Context,
+    memory: dict[str, Any],
+    monotonic: Callable[[], float],
+    cpu: Callable[[], float] = cpu_seconds,
 ) -> Outcome:
     """Run ``collector`` once. Never raises what the collector raises."""
-    started = monotonic()
+    started, spent = monotonic(), cpu()
+    outcome = _executed(collector, context, memory)
+    return structs.replace(
+        outcome, duration_seconds=monotonic() - started, cpu_seconds=max(0.0, cpu() - spent)
+    )
+
+
+def _executed(collector: Collector, context: Context, memory: dict[str, Any]) -> Outcome:
     try:
         output = collector.collect(context)
         failure = "" if isinstance(output, Output) else reasons.HANDED_BACK(kind=type(output).__name__)
     except NothingToReport as answer:
-        took = monotonic() - started
-        return Outcome(collector=collector, duration_seconds=took, nothing=str(answer)[:255])
+        return Outcome(collector, 0.0, nothing=str(answer)[:255])
     except CollectorError as error:
         output, failure = None, str(error)[:255]
     except Exception as error:
         output, failure = None, f"{type(error).__name__}: {error}"[:255]
-    took = monotonic() - started
     if output is None or failure:
-        return Outcome(collector=collector, duration_seconds=took, failure=failure or reasons.NO_REASON())
-    return Outcome(collector=collector, duration_seconds=took, output=output, memory=memory)
+        return Outcome(collector, 0.0, failure=failure or reasons.NO_REASON())
+    return Outcome(collector, 0.0, output=output, memory=memory)
 
 
 class _Job(Struct):
@@ -191,7 +200,8 @@ class Lane:
             spread = 0.0 if job.collector.fast else JITTER_RATIO * (2 * self._random() - 1)
             pause = job.interval * (1 + spread)
             if outcome.output is not None and outcome.output.more:
-                pause = min(pause, max(2 * _SLACK_SECONDS, _RESTS * outcome.duration_seconds))
+                pause = min(pause, 2 * _SLACK_SECONDS)
+            pause = max(pause, rest(outcome.cpu_seconds, fast=job.collector.fast))
             job.due = self._monotonic() + pause
             heapq.heappush(self._jobs, job)
             self._condition.notify_all()

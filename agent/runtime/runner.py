@@ -42,6 +42,8 @@ from agent.runtime.status import CollectorState, Status, write_status
 from agent.runtime.steering import AGENT, NEVER, Follower, Steering
 from agent.runtime.transport import Address, Connection
 from agent.runtime.wake import Wake
+from agent.update.following import Updates
+from agent.update.place import own_installation
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -170,7 +172,16 @@ class Runner:
         return Routes(ways, monotonic=time.monotonic, random=random.random)
 
     def _followers(self) -> list[Follower]:
-        return []
+        update = self._settings.update
+        return [
+            Updates(
+                self._state.root,
+                own_installation(),
+                Path(update.key),
+                self._log,
+                bytes_per_second=update.bytes_per_second,
+            )
+        ]
 
     # -- collecting ------------------------------------------------------------------------------------------
 
@@ -196,13 +207,16 @@ class Runner:
                 self.outbox.take(name, outcome.output, outcome.memory)
             except (CollectorError, SpoolError) as error:
                 failure = str(error)[:255]
-        self._note(outcome.collector, outcome.duration_seconds, failure, outcome.nothing)
+        state = self._note(outcome.collector, outcome.duration_seconds, failure, outcome.nothing)
+        state.cpu_seconds = round(state.cpu_seconds + outcome.cpu_seconds, 4)
         if self.outbox.due() <= time.monotonic():
             self.flush()
         elif self.outbox.due() < self._sleeping_until:
             self._wake.wake()
 
-    def _note(self, collector: Collector, duration: float, failure: str, nothing: str = "") -> None:
+    def _note(
+        self, collector: Collector, duration: float, failure: str, nothing: str = ""
+    ) -> CollectorState:
         state = self.status.collectors.setdefault(collector.name, CollectorState())
         state.ok, state.reason = not failure, failure or nothing
         state.last_run, state.duration_seconds = time.time(), round(duration, 4)
@@ -220,6 +234,7 @@ class Runner:
             self._log.lost(f"collector:{collector.name}", failure)
         else:
             self._log.found(f"collector:{collector.name}")
+        return state
 
     def flush(self) -> None:
         try:

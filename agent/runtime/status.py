@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from agent.messages import UNREADABLE
+
 from agent.runtime.files import write_atomically
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ class Link(Struct):
 
 
 class CollectorState(Struct):
-    """How a collector's last run went. ``reason`` is empty where all is well."""
+    """How a collector's last run went. ``reason`` is empty where all is well; ``cpu_seconds`` is of all its runs."""
 
     ok: bool = True
     reason: str = ""
@@ -33,6 +35,7 @@ class CollectorState(Struct):
     duration_seconds: float = 0.0
     runs: int = 0
     failures: int = 0
+    cpu_seconds: float = 0.0
 
 
 class Status(Struct):
@@ -63,5 +66,5 @@ def read_status(path: Path) -> Status | None:
     """``None`` where there is none, or none that can be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Status)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         return None

@@ -53,6 +53,7 @@ class Bench:
 
     def __init__(self, *collectors: Collector, luck: float = 0.5) -> None:
         self.clock = 0.0
+        self.spent = 0.0
         self.ran: list[tuple[float, str]] = []
         self.outcomes: list[Outcome] = []
         self.lane = Lane(
@@ -66,7 +67,7 @@ class Bench:
 
     def run(self, chosen: Collector) -> Outcome:
         self.ran.append((self.clock, chosen.name))
-        return execute(chosen, context(), {}, lambda: self.clock)
+        return execute(chosen, context(), {}, lambda: self.clock, lambda: self.spent)
 
     def advance(self, seconds: float) -> None:
         end = self.clock + seconds
@@ -98,20 +99,33 @@ def test_slow_collectors_are_spread_and_fast_ones_are_not(luck: float) -> None:
     assert [at for at, name in bench.ran if name == "fast"][:3] == [0, 2, 4]
 
 
-def test_a_collector_that_has_more_runs_again_soon_but_rests_four_times_as_long_as_it_took() -> None:
+@pytest.mark.parametrize(("interval", "rests"), [(2.0, 4), (60.0, 49)])
+def test_a_collector_that_has_more_runs_again_soon_but_keeps_its_budget(interval: float, rests: int) -> None:
     left = [3.0, 0.01, 0.0]  # what each run takes; nothing is left after the last
 
     def collect(_: Context) -> Output:
-        bench.clock += left.pop(0)
+        bench.spent += left.pop(0)
         return Output(more=bool(left))
 
-    bench = Bench(make("tail", collect, interval=60.0))
+    bench = Bench(make("tail", collect, interval=interval))
+    waits = []
     for _ in range(3):
         wait = bench.lane.step()
         assert wait is not None
+        waits.append(wait)
         bench.clock += wait
-    assert [at for at, _ in bench.ran] == pytest.approx([0.0, 15.0, 15.21])
-    assert bench.clock == pytest.approx(75.21)
+    assert waits == pytest.approx([3 * rests, max(0.2, 0.01 * rests), interval])
+
+
+def test_a_collector_that_takes_too_much_of_the_processor_is_asked_less_often() -> None:
+    def collect(_: Context) -> Output:
+        bench.spent += 1.5 if bench.clock < 100 else 0.1
+        return Output()
+
+    bench = Bench(make("costly", collect, 60), make("cheap", fine, 60))
+    bench.advance(260)
+    assert [at for at, name in bench.ran if name == "costly"] == pytest.approx([0, 73.5, 147, 207])
+    assert [at for at, name in bench.ran if name == "cheap"] == pytest.approx([0, 60, 120, 180, 240])
 
 
 def test_a_collector_that_raises_stops_nobody() -> None:
