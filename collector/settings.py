@@ -68,6 +68,15 @@ class Ingest(Struct, frozen=True):
         Days, Meta(description="How long an endpoint's certificate lives; it is renewed by itself.")
     ] = 90
     token_hours: Annotated[int, Meta(ge=1, description="How long an enrolment token can be used.")] = 72
+    unconfirmed_copies: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="So many copies of one endpoint's key may become endpoints of their own until somebody confirms"
+            " them.",
+        ),
+    ] = 64
     metrics_from: Annotated[
         list[str], Meta(description="Addresses or networks that may read /metrics, beside this machine.")
     ] = []
@@ -270,6 +279,15 @@ class Coverage(Struct, frozen=True):
     device_forgotten_days: Annotated[
         Days, Meta(description="A device on the LAN that was not seen for so long is forgotten.")
     ] = 30
+    link_after_hours: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=8_760,
+            description="The old record of a machine that enrolled again is linked with the new one once it was silent"
+            " for so long (docs/identity.md); 0: only people link.",
+        ),
+    ] = 24
 
 
 class Report(Struct, frozen=True):
@@ -412,6 +430,16 @@ class DataDirectory:
     def bundle(self) -> Path:
         """Wheels that the collector serves to agents."""
         return self.root / "bundle"
+
+    @property
+    def releases(self) -> Path:
+        """Signed releases of the agent, a folder each; on every machine with the agents' port."""
+        return self.root / "releases"
+
+    @property
+    def release_key(self) -> Path:
+        """The public keys that releases are signed with."""
+        return self.root / "release.pub"
 
     @property
     def imported_rules(self) -> Path:

@@ -20,9 +20,12 @@ from sqlalchemy import bindparam, select, update
 from agent.messages import EnrolReply, TokenParts
 from collector.enrolment.errors import NotAuthenticatedError, RevokedError, TokenRefusedError
 from collector.errors import ConflictError, NotFoundError
+from collector.identity.evidence import evidence_of_facts
+from collector.identity.links import keep_evidence
 from collector.state.tables import Agency, Assignment, Certificate, Endpoint, EnrolmentToken
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from sqlalchemy.orm import Session
@@ -114,8 +117,9 @@ def enrol(
     if spent is None:
         raise TokenRefusedError("the token was used in this very moment")
     session.add(Assignment(endpoint_id=endpoint_id, agency_id=token.agency_id, valid_from=now))
-    session.add(_certificate_row(endpoint_id, signed))
+    session.add(certificate_row(endpoint_id, signed))
     session.flush()
+    keep_evidence(session, endpoint_id, evidence_of_facts(request.facts), now, simulated=token.simulated)
     return EnrolReply(endpoint_id=endpoint_id, certificate_pem=signed.pem, ca_pem=authority.pem)
 
 
@@ -127,9 +131,10 @@ def renew(
     now: datetime,
     *,
     certificate_days: int = 90,
+    spare: Collection[str] = (),
 ) -> EnrolReply:
     """A further certificate for an endpoint that has shown a valid one. Older ones end within
-    :data:`OVERLAP`.
+    :data:`OVERLAP`, but for those in ``spare`` (SHA-256).
 
     The certificate is looked at again, under the writer's lock: who holds a renewal open while he is put out must
     not come back by it.
@@ -144,10 +149,14 @@ def renew(
     )
     session.execute(
         update(Certificate)
-        .where(Certificate.endpoint_id == identity.endpoint_id, Certificate.not_after > now + OVERLAP)
+        .where(
+            Certificate.endpoint_id == identity.endpoint_id,
+            Certificate.not_after > now + OVERLAP,
+            Certificate.sha256.not_in(sorted(spare)),
+        )
         .values(not_after=now + OVERLAP)
     )
-    session.add(_certificate_row(identity.endpoint_id, signed))
+    session.add(certificate_row(identity.endpoint_id, signed))
     session.flush()
     return EnrolReply(endpoint_id=identity.endpoint_id, certificate_pem=signed.pem, ca_pem=authority.pem)
 
@@ -262,7 +271,8 @@ def _usable_token(session: Session, text: str, now: datetime) -> EnrolmentToken:
     return token
 
 
-def _certificate_row(endpoint_id: str, signed: SignedCertificate) -> Certificate:
+def certificate_row(endpoint_id: str, signed: SignedCertificate) -> Certificate:
+    """What the state store keeps of a certificate."""
     return Certificate(
         sha256=signed.sha256,
         endpoint_id=endpoint_id,

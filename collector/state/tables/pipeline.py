@@ -68,7 +68,9 @@ class Handover(Base):
 class Stream(Base):
     """An agent's stream as the worker sees it: the highest number, how many never came, and what the agent itself
     had to drop. ``gaps`` are the ranges ``[first, last]`` that never came, newest last, so that a late number is
-    told from a repeated one; very many old ones are forgotten, but stay counted in ``missing``."""
+    told from a repeated one; very many old ones are forgotten, but stay counted in ``missing``. ``recent`` are digests
+    of the newest batches, ``fork`` is what is known of a stream that more than one went on with
+    (``collector.detect.streams``)."""
 
     __tablename__ = "stream"
 
@@ -78,6 +80,8 @@ class Stream(Base):
     missing: Mapped[int] = mapped_column(default=0)
     dropped: Mapped[int] = mapped_column(default=0)
     gaps: Mapped[list[list[int]]] = mapped_column(JSON, default=list)
+    recent: Mapped[bytes | None] = mapped_column(LargeBinary)
+    fork: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     updated_at: Mapped[datetime]
 
 

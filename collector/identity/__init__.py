@@ -1,0 +1,1 @@
+"""Which machine an endpoint is: evidence, copies of a key, and records that are one machine's. docs/identity.md."""
