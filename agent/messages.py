@@ -152,29 +152,37 @@ class BatchHeader(Struct, frozen=True):
         return cls(stream=match[1], seq=int(match[2]), sent_at=float(match[3]))
 
 
-_WANTED = re.compile(r"(?:settings=([1-9][0-9]{0,14}))?;?(?:release=([0-9A-Za-z][0-9A-Za-z.+!-]{0,63}))?")
+_WANTED = re.compile(
+    r"(?:settings=([1-9][0-9]{0,14}))?;?(?:release=([0-9A-Za-z][0-9A-Za-z.+!-]{0,63}))?"
+    r";?(?:rekey=([1-9][0-9]{0,13}))?"
+)
 
 
 class Wanted(Struct, frozen=True, omit_defaults=True):
     """What the collector wants this endpoint to have. ``settings``: the number of those meant for it (0: none are),
-    ``release``: the version of the agent it shall run (empty: the one it has). On the wire
-    ``settings=<number>;release=<version>``, either alone where the other is not wanted.
+    ``release``: the version of the agent it shall run (empty: the one it has), ``rekey``: the order to change its key
+    (0: none). On the wire ``settings=<number>;release=<version>;rekey=<number>`` without what is not wanted.
     """
 
     settings: int = 0
     release: str = ""
+    rekey: int = 0
 
     def encode(self) -> str:
         parts = [f"settings={self.settings}"] if self.settings else []
         if self.release:
             parts.append(f"release={self.release}")
+        if self.rekey:
+            parts.append(f"rekey={self.rekey}")
         return ";".join(parts)
 
     @classmethod
     def decode(cls, text: str) -> Wanted:
         """What is not of the documented form wants nothing."""
         match = _WANTED.fullmatch(text)
-        return cls() if match is None else cls(settings=int(match[1] or 0), release=match[2] or "")
+        if match is None:
+            return cls()
+        return cls(settings=int(match[1] or 0), release=match[2] or "", rekey=int(match[3] or 0))
 
 
 class Importance(IntEnum):
@@ -210,6 +218,9 @@ class HostFacts(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     product_uuid: ShortText = ""
     serial_number: ShortText = ""
     mac_addresses: list[ShortText] = []
+    board_serial: ShortText = ""
+    chassis_serial: ShortText = ""
+    disk_serials: list[ShortText] = []
 
 
 class EnrolRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -221,10 +232,18 @@ class EnrolRequest(Struct, frozen=True, forbid_unknown_fields=True):
     agent_version: ShortText
 
 
-class RenewRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """``POST /v1/renew`` with the still valid certificate: a new certificate for a (possibly new) key."""
+class RenewRequest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """``POST /v1/renew`` with the still valid certificate: a new certificate for a (possibly new) key.
+
+    ``moved``: the machine is not the one that the certificate was given to; the answer names an endpoint of its own.
+    ``rekey``: the number of the order to change keys (:class:`Wanted`) that this answers to; the first to answer keeps
+    the endpoint, each further one is given its own. Asked again with the same key, the answer is the same.
+    """
 
     csr_pem: Annotated[str, Meta(max_length=8192)]
+    facts: HostFacts | None = None
+    moved: bool = False
+    rekey: Annotated[int, Meta(ge=0, le=10**14)] = 0
 
 
 class EnrolReply(Struct, frozen=True, forbid_unknown_fields=True):

@@ -75,6 +75,11 @@ def too_many(reason: str, detail: str, retry_seconds: int) -> RefusalError:
     )
 
 
+def conflict(detail: str) -> RefusalError:
+    """It cannot be had as things stand; what the sender has goes on working."""
+    return RefusalError(HTTPStatus.CONFLICT, "conflict", detail)
+
+
 def token_refused() -> RefusalError:
     """One answer for every bad token: a guesser learns nothing."""
     return RefusalError(
