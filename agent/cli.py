@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,6 +106,34 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--lang", choices=("vi", "en"), default="vi", help="language (vi)")
     status.set_defaults(command=_status)
 
+    update = commands.add_parser("update", help="take a release of the agent (root's part of an update)")
+    updates = update.add_subparsers(required=True, metavar="COMMAND")
+    apply = updates.add_parser(
+        "apply",
+        parents=[common, as_json],
+        help="verify the release that was fetched, or FILE; switch to it; go back where it does not work",
+        epilog="example: vonggac-agent update apply /media/usb/vonggac-0.3.0.vgrelease",
+    )
+    apply.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a .vgrelease that was brought here")
+    apply.add_argument(
+        "--key", type=Path, metavar="FILE", help="the public keys that count (release.pub beside the settings)"
+    )
+    apply.add_argument(
+        "--restart",
+        default="",
+        metavar="COMMAND",
+        help="restarts the agent (systemctl restart vonggac-agent.service)",
+    )
+    apply.add_argument(
+        "--health-seconds",
+        type=float,
+        default=300.0,
+        metavar="N",
+        help="a version that does not report within so long is replaced by the one before it (300)",
+    )
+    apply.add_argument("--again", action="store_true", help="also a version that was rolled back here before")
+    apply.set_defaults(command=_update_apply)
+
     check = commands.add_parser(
         "check-config",
         parents=[common, as_json],
@@ -117,25 +145,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _load(arguments: argparse.Namespace) -> tuple[Settings, StateDirectory, list[Collector]]:
-    from agent import settings as settings_module
-    from agent.collectors.registry import load_collectors
-    from agent.runtime.proxy import Proxy
-    from agent.runtime.transport import Address
+    from agent.runtime.loading import load
     from agent.settings_file import SettingsError
 
     try:
-        settings = settings_module.load(arguments.config)
-        for url in (settings.collector.url, *settings.collector.standby):
-            if url:
-                Address.of(url)
-        if settings.collector.proxy:
-            Proxy.of(settings.collector.proxy)
-        collectors = load_collectors()
-        settings_module.check_names(settings, [c.name for c in collectors])
+        return load(arguments.config, arguments.state)
     except (SettingsError, ValueError) as error:
         raise _Failure(str(error), 2) from error
-    root = arguments.state if arguments.state is not None else Path(settings.agent.state_dir)
-    return settings, settings_module.StateDirectory(root.absolute()), collectors
 
 
 def _print_json(value: object) -> None:
@@ -179,43 +195,14 @@ def _enroll(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    _spare_memory()
-    settings, state, collectors = _load(arguments)
-    from agent.runtime.errors import AgentError
-    from agent.runtime.identity import load_identity
-    from agent.runtime.log import Log
-    from agent.runtime.runner import Runner, hold_lock
+    from agent.runtime.process import Order, become
 
-    try:
-        load_identity(state, finish=False)
-        hold_lock(state)
-        Runner(settings, state, collectors, Log()).run()
-    except (AgentError, OSError) as error:
-        raise _Failure(str(error)) from error
-    return 0
-
-
-#: ``M_ARENA_MAX`` of glibc's malloc.h.
-_M_ARENA_MAX: Final = -8
-
-
-def _spare_memory() -> None:
-    """Keep out what an endpoint does not have, but a server's environment does, and what threads would keep back.
-
-    msgspec takes ``typing_extensions`` where it is installed, 5 MB of it, for annotations that nobody here
-    uses. glibc gives each thread a heap of its own, a megabyte in all that no other thread uses (mallopt(3)).
-    """
-    if sys.platform == "linux":
-        import ctypes
-        from contextlib import suppress
-
-        with suppress(AttributeError):  # another C library
-            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-    if "msgspec" not in sys.modules:
-        sys.modules["typing_extensions"] = None  # type: ignore[assignment] # the documented way to bar an import
-        import msgspec  # noqa: F401
-
-        del sys.modules["typing_extensions"]
+    become(
+        Order(
+            config=None if arguments.config is None else str(arguments.config),
+            state=None if arguments.state is None else str(arguments.state),
+        )
+    )
 
 
 def _once(arguments: argparse.Namespace) -> int:
@@ -274,6 +261,24 @@ def _status(arguments: argparse.Namespace) -> int:
     else:
         print(render(diagnosis, lang))
     return 0 if diagnosis.ok else 1
+
+
+def _update_apply(arguments: argparse.Namespace) -> int:
+    from agent.runtime.errors import AgentError
+    from agent.update import commands
+    from agent.update.place import DONE
+
+    _, state, _ = _load(arguments)
+    arguments.key = arguments.key or (arguments.config.parent / "release.pub" if arguments.config else commands.KEY)
+    try:
+        record, line = commands.apply(arguments, state)
+    except (AgentError, OSError) as error:
+        raise _Failure(str(error)) from error
+    if arguments.json:
+        _print_json(record)
+    else:
+        print(line)
+    return 0 if record is None or record.state == DONE else 1
 
 
 def _check_config(arguments: argparse.Namespace) -> int:

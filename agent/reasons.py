@@ -386,6 +386,45 @@ NO_EVENT_CHANNEL: Final = Sentence(
     "không đọc được kênh nào của nhật ký sự kiện: {detail}",
 )
 
+# Settings from the collector.
+SETTINGS_UNSIGNED: Final = Sentence(
+    "the settings are not signed by the collector that this machine enrolled with",
+    "cấu hình không có chữ ký của máy chủ mà máy này đã đăng ký",
+)
+SETTINGS_FOREIGN: Final = Sentence("the settings are for another machine", "cấu hình dành cho máy khác")
+SETTINGS_UNREADABLE: Final = Sentence(
+    "the settings cannot be read: {detail}", "không đọc được cấu hình: {detail}"
+)
+SETTINGS_OLD: Final = Sentence(
+    "settings {number} are older than {taken}, which were here already",
+    "cấu hình số {number} cũ hơn số {taken} đã có",
+)
+SETTINGS_EXPIRED: Final = Sentence(
+    "the settings' time to be taken is over or has not begun", "cấu hình đã quá hạn nhận hoặc chưa đến hạn"
+)
+SETTINGS_INTERVAL: Final = Sentence(
+    "the interval of {name} must be from {least} to {most} seconds on this machine",
+    "trên máy này, chu kỳ của {name} phải từ {least} đến {most} giây",
+)
+SETTINGS_NO_ANSWER: Final = Sentence(
+    "with the new settings no answer of the collector came within {seconds} seconds",
+    "với cấu hình mới, không nhận được trả lời của máy chủ trong {seconds} giây",
+)
+SETTINGS_ENDED: Final = Sentence(
+    "the agent ended {times} times unexpectedly with the new settings",
+    "chương trình kết thúc bất thường {times} lần với cấu hình mới",
+)
+
+# The agent's own appetite.
+TOO_MUCH_MEMORY: Final = Sentence(
+    "the agent started itself anew: it held {megabytes} MB of memory for minutes (limit {limit} MB)",
+    "chương trình tự khởi động lại: giữ {megabytes} MB bộ nhớ trong nhiều phút (giới hạn {limit} MB)",
+)
+TOO_MUCH_CPU: Final = Sentence(
+    "the agent started itself anew: it took {percent} % of a processor core for a quarter of an hour (limit {limit} %)",
+    "chương trình tự khởi động lại: dùng {percent} % một nhân bộ xử lý trong mười lăm phút (giới hạn {limit} %)",
+)
+
 # Simulated machines.
 NO_ANTIVIRUS: Final = Sentence("no antivirus is installed", "chưa cài phần mềm diệt virus")
 PRODUCT_SILENT: Final = Sentence("the product does not answer", "phần mềm không trả lời")

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-from agent.settings_file import SettingsError, load_settings
+from agent.settings_file import SettingsError, load_settings, stated_keys
 
 PREFIX: Final = "VONGGAC_AGENT"
 #: Where Windows keeps what belongs to the machine and to no user; settings and state stand in one folder there.
@@ -72,6 +72,13 @@ class AgentSection(Struct, frozen=True):
             description="What may wait on disk while the collector is away; then the oldest is dropped, counted.",
         ),
     ] = 128 << 20
+    memory_bytes: Annotated[
+        int,
+        Meta(
+            ge=48 << 20,
+            description="Resident memory of the agent itself beyond which it starts itself anew.",
+        ),
+    ] = 96 << 20
 
 
 class HostSection(Struct, frozen=True):
@@ -109,11 +116,23 @@ class CollectorSettings(Struct, frozen=True):
     )
 
 
+class UpdateSection(Struct, frozen=True):
+    """How releases of the agent are fetched. What may be applied is decided by root's command alone."""
+
+    key: Annotated[
+        str, Meta(description="The public keys of releases; where there is none, no release is fetched.")
+    ] = rf"{_WINDOWS_FOLDER}\release.pub" if sys.platform == "win32" else "/etc/vonggac-agent/release.pub"
+    bytes_per_second: Annotated[
+        int, Meta(ge=1024, description="What fetching a release may take of the link, on average.")
+    ] = 64 << 10
+
+
 class Settings(Struct, frozen=True):
     collector: CollectorEndpoint = CollectorEndpoint()
     agent: AgentSection = AgentSection()
     host: HostSection = HostSection()
     collectors: CollectorSettings = CollectorSettings()
+    update: UpdateSection = UpdateSection()
 
 
 class StateDirectory:
@@ -128,6 +147,7 @@ class StateDirectory:
         self.spool = root / "spool"
         self.cursors = root / "cursors.json"
         self.status = root / "status.json"
+        self.settings = root / "settings.json"
         self.lock = root / "agent.lock"
 
 
@@ -137,8 +157,16 @@ def load(config: Path | None) -> Settings:
     Raises:
         SettingsError: the first thing wrong, with its place.
     """
-    path = config if config is not None else (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
-    return load_settings(Settings, path, os.environ, PREFIX)
+    return load_settings(Settings, _path(config), os.environ, PREFIX)
+
+
+def stated(config: Path | None) -> frozenset[str]:
+    """The keys that :func:`load` found said, in the file or by environment, as ``agent.spool_bytes``."""
+    return stated_keys(Settings, _path(config), os.environ, PREFIX)
+
+
+def _path(config: Path | None) -> Path | None:
+    return config if config is not None else (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
 
 
 def check_names(settings: Settings, known: list[str]) -> None:

@@ -21,7 +21,7 @@ import msgspec
 
 import agent
 from agent import reasons
-from agent.collectors.registry import CollectorError, Context
+from agent.collectors.registry import CollectorError, Context, Output
 from agent.messages import CollectorHealth
 from agent.runtime.errors import (
     AlreadyRunningError,
@@ -33,6 +33,7 @@ from agent.runtime.errors import (
 from agent.runtime.identity import load_identity, own_context
 from agent.runtime.lanes import Lane, Outcome, execute
 from agent.runtime.locking import OPEN_FLAGS, hold
+from agent.runtime.memory import give_back, resident_bytes
 from agent.runtime.outbox import Outbox
 from agent.runtime.proxy import proxy_of
 from agent.runtime.routes import Routes
@@ -42,6 +43,7 @@ from agent.runtime.status import CollectorState, Status, write_status
 from agent.runtime.steering import AGENT, NEVER, Follower, Steering
 from agent.runtime.transport import Address, Connection
 from agent.runtime.wake import Wake
+from agent.runtime.watchdog import WATCHDOG, Watchdog
 from agent.update.following import Updates
 from agent.update.place import own_installation
 
@@ -60,6 +62,11 @@ _LOCK_SECONDS: Final = 0.5
 _RENEWAL_RETRY_SECONDS: Final = 3600.0
 _RENEWAL_TIMEOUT_SECONDS: Final = 120.0
 _STEERING_RETRY_SECONDS: Final = 60.0
+#: When memory is given back: behind the first round of every collector, and from time to time.
+_TIDY_FIRST_SECONDS: Final = 45.0
+_TIDY_SECONDS: Final = 900.0
+#: An agent that started itself anew counts as well again after so long.
+_FORGIVEN_SECONDS: Final = 3600.0
 
 
 def hold_lock(state: StateDirectory) -> int:
@@ -88,10 +95,17 @@ def hold_lock(state: StateDirectory) -> int:
 
 
 class Runner:
-    """Assembles the agent. Needs the lock (:func:`hold_lock`) and an identity."""
+    """Assembles the agent. Needs the lock (:func:`hold_lock`) and an identity. ``restarted``: why the process before
+    this one started itself anew, where it did."""
 
     def __init__(
-        self, settings: Settings, state: StateDirectory, collectors: list[Collector], log: Log
+        self,
+        settings: Settings,
+        state: StateDirectory,
+        collectors: list[Collector],
+        log: Log,
+        *,
+        restarted: str = "",
     ) -> None:
         self._settings = settings
         self._state = state
@@ -151,6 +165,13 @@ class Runner:
                 ("slow", [c for c in chosen if not c.fast]),
             )
         ]
+        self._watchdog = Watchdog(
+            settings.agent.memory_bytes,
+            memory=resident_bytes,
+            cpu=time.process_time,
+            monotonic=time.monotonic,
+        )
+        self._restarted = restarted
         self._wake = Wake()
         self._send_now = threading.Condition()
         self._unsent = False
@@ -307,7 +328,7 @@ class Runner:
             {"state_dir": str(self._state.root), "url": self._routes.url, "proxy": self._proxy}
         )
         done = subprocess.run(
-            [sys.executable, "-m", "agent.runtime.enrolment", "renew"],
+            [sys.executable, "-P", "-m", "agent.runtime.enrolment", "renew"],
             input=order,
             capture_output=True,
             timeout=_RENEWAL_TIMEOUT_SECONDS,
@@ -327,8 +348,8 @@ class Runner:
 
     # -- the whole -------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Return after SIGTERM or SIGINT."""
+    def run(self) -> str:
+        """Return after SIGTERM or SIGINT, or with the reason why the agent should start anew."""
         self._wake.on_signals(signal.SIGTERM, signal.SIGINT)
         self._log.say(
             "started",
@@ -342,18 +363,41 @@ class Runner:
         sending = threading.Thread(target=self._send_loop, name="sender", daemon=True)
         sending.start()
         status_due, told = 0.0, ""
-        while not self._wake.stopping:
+        begun = time.monotonic()
+        tidy_due, excess = begun + _TIDY_FIRST_SECONDS, ""
+        self._tell_of_restart()
+        while not self._wake.stopping and not excess:
             now = time.monotonic()
             if self.outbox.due() <= now:
                 self.flush()
             self._watch()
+            excess = self._watchdog.look()
+            if now >= tidy_due:
+                tidy_due = now + _TIDY_SECONDS
+                give_back()
+            if self._restarted and now >= begun + _FORGIVEN_SECONDS:
+                self._restarted = ""
+                self._tell_of_restart()
             if now >= status_due or self._news() != told:
                 told = self._news()
                 status_due = now + _STATUS_SECONDS
                 self.write_status()
             self._sleeping_until = min(now + _WATCH_SECONDS, self.outbox.due())
             self._wake.sleep(self._sleeping_until - time.monotonic())
+        if excess:
+            self._log.say("restarting", reason=excess)
+        self._wake.stop()
         self._stop(sending)
+        return excess
+
+    def _tell_of_restart(self) -> None:
+        """A health of the agent's own, beside those of its collectors; on a machine where it never happened, none."""
+        if self._restarted or WATCHDOG in self.outbox.memory(WATCHDOG):
+            health = CollectorHealth(
+                name=WATCHDOG, ok=not self._restarted, duration_seconds=0.0, reason=self._restarted
+            )
+            self.outbox.take(WATCHDOG, Output(), {WATCHDOG: True} if self._restarted else {})
+            self.outbox.report(health)
 
     def _news(self) -> str:
         """Changes when ``status`` has something new to say; counts and times may wait for their minute."""

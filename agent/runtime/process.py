@@ -1,0 +1,77 @@
+"""``python -m agent.runtime.process ORDER``: the process that observes and reports for months.
+
+``vonggac-agent run`` checks what it was given and becomes this one, which carries nothing that only commands need; by
+the same way it starts itself anew.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Final, NoReturn
+
+from agent.runtime import memory
+
+memory.spare()
+
+import msgspec  # noqa: E402 - only behind what spares memory
+from msgspec import Struct  # noqa: E402
+
+from agent.runtime.errors import AgentError  # noqa: E402
+from agent.runtime.identity import load_identity  # noqa: E402
+from agent.runtime.loading import load  # noqa: E402
+from agent.runtime.log import Log  # noqa: E402
+from agent.runtime.runner import Runner, hold_lock  # noqa: E402
+from agent.settings_file import SettingsError  # noqa: E402
+
+
+#: Its name in the second process is ``__main__``.
+_MODULE: Final = "agent.runtime.process"
+
+
+class Order(Struct, frozen=True, omit_defaults=True):
+    """``ORDER``, as JSON: what ``run`` was given. ``restarted``: why the one before started itself anew."""
+
+    config: str | None = None
+    state: str | None = None
+    restarted: str = ""
+
+
+def become(order: Order) -> NoReturn:
+    """Run by ``order`` in place of the process that calls (execve(2)); where a system has no such thing, in it."""
+    encoded = msgspec.json.encode(order).decode("utf-8", errors="surrogateescape")
+    if sys.platform == "win32":
+        sys.exit(run(order))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-P", "-m", _MODULE, encoded])  # noqa: S606 - ourselves
+
+
+def run(order: Order) -> int:
+    """Observe and report until stopped; return the exit status, as those of :mod:`agent.cli`."""
+    while True:
+        try:
+            settings, state, collectors = load(
+                None if order.config is None else Path(order.config),
+                None if order.state is None else Path(order.state),
+            )
+            load_identity(state, finish=False)  # before anything is made on a machine that has not enrolled
+            lock = hold_lock(state)
+            reason = Runner(settings, state, collectors, Log(), restarted=order.restarted).run()
+        except (AgentError, OSError) as error:
+            print(f"vonggac-agent: {error}", file=sys.stderr)
+            return 1
+        except (SettingsError, ValueError) as error:
+            print(f"vonggac-agent: {error}", file=sys.stderr)
+            return 2
+        if not reason:
+            return 0
+        os.close(lock)
+        order = msgspec.structs.replace(order, restarted=reason)
+        if sys.platform != "win32":
+            become(order)
+
+
+if __name__ == "__main__":
+    sys.exit(run(msgspec.json.decode(sys.argv[1], type=Order)))
