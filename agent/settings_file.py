@@ -33,13 +33,31 @@ def load_settings(kind: type[S], path: Path | None, environ: Mapping[str, str], 
     Raises:
         SettingsError: unreadable file, TOML error with its line, unknown key, wrong type or value.
     """
+    raw = _read(kind, path, environ, prefix)
+    try:
+        return msgspec.convert(raw, kind, strict=True)
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
+        raise SettingsError(f"{path or prefix + '_*'}: {error}") from error
+
+
+def stated_keys(kind: type[S], path: Path | None, environ: Mapping[str, str], prefix: str) -> frozenset[str]:
+    """The keys that the file or the environment says, as ``section.key``; raises as :func:`load_settings`."""
+    raw = _read(kind, path, environ, prefix)
+    return frozenset(
+        f"{section}.{key}" for section, keys in raw.items() if isinstance(keys, dict) for key in keys
+    )
+
+
+def _read(
+    kind: type[msgspec.Struct], path: Path | None, environ: Mapping[str, str], prefix: str
+) -> dict[str, Any]:
     raw: dict[str, Any] = {}
     if path is not None:
         try:
             raw = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, too deep, a number beyond reason
             raise SettingsError(f"{path}: {error}") from error
     _refuse_unknown(kind, raw, str(path), ())
     sections = {field.name: field.type for field in msgspec.structs.fields(kind)}
@@ -48,16 +66,13 @@ def load_settings(kind: type[S], path: Path | None, environ: Mapping[str, str], 
             variable = f"{prefix}_{section}_{field.name}".upper()
             if variable in environ:
                 raw.setdefault(section, {})[field.name] = _toml_value(environ[variable])
-    try:
-        return msgspec.convert(raw, kind, strict=True)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"{path or prefix + '_*'}: {error}") from error
+    return raw
 
 
 def _toml_value(text: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

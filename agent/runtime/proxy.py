@@ -65,7 +65,7 @@ class Proxy(Struct, frozen=True):
             raise TransportError("proxy", f"{self.name}: {words_of(error)}") from error
         try:
             tunnel.sendall(self._asking(address.authority))
-            _let_through(_answer(tunnel, deadline))
+            let_through(read_answer(tunnel, deadline))
         except (OSError, ValueError) as error:
             tunnel.close()
             raise TransportError("proxy", f"{self.name}: {words_of(error)}") from error
@@ -98,8 +98,13 @@ def proxy_of(settings: CollectorEndpoint) -> Proxy | None:
     return Proxy.of(settings.proxy, password)
 
 
-def _answer(tunnel: socket.socket, deadline: float) -> bytes:
-    """The head of the answer, however slowly it comes, and what has come behind it."""
+def read_answer(tunnel: socket.socket, deadline: float) -> bytes:
+    """The head of the answer, however slowly it comes, and what has come behind it.
+
+    Raises:
+        OSError: it does not come in time, or the connection broke.
+        ValueError: it is none to CONNECT, or there is none.
+    """
     answer = b""
     while _END not in answer:
         left = deadline - monotonic()
@@ -115,7 +120,8 @@ def _answer(tunnel: socket.socket, deadline: float) -> bytes:
     return answer
 
 
-def _let_through(answer: bytes) -> None:
+def let_through(answer: bytes) -> None:
+    """Raise :class:`ValueError`, in the proxy's words where it has some, unless ``answer`` opens the tunnel."""
     head, _, rest = answer.partition(_END)
     version, _, status = head.split(b"\r\n", 1)[0].partition(b" ")
     if not version.startswith(b"HTTP/1.") or not status[:3].isdigit():

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from agent.messages import Importance
+from agent.messages import UNREADABLE, Importance
 from agent.runtime.errors import TornFileError
 
 MAGIC: Final = b"VGS1"
@@ -87,5 +87,5 @@ def decode_file(data: bytes) -> tuple[Head, bytes]:
         raise TornFileError("cut off or overwritten")
     try:
         return _head_decoder.decode(data[_FIXED : _FIXED + length]), data[_FIXED + length :]
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise TornFileError(f"unreadable head: {error}") from error

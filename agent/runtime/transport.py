@@ -17,7 +17,15 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from agent.messages import TAKES_HEADER, TIME_HEADER, WANTED_HEADER, Importance, Problem, Wanted
+from agent.messages import (
+    TAKES_HEADER,
+    TIME_HEADER,
+    UNREADABLE,
+    WANTED_HEADER,
+    Importance,
+    Problem,
+    Wanted,
+)
 from agent.runtime.errors import TransportError, words_of
 
 if TYPE_CHECKING:
@@ -73,7 +81,7 @@ class Reply(Struct, frozen=True):
         """The problem document (RFC 9457), or one made up from the status where there is none."""
         try:
             return msgspec.json.decode(self.body, type=Problem)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return Problem(type="about:blank", title=f"HTTP {self.status}", status=self.status)
 
 

@@ -125,12 +125,12 @@ def read_adapters(wmi: Wmi) -> list[dict[str, Any]]:
 
 
 def parse_adapters(adapters: Iterable[Row], settings: Iterable[Row]) -> list[dict[str, Any]]:
-    by_index = {row.get("Index"): row for row in settings}
+    by_index = {cim_number(row, "Index"): row for row in settings}
     found = []
     for row in adapters:
         if not cim_text(row, "NetConnectionID"):  # what the system keeps for itself
             continue
-        setting = by_index.get(row.get("Index"), {})
+        setting = by_index.get(cim_number(row, "Index"), {})
         speed = cim_number(row, "Speed")
         found.append(
             {

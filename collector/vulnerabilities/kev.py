@@ -30,7 +30,7 @@ def parse_kev(item: Any) -> Advisory:
     """
     try:
         entry = msgspec.convert(item, _Entry)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.ValidationError, UnicodeEncodeError, RecursionError) as error:
         raise RecordError(str(error)[:300]) from error
     if not CVE.fullmatch(entry.cve_id):
         raise RecordError("its cveID is no CVE's")

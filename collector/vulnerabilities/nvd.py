@@ -84,7 +84,7 @@ def parse_nvd(item: Any) -> Advisory | None:
     try:
         cve = msgspec.convert(item, _Item).cve
         metrics = {name: msgspec.convert(cve.metrics.get(name, []), list[_Metric]) for name in _METRICS}
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.ValidationError, UnicodeEncodeError, RecursionError) as error:
         raise RecordError(str(error)[:300]) from error
     if not CVE.fullmatch(cve.id):
         raise RecordError("its id is no CVE's")

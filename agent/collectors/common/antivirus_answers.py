@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from agent.collectors.common.files import clean_text
+from agent.messages import UNREADABLE
 
 _DAY_TIME: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)")
 _ESET_ENGINE: Final = re.compile(r"^\s*EM002\s+([0-9.]{1,20})\s*\((\d{4})(\d\d)(\d\d)\)", re.MULTILINE)
@@ -79,7 +80,7 @@ def parse_mdatp(output: bytes, now: float) -> Answer:
     """
     try:
         said = msgspec.json.decode(output)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise UnreadableAnswerError from error
     if not isinstance(said, dict) or not isinstance(said.get("healthy"), bool):
         raise UnreadableAnswerError

@@ -2,7 +2,7 @@
 
 Every pattern is anchored at both ends and takes the user name greedily, because a stranger chooses it:
 ``Invalid user root from 203.0.113.9 port 22 from 192.0.2.7 port 40000`` is one user with a strange name from
-192.0.2.7. OpenSSH escapes control characters in names, and what it escaped is left escaped.
+192.0.2.7. No pattern has two places of any length, over which a long line would be tried for minutes. OpenSSH escapes control characters in names, and what it escaped is left escaped.
 
 Anybody on the machine can write a line to syslog in another program's name; what a text log says is therefore a
 claim. The journal knows the sender, see ``journal``.
@@ -14,6 +14,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from agent.collectors.common.masking import hide_secrets
+from agent.collectors.common.routes import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,21 +68,18 @@ _SUDO = re.compile(
     r"(?:ENV=.{0,1024}? ; )?COMMAND=(?P<command>.*)",
     re.DOTALL,
 )
-_SU = re.compile(
-    r"(?P<failed>FAILED SU )?\((?:to )?(?P<target>.*)\) (?P<user>.*) on (?P<tty>\S{1,64})", re.DOTALL
-)
+_SU = re.compile(r"(?P<failed>FAILED SU )?\((?:to )?(?P<names>.*) on \S{1,64}", re.DOTALL)
 _SESSION = re.compile(
-    r"pam_unix\((?P<service>[\w.-]{1,64}):session\): session opened for user (?P<target>.*?)"
-    r"(?:\(uid=(?P<uid>[0-9]{1,10})\))? by (?P<user>.*?)\(uid=(?P<by>[0-9]{1,10})\)",
+    r"pam_unix\((?P<service>[\w.-]{1,64}):session\): session opened for user (?P<names>.*)"
+    r"\(uid=(?P<by>[0-9]{1,10})\)",
     re.DOTALL,
 )
+_WITH_UID = re.compile(r"(?P<name>.*)\(uid=(?P<uid>[0-9]{1,10})\)", re.DOTALL)
 _NEW_USER = re.compile(
     r"new user: name=(?P<target>.*), UID=(?P<uid>[0-9]{1,10}), GID=(?P<gid>[0-9]{1,10}), .*", re.DOTALL
 )
 _MEMBER = re.compile(r"add '(?P<target>.*)' to group '(?P<group>[^']{1,255})'", re.DOTALL)
-_GPASSWD = re.compile(
-    r"(?:user|members of group) (?P<target>.*) added by (?P<user>.*) to group (?P<group>\S{1,255})", re.DOTALL
-)
+_GPASSWD = re.compile(r"(?:user|members of group) (?P<names>.*) to group (?P<group>\S{1,255})", re.DOTALL)
 _REMOVED = re.compile(r"delete user '(?P<target>.*)'", re.DOTALL)
 _UID_CHANGE = re.compile(
     r"change user '(?P<target>.*)' UID from '[0-9]{1,10}' to '(?P<uid>[0-9]{1,10})'", re.DOTALL
@@ -90,7 +88,7 @@ _PASSWORD = re.compile(
     r"(?:pam_unix\((?:passwd|chpasswd):chauthtok\): )?password (?:changed )?for '?(?P<target>[^' ]{1,255})'?.*"
 )
 _LOGIN = re.compile(
-    r"FAILED LOGIN \((?P<count>[0-9]{1,6})\) on '(?P<tty>.*)'(?: from '(?P<ip>.*)')? FOR '(?P<user>.*)', .*",
+    r"FAILED LOGIN \([0-9]{1,6}\) on '(?P<tty>[^']{0,255})'(?: from '(?P<host>[^']{0,255})')? FOR '(?P<user>.*)', .*",
     re.DOTALL,
 )
 _REPEATED = re.compile(r"message repeated (?P<count>[0-9]{1,9}) times: \[ ?(?P<message>.*)\]", re.DOTALL)
@@ -175,23 +173,28 @@ def _su(message: str) -> Fields | None:
     match = _SU.fullmatch(message)
     if match is None:
         return None
+    target, sign, user = match["names"].rpartition(") ")
+    if not sign:
+        return None
     action = "su_failed" if match["failed"] else "su_succeeded"
-    return {"event.action": action, "User": match["user"][:255], "TargetUser": match["target"][:255]}
+    return {"event.action": action, "User": user[:255], "TargetUser": target[:255]}
 
 
 def _session(match: re.Match[str]) -> Fields | None:
-    if match["service"] in _QUIET_SERVICES:
+    target, sign, user = match["names"].partition(" by ")
+    if match["service"] in _QUIET_SERVICES or not sign:
         return None
+    numbered = _WITH_UID.fullmatch(target)
     fields: Fields = {
         "event.action": "session_opened",
-        "TargetUser": match["target"][:255],
+        "TargetUser": (numbered["name"] if numbered else target)[:255],
         "Service": match["service"],
     }
-    if match["user"]:
-        fields["User"] = match["user"][:255]
+    if user:
+        fields["User"] = user[:255]
     fields["ByUid"] = int(match["by"])
-    if match["uid"]:
-        fields["TargetUid"] = int(match["uid"])
+    if numbered:
+        fields["TargetUid"] = int(numbered["uid"])
     return fields
 
 
@@ -210,12 +213,17 @@ def _account(message: str) -> Fields | None:
             "Group": match["group"],
         }
     if match := _GPASSWD.fullmatch(message):
-        return {
-            "event.action": "group_member_added",
-            "TargetUser": match["target"][:255],
-            "Group": match["group"],
-            "User": match["user"][:255],
-        }
+        target, sign, user = match["names"].rpartition(" added by ")
+        return (
+            {
+                "event.action": "group_member_added",
+                "TargetUser": target[:255],
+                "Group": match["group"],
+                "User": user[:255],
+            }
+            if sign
+            else None
+        )
     if match := _REMOVED.fullmatch(message):
         return {"event.action": "user_removed", "TargetUser": match["target"][:255]}
     if match := _UID_CHANGE.fullmatch(message):
@@ -233,10 +241,13 @@ def _login(message: str) -> Fields | None:
     match = _LOGIN.fullmatch(message)
     if match is None:
         return None
-    return _address(
-        {"event.action": "login_failed", "User": match["user"][:255], "Terminal": match["tty"][:64]},
-        match["ip"],
-    )
+    fields: Fields = {
+        "event.action": "login_failed",
+        "User": match["user"][:255],
+        "Terminal": match["tty"][:64],
+    }
+    host = match["host"] or ""
+    return _address(fields, host if is_address(host) else None)
 
 
 _READERS: dict[str, Callable[[str], Fields | None]] = {

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from agent import reasons
+from agent.messages import UNREADABLE
 
 _STRICTNESS = {"none": 0, "accept": 1, "reject": 2, "drop": 3}
 #: Statements that neither let a packet through nor depend on what it is.
@@ -46,7 +47,7 @@ def parse_nft(output: bytes) -> Firewall:
     """
     try:
         items = msgspec.json.decode(output).get("nftables")
-    except (msgspec.DecodeError, AttributeError, RecursionError) as error:
+    except (*UNREADABLE, AttributeError) as error:
         raise UnreadableRulesError(reasons.NFT_NOT_JSON(detail=error)) from error
     if not isinstance(items, list):
         raise UnreadableRulesError(reasons.NFT_NO_LIST())

@@ -1,0 +1,1 @@
+"""Every parser of hostile input, fuzzed: :mod:`tests.fuzz.registry` says which there are."""

@@ -1,0 +1,32 @@
+"""Every parser of input that somebody else chose; and modules that only look as if they had one, with the reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tests.fuzz import linux, windows, wire
+
+if TYPE_CHECKING:
+    from tests.fuzz.parser import Parser
+
+PARSERS: Final[tuple[Parser, ...]] = (*linux.PARSERS, *windows.PARSERS, *wire.PARSERS)
+
+#: Modules (and single functions) that take something apart and are fuzzed by nobody, with the reason.
+NOT_FUZZED: Final[dict[str, str]] = {
+    "agent.assessment.facts": "splits keys of the shipped checks alone",
+    "agent.assessment.machine": "reads and decodes; what stands there is taken apart by the readers",
+    "agent.collectors.antivirus_products": "reads process names; answers are taken apart by common.antivirus_answers",
+    "agent.collectors.assessment": "splits a field of what host.parse_os_release gave",
+    "agent.collectors.common.command": "splits the first 200 bytes of an error text into words",
+    "agent.collectors.common.journal": "cuts the field's name off what libsystemd gave",
+    "agent.collectors.common.package_run": "looks for one line in a kernel's file of 4 KB",
+    "agent.collectors.firewall_local": "splits a kernel's list of table names",
+    "agent.runtime.outbox": "takes its own keys apart, and copies its own memories",
+    "collector.ingest.app": "decodes into the messages' closed types, tried over the wire in tests/collector/ingest",
+    "collector.ingest.bundle": "matches a file's name against one bounded pattern",
+    "collector.vulnerabilities.book": "matches names that osv, nvd and kev have given",
+    "collector.vulnerabilities.importing": "splits the file's name and ecosystems that osv has given",
+    "collector.vulnerabilities.packing": "unpacks what it packed itself into the state store",
+    "collector.vulnerabilities.packing.unpack_affected": "unpacks what it packed itself into the state store",
+    "collector.vulnerabilities.packing.unpack_tally": "unpacks what it packed itself into the state store",
+}
