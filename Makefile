@@ -8,9 +8,11 @@ PYTHON ?= python3
 DATA ?= var
 SIMULATE ?= 0
 AGENCY ?= so-thong-tin-va-truyen-thong
+FUZZ_EXAMPLES ?= 5000
+SECONDS_EACH ?= 60
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: help run unsimulate test e2e lint types bench docs lock clean debian-packages assets server dev sigma-cli
+.PHONY: help run unsimulate test e2e fuzz fuzz-guided lint types bench docs lock clean debian-packages assets server dev sigma-cli
 
 help: ## list the jobs
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +35,17 @@ lint: dev ## ruff, import contracts, ansible-lint
 	$(BIN)/lint-imports
 	cd ansible && PATH="$(CURDIR)/$(BIN):$$PATH" ansible-lint --offline -q
 
+fuzz: dev ## give every parser broken input for some minutes (FUZZ_EXAMPLES=5000 a parser, each time others)
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -q tests/fuzz
+
+fuzz-guided: dev .fuzz/.atheris ## the same led by coverage, Linux x86-64 (PARSERS="auth. read_feed" for some, SECONDS_EACH=60)
+	PYTHONPATH=.fuzz/atheris nice $(BIN)/python -m tests.fuzz.guided $(PARSERS) --seconds $(SECONDS_EACH)
+
+.fuzz/.atheris: requirements/fuzz.txt | $(VENV)/bin/pip
+	@mkdir -p .fuzz
+	@$(PIP) --require-hashes --only-binary :all: --target .fuzz/atheris --upgrade -r requirements/fuzz.txt
+	@touch $@
+
 types: dev ## strict types of all packages and tests
 	$(BIN)/mypy
 
@@ -53,9 +66,11 @@ lock: $(VENV)/bin/pip ## renew the locked requirements from pyproject.toml
 	done
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-emit-find-links requirements/sigma-cli.in --output-file requirements/sigma-cli.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-emit-find-links requirements/fuzz.in --output-file requirements/fuzz.txt
 
 clean: ## remove the environment, caches and built assets (the data directory stays)
-	rm -rf $(VENV) $(SIGMA_CLI) .pytest_cache .mypy_cache .ruff_cache .hypothesis dashboards/static/vendor dashboards/assets/node_modules
+	rm -rf $(VENV) $(SIGMA_CLI) .fuzz .pytest_cache .mypy_cache .ruff_cache .hypothesis dashboards/static/vendor dashboards/assets/node_modules
 
 # -- the environment: locked, hashes checked ------------------------------------------------------------------------
 

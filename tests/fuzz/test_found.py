@@ -21,6 +21,8 @@ from tests.fuzz.watchdog import limited
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agent.windows.wmi import Row
+
 _LONG = 16_000
 
 
@@ -92,7 +94,7 @@ def test_a_setting_beyond_reason_names_its_place(text: str, tmp_path: Path) -> N
 
 
 def test_an_adapter_numbered_with_a_list_is_told_without_its_settings() -> None:
-    adapter = {"NetConnectionID": "Ethernet", "Index": ["1"]}
+    adapter: Row = {"NetConnectionID": "Ethernet", "Index": ["1"]}
     (told,) = parse_adapters([adapter], [{"Index": ["1"], "IPAddress": ["192.0.2.1"]}])
     assert told["name"] == "Ethernet"
 
