@@ -22,6 +22,7 @@ from agent.messages import (
     ENROL_PATH,
     HEARTBEAT_PATH,
     MAX_BODY_BYTES,
+    RELEASES_PATH,
     RENEW_PATH,
     SETTINGS_PATH,
     EnrolRequest,
@@ -36,7 +37,9 @@ from collector.enrolment.errors import (
     TokenRefusedError,
 )
 from collector.enrolment.lookup import Authenticator
-from collector.ingest import bundle, problems
+from collector.errors import ConflictError
+from collector.identity import splitting
+from collector.ingest import bundle, problems, releases
 from collector.ingest.asgi import (
     ByteHolder,
     Gone,
@@ -102,6 +105,7 @@ class IngestApp:
         self._metrics = metrics
         self._exposition = exposition
         self._bundle = bundle.Bundle(data.bundle)
+        self._releases = data.releases
         self._terminators = AddressList(settings.terminators)
         self._readers = AddressList(settings.metrics_from)
         self._budget = ByteBudget(settings.queue_bytes)
@@ -137,6 +141,8 @@ class IngestApp:
                 method, handler = self._routes[route]
             elif route.startswith(f"{BUNDLE_PATH}/"):
                 route, method, handler = f"{BUNDLE_PATH}/*", "GET", self._bundle_file
+            elif route.startswith(f"{RELEASES_PATH}/"):
+                route, method, handler = f"{RELEASES_PATH}/*", "GET", self._release_file
             else:
                 route = "*"
                 raise problems.not_found()
@@ -227,13 +233,14 @@ class IngestApp:
         request = await self._read_json(scope, receive, RenewRequest)
         try:
             reply = await self._signing.do(
-                lambda session, now: service.renew(
+                lambda session, now: splitting.renew(
                     session,
                     identity,
                     request,
                     self._authority,
                     now,
                     certificate_days=self._settings.certificate_days,
+                    unconfirmed_limit=self._settings.unconfirmed_copies,
                 )
             )
         except CertificateRequestError as error:
@@ -242,7 +249,12 @@ class IngestApp:
             raise problems.unauthenticated(str(error)) from error
         except RevokedError as error:
             raise problems.revoked(str(error)) from error
-        _log.info("certificate renewed", extra={"endpoint": identity.endpoint_id})
+        except ConflictError as error:
+            _log.warning("renewal refused", extra={"endpoint": identity.endpoint_id, "reason": str(error)})
+            raise problems.conflict(str(error)) from error
+        _log.info(
+            "certificate renewed", extra={"endpoint": reply.endpoint_id, "certificate_of": identity.endpoint_id}
+        )
         return await answer_json(send, reply)
 
     async def _settings_of(self, scope: Scope, _receive: Receive, send: Send) -> HTTPStatus:
@@ -281,6 +293,12 @@ class IngestApp:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return HTTPStatus.OK
+
+    async def _release_file(self, scope: Scope, _receive: Receive, send: Send) -> HTTPStatus:
+        self._identify(scope)
+        return await releases.serve(
+            self._releases, scope["path"].removeprefix(f"{RELEASES_PATH}/"), scope, send
+        )
 
     async def _healthz(self, _scope: Scope, _receive: Receive, send: Send) -> HTTPStatus:
         healthy = await asyncio.to_thread(self._exposition.healthy)

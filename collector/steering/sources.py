@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from collector.identity.source import RekeySource
+from collector.steering.releases.source import Releases
 from collector.steering.settings.source import SettingsSource
 
 if TYPE_CHECKING:
@@ -11,4 +13,4 @@ if TYPE_CHECKING:
 
 
 def all_sources() -> list[Source]:
-    return [SettingsSource()]
+    return [SettingsSource(), Releases(), RekeySource()]

@@ -24,6 +24,7 @@ from collector.detect.values import event_id
 from collector.files import write_file
 from collector.machine import ClockGuard, since_boot
 from collector.state.tables import ProcessHealth, WatchState
+from collector.steering.releases.going import Going
 from collector.watch import record
 from collector.watch.concerns import CONCERNS
 from collector.watch.pipeline import PipelineLook
@@ -71,6 +72,7 @@ class Watch:
         self._processes = Processes()
         self._pipeline = PipelineLook()
         self._sources = Sources(settings.watch)
+        self._rollout = Going()
         self._next = monotonic()
         self._silence_from = float("-inf")
         self._begun = False
@@ -102,6 +104,7 @@ class Watch:
         else:
             readings += self._pipeline.look(session, now, steady)
             readings += self._pipeline.look_at_agents(session, now)
+            self._rollout.look(session, now, steady)
         lag = max((each.value for each in readings if each.concern == "queue_lag"), default=0.0)
         if steady < self._silence_from or lag > clock.CLOSE_SECONDS:
             asked -= {"agency_silence", "source_silence"}
@@ -140,6 +143,7 @@ class Watch:
         """Write down what was found. In a write transaction, the one of the turns' events."""
         record.write(session, look)
         self._sources.note(session)
+        self._rollout.write(session, look.now)
         self._processes.forget(session, session.scalars(select(ProcessHealth)).all(), self._steady())
 
     def done(self, look: Look) -> None:

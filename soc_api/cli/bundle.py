@@ -76,7 +76,7 @@ def command(
         _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(project))
         for version in versions or ("",):
             _pip(*_download(folder, requirements, wheels, version, platforms))
-        found, before = _digests(folder), _digests(directory.bundle)
+        found, before = digests(folder), digests(directory.bundle)
         if found != before:
             shutil.rmtree(directory.bundle, ignore_errors=True)
             folder.rename(directory.bundle)
@@ -118,7 +118,7 @@ def _pip(*arguments: str) -> None:
         raise click.ClickException(f"pip {arguments[0]}: {reason}")
 
 
-def _digests(folder: Path) -> dict[str, str]:
+def digests(folder: Path) -> dict[str, str]:
     """SHA-256 by name of every wheel in ``folder``; empty where there is no such folder."""
     found = {}
     for path in sorted(folder.glob("*.whl")):

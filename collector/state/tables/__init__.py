@@ -33,6 +33,7 @@ from collector.state.tables.pipeline import (
     Stream,
     WatchState,
 )
+from collector.state.tables.releases import AgencyRing, EndpointRing, Release, Rollout, RolloutNote
 from collector.state.tables.rulebook import (
     RuleChange,
     RuleFigures,
@@ -56,6 +57,7 @@ __all__ = [
     "Agency",
     "AgencyName",
     "AgencyNetwork",
+    "AgencyRing",
     "AgencySuccession",
     "Alert",
     "AlertEvidence",
@@ -71,6 +73,7 @@ __all__ = [
     "EndpointEvidence",
     "EndpointMac",
     "EndpointOrigin",
+    "EndpointRing",
     "EndpointSettings",
     "EndpointVulnerabilities",
     "EnrolmentToken",
@@ -84,6 +87,9 @@ __all__ = [
     "MachineLink",
     "ProcessHealth",
     "RekeyOrder",
+    "Release",
+    "Rollout",
+    "RolloutNote",
     "RuleChange",
     "RuleFigures",
     "RuleRevision",

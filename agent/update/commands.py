@@ -1,0 +1,137 @@
+"""``vonggac-agent update apply``: the command that root starts, by hand or by the unit that watches for a release."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess  # the service manager, by an argument list of root's
+import sys
+from contextlib import closing, nullcontext, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from agent.settings import DEFAULT_CONFIG
+from agent.update.applying import Apply, is_sound
+from agent.update.errors import ReleaseError
+from agent.update.following import FOLDER, READY
+from agent.update.manifest import is_version
+from agent.update.place import DONE, own_installation
+from agent.update.sources import Folder, ReleaseFile
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from agent.settings import StateDirectory
+    from agent.update.place import Record
+    from agent.update.sources import Source
+
+_SYSTEMD: Final = Path("/run/systemd/system")
+_RESTART_SECONDS: Final = 120.0
+KEY: Final = DEFAULT_CONFIG.parent / "release.pub"
+
+
+def apply(arguments: Namespace, state: StateDirectory) -> tuple[Record | None, str]:
+    """Finish what was interrupted, then take the release that ``arguments`` or the running agent's folder names.
+
+    Returns the last record (None: there was nothing to do), and a line for people.
+
+    Raises:
+        ReleaseError: this is not the place or the moment for it; nothing was changed.
+    """
+    if sys.platform == "win32":
+        raise ReleaseError("place", "on Windows the agent is updated by its installer (docs/agent-update.md)")
+    os.umask(0o022)
+    place = own_installation()
+    if place is None or not is_sound(place):
+        raise ReleaseError(
+            "place", f"{sys.prefix}: not an installation of the form <folder>/versions/<version>/venv"
+        )
+    if os.geteuid() != place.versions.stat().st_uid:
+        raise ReleaseError("place", f"{place.root} belongs to another user: run as root")
+    config = arguments.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+    work = Apply(
+        place,
+        arguments.key,
+        state.status,
+        config=config,
+        restart=lambda: _restart(arguments.restart),
+        health_seconds=arguments.health_seconds,
+        say=lambda line: print(line, file=sys.stderr),  # noqa: T201 - a command's own words
+    )
+    work.hold()
+    finished = work.finish()
+    if arguments.file is not None:
+        with closing(ReleaseFile(arguments.file)) as source:
+            record: Record | None = work.apply(source, again=arguments.again)
+    else:
+        with _fetched(state.root) as fetched:
+            record = finished if fetched is None else work.apply(fetched, again=arguments.again)
+    if record is None:
+        return None, f"nothing to do: {place.current_version} runs, and no release waits"
+    if record.state == DONE:
+        return record, f"{record.version} runs"
+    return record, f"{record.state}: {record.version or 'the release'}: {record.detail or record.code}"
+
+
+def _restart(command: str) -> None:
+    """Raise ``OSError`` where the service manager refuses."""
+    words = shlex.split(command) or ["systemctl", "restart", "vonggac-agent.service"]
+    if not command and not _SYSTEMD.is_dir():
+        raise OSError("systemd does not run here: give --restart COMMAND")
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, errors="replace", timeout=_RESTART_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"{words[0]}: no end within {_RESTART_SECONDS:g} s") from error
+    if done.returncode:
+        raise OSError(f"{words[0]}: {done.stderr.strip()[-200:] or done.returncode}")
+
+
+class _Offered:
+    """What the running agent says is complete; the word is taken away afterwards, so that it is looked at once.
+
+    The folder is the agent's user's: it is opened without following links, and nothing but the one name in it is
+    removed.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._descriptor = -1
+
+    def __enter__(self) -> Source | None:
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW
+        try:
+            outer = os.open(self._state, flags)
+        except OSError as error:
+            raise ReleaseError("place", f"{self._state}: {error.strerror}") from error
+        try:
+            self._descriptor = os.open(FOLDER, flags, dir_fd=outer)
+            version = "".join(self._read())
+        except OSError:
+            return None
+        finally:
+            os.close(outer)
+        if not is_version(version):
+            return None
+        return Folder(Path(f"/proc/self/fd/{self._descriptor}") / version)
+
+    def _read(self) -> Iterator[str]:
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(READY, flags, dir_fd=self._descriptor)
+        try:
+            yield os.read(descriptor, 64).decode("ascii", errors="replace")
+        finally:
+            os.close(descriptor)
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor >= 0:
+            with suppress(OSError):
+                os.unlink(READY, dir_fd=self._descriptor)
+            os.close(self._descriptor)
+
+
+def _fetched(state: Path) -> AbstractContextManager[Source | None]:
+    return _Offered(state) if state.is_dir() else nullcontext(None)

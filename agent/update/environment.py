@@ -1,0 +1,91 @@
+"""Building the environment of a version beside the one that runs, without any network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess  # pip and the new version itself, by argument lists
+import sys
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from agent.update.errors import ReleaseError
+from agent.update.manifest import PRODUCT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_BUILD_SECONDS: Final = 900.0
+_ASK_SECONDS: Final = 120.0
+
+
+def program(environment: Path, name: str) -> Path:
+    if sys.platform == "win32":
+        return environment / "Scripts" / f"{name}.exe"
+    return environment / "bin" / name
+
+
+def build(environment: Path, wheels: Path, version: str) -> None:
+    """Make ``environment`` with the agent ``version`` out of the folder ``wheels`` alone. pip is copied from the
+    environment that this runs in: one of its own would need the network or the distribution's package for it.
+
+    Raises:
+        ReleaseError: it could not be built; what is there is to be removed.
+    """
+    base = getattr(sys, "_base_executable", None) or sys.executable
+    _run([base, "-m", "venv", "--without-pip", str(environment)])
+    python = str(program(environment, "python"))
+    command = [sys.executable, "-m", "pip", "--python", python, "install", "--no-index", "--no-cache-dir"]
+    command += [
+        "--disable-pip-version-check",
+        "--quiet",
+        "--find-links",
+        str(wheels),
+        f"{PRODUCT}=={version}",
+    ]
+    _run(command)
+    packages = Path(_ask([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]))
+    for each in Path(sysconfig.get_path("purelib")).glob("pip*"):
+        if each.name == "pip" or (each.name.startswith("pip-") and each.name.endswith(".dist-info")):
+            shutil.copytree(each, packages / each.name)
+
+
+def check(environment: Path, version: str, config: Path | None) -> None:
+    """Let the new version say who it is, and whether it understands this machine's settings.
+
+    Raises:
+        ReleaseError: it does not run here, is another, or refuses the settings.
+    """
+    command = str(program(environment, "vonggac-agent"))
+    told = _ask([command, "--version"])
+    if told != version:
+        raise ReleaseError("build", f"what was installed calls itself {told[:40]!r}, not {version}")
+    if config is not None:
+        _ask([command, "check-config", "--config", str(config)])
+
+
+def _ask(command: Sequence[str]) -> str:
+    return _run(command, _ASK_SECONDS).strip()
+
+
+def _run(command: Sequence[str], seconds: float = _BUILD_SECONDS) -> str:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON"))}
+    environment = {**kept, "PIP_CONFIG_FILE": os.devnull}
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=False,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ReleaseError("build", f"{Path(command[0]).name}: {error}"[:300]) from error
+    if done.returncode:
+        lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()] or ["no word"]
+        raise ReleaseError("build", f"{Path(command[0]).name}: {lines[-1]}"[:300])
+    return done.stdout

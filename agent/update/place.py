@@ -1,0 +1,98 @@
+"""Where an installed agent stands, and the record of its updates.
+
+``<root>/versions/<version>/venv`` are the environments, ``<root>/current`` a link to the version that runs,
+``<root>/update.json`` the record. All of it is root's; the agent's own user reads it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from agent.runtime.files import sync_directory, write_atomically
+
+_VERSIONS: Final = "versions"
+_VENV: Final = "venv"
+_MOST_FAILED: Final = 20
+
+#: How an attempt ended, or where it stands. ``switching``: the link leads, or is about to lead, to a version that has
+#: not shown yet that it works.
+DONE: Final = "done"
+ROLLED_BACK: Final = "rolled_back"
+REFUSED: Final = "refused"
+SWITCHING: Final = "switching"
+
+
+class Record(Struct, frozen=True, omit_defaults=True):
+    """The last attempt: to which version, from which, how it stands, why, and when (seconds since the epoch).
+    ``failed`` says of versions that were rolled back why they were: they are not tried again. ``previous`` is the
+    version that is kept beside the current one."""
+
+    version: str = ""
+    before: str = ""
+    state: str = ""
+    code: str = ""
+    detail: str = ""
+    at: float = 0.0
+    failed: dict[str, str] = {}
+    previous: str = ""
+
+    def with_failed(self, version: str, code: str) -> dict[str, str]:
+        kept = {each: why for each, why in self.failed.items() if each != version}
+        return dict([*kept.items(), (version, code)][-_MOST_FAILED:])
+
+
+class Installation:
+    """Names what belongs to one installed agent. Touches nothing by itself."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.versions = root / _VERSIONS
+        self.current = root / "current"
+        self.incoming = root / "incoming"
+        self.record = root / "update.json"
+        self.lock = root / "update.lock"
+
+    def of_version(self, version: str) -> Path:
+        return self.versions / version
+
+    def environment(self, version: str) -> Path:
+        return self.of_version(version) / _VENV
+
+    @property
+    def current_version(self) -> str:
+        """Empty where there is none."""
+        try:
+            return self.current.readlink().name
+        except OSError:
+            return ""
+
+    def switch(self, version: str) -> None:
+        """Let ``current`` lead to ``version``: to the one or the other at any time, also over a power cut."""
+        waiting = self.root / "current.new"
+        waiting.unlink(missing_ok=True)
+        waiting.symlink_to(Path(_VERSIONS) / version, target_is_directory=True)
+        waiting.replace(self.current)
+        sync_directory(self.root)
+
+    def read_record(self) -> Record:
+        """Empty where there is none that can be read."""
+        try:
+            return msgspec.json.decode(self.record.read_bytes(), type=Record)
+        except (OSError, msgspec.MsgspecError):
+            return Record()
+
+    def write_record(self, record: Record) -> None:
+        write_atomically(self.record, msgspec.json.encode(record), mode=0o644)
+
+
+def own_installation(prefix: str = sys.prefix) -> Installation | None:
+    """The installation that this program runs from; None where it does not stand in one (a source tree)."""
+    venv = Path(prefix)
+    if venv.name != _VENV or venv.parent.parent.name != _VERSIONS:
+        return None
+    return Installation(venv.parents[2])

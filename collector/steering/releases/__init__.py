@@ -1,0 +1,1 @@
+"""Releases of the agent: kept, served, and rolled out ring by ring."""

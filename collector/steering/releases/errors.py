@@ -1,0 +1,9 @@
+"""What is wrong with a release or a rollout."""
+
+from __future__ import annotations
+
+from collector.errors import CollectorError
+
+
+class RolloutError(CollectorError):
+    """What was asked of a rollout cannot be; the message says why."""
