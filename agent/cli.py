@@ -212,6 +212,7 @@ def _once(arguments: argparse.Namespace) -> int:
     from agent.runtime.identity import load_identity
     from agent.runtime.log import Log
     from agent.runtime.runner import hold_lock
+    from agent.settings import stated
 
     known = {c.name for c in collectors}
     for name in arguments.only:
@@ -231,7 +232,8 @@ def _once(arguments: argparse.Namespace) -> int:
     try:
         load_identity(state, finish=False)
         hold_lock(state)
-        sent = once.collect_and_send(settings, state, collectors, Log())
+        said = stated(arguments.config)
+        sent = once.collect_and_send(settings, state, collectors, Log(), stated=said)
     except (AgentError, OSError) as error:
         raise _Failure(str(error)) from error
     if arguments.json:
@@ -282,7 +284,11 @@ def _update_apply(arguments: argparse.Namespace) -> int:
 
 
 def _check_config(arguments: argparse.Namespace) -> int:
-    settings, state, collectors = _load(arguments)
+    own, state, collectors = _load(arguments)
+    from agent.runtime.managed.manager import look
+    from agent.settings import stated
+
+    settings, standing, origins = look(state, own, stated(arguments.config), collectors)
     rows = [
         {
             "name": c.name,
@@ -294,9 +300,13 @@ def _check_config(arguments: argparse.Namespace) -> int:
         for c in collectors
     ]
     if arguments.json:
-        _print_json({"settings": settings, "state_dir": str(state.root), "collectors": rows})
+        shown = {"settings": settings, "state_dir": str(state.root), "collectors": rows}
+        _print_json({**shown, "from_collector": standing, "origins": origins})
         return 0
     print(f"settings are sound; state directory {state.root}")
+    if standing.number:
+        there = sorted(name for name, origin in origins.items() if origin == "collector")
+        print(f"settings {standing.number} of the collector say: {', '.join(there) or 'nothing'}")
     for row in rows:
         state_word = "" if row["enabled"] else "  (disabled)"
         print(f"  {row['name']:<24} every {row['interval_seconds']:g} s  {row['description']}{state_word}")

@@ -81,6 +81,8 @@ class _Job(Struct):
     interval: float
     left_behind: bool = False
     told: bool = False
+    wanted: bool = True
+    running: bool = False
 
     def __lt__(self, other: _Job) -> bool:
         return (self.due, self.order) < (other.due, other.order)
@@ -113,17 +115,32 @@ class Lane:
         self._stopping = False
         self._current: tuple[_Job, float] | None = None
         self._delivering = False
-        now = monotonic()
-        self._jobs = [
-            _Job(due=now, order=order, collector=collector, interval=interval)
-            for order, (collector, interval) in enumerate(collectors)
-        ]
+        self._known: dict[str, _Job] = {}
+        self._jobs: list[_Job] = []
+        self.plan(collectors)
 
     def start(self) -> None:
-        if self._jobs or self._left_behind:
-            threading.Thread(
-                target=self._work, args=(self._generation,), name=f"lane-{self.name}", daemon=True
-            ).start()
+        threading.Thread(
+            target=self._work, args=(self._generation,), name=f"lane-{self.name}", daemon=True
+        ).start()
+
+    def plan(self, collectors: list[tuple[Collector, float]]) -> None:
+        """Run these from now on, each at its interval, and no others; what is new runs at once. A run under way ends,
+        and its outcome is delivered."""
+        with self._condition:
+            now = self._monotonic()
+            for job in self._known.values():
+                job.wanted = False
+            for collector, interval in collectors:
+                job = self._known.setdefault(
+                    collector.name, _Job(now, len(self._known), collector, interval, wanted=False)
+                )
+                waits = job in self._jobs
+                job.interval, job.wanted = interval, True
+                job.due = min(job.due, now + interval) if waits else now
+            self._jobs = [job for job in self._known.values() if job.wanted and not job.running]
+            heapq.heapify(self._jobs)
+            self._condition.notify_all()
 
     def stop(self, timeout_seconds: float) -> None:
         """Let the run under way end, if it does in time, and start no other."""
@@ -180,7 +197,7 @@ class Lane:
                 if self._jobs[0].due > now + _SLACK_SECONDS:
                     return self._jobs[0].due - now
                 job = heapq.heappop(self._jobs)
-                job.told = False
+                job.told, job.running = False, True
                 self._current = (job, now)
             outcome = self._run(job.collector)
             in_time = self._back(job, generation, outcome)
@@ -203,7 +220,9 @@ class Lane:
                 pause = min(pause, 2 * _SLACK_SECONDS)
             pause = max(pause, rest(outcome.cpu_seconds, fast=job.collector.fast))
             job.due = self._monotonic() + pause
-            heapq.heappush(self._jobs, job)
+            job.running = False
+            if job.wanted:
+                heapq.heappush(self._jobs, job)
             self._condition.notify_all()
             if generation != self._generation:
                 return False

@@ -55,13 +55,18 @@ def look(settings: Settings, collectors: list[Collector]) -> list[Found]:
 
 
 def collect_and_send(
-    settings: Settings, state: StateDirectory, collectors: list[Collector], log: Log
+    settings: Settings,
+    state: StateDirectory,
+    collectors: list[Collector],
+    log: Log,
+    *,
+    stated: frozenset[str] = frozenset(),
 ) -> Sent:
     """Run ``collectors`` once as the agent would, and send until the spool is empty or nobody takes it.
 
     Needs the lock. What could not be sent waits in the spool for the agent.
     """
-    runner = Runner(settings, state, collectors, log)
+    runner = Runner(settings, state, collectors, log, stated=stated)
     for collector in runner.collectors:
         runner.deliver(runner.execute(collector))
     runner.flush()

@@ -63,7 +63,7 @@ class Outbox:
         self._spool = spool
         self._time = time
         self._monotonic = monotonic
-        self._metrics_seconds = metrics_seconds
+        self.metrics_seconds = metrics_seconds
         self._lock = threading.Lock()
         self._pending = _Pending()
         self._due = _NEVER
@@ -123,7 +123,7 @@ class Outbox:
             if changed:
                 self._by(now + SETTLE_SECONDS)
             if output.metrics:
-                self._by(now + self._metrics_seconds)
+                self._by(now + self.metrics_seconds)
             if len(pending.events) > _EVENTS_HELD and not self._refused:
                 self._by(now)
 

@@ -23,6 +23,7 @@ from agent.runtime.identity import load_identity  # noqa: E402
 from agent.runtime.loading import load  # noqa: E402
 from agent.runtime.log import Log  # noqa: E402
 from agent.runtime.runner import Runner, hold_lock  # noqa: E402
+from agent.settings import stated  # noqa: E402
 from agent.settings_file import SettingsError  # noqa: E402
 
 
@@ -52,13 +53,13 @@ def run(order: Order) -> int:
     """Observe and report until stopped; return the exit status, as those of :mod:`agent.cli`."""
     while True:
         try:
-            settings, state, collectors = load(
-                None if order.config is None else Path(order.config),
-                None if order.state is None else Path(order.state),
-            )
+            config = None if order.config is None else Path(order.config)
+            settings, state, collectors = load(config, None if order.state is None else Path(order.state))
+            said = stated(config)
             load_identity(state, finish=False)  # before anything is made on a machine that has not enrolled
             lock = hold_lock(state)
-            reason = Runner(settings, state, collectors, Log(), restarted=order.restarted).run()
+            runner = Runner(settings, state, collectors, Log(), stated=said, restarted=order.restarted)
+            reason = runner.run()
         except (AgentError, OSError) as error:
             print(f"vonggac-agent: {error}", file=sys.stderr)
             return 1

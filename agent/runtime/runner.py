@@ -33,6 +33,7 @@ from agent.runtime.errors import (
 from agent.runtime.identity import load_identity, own_context
 from agent.runtime.lanes import Lane, Outcome, execute
 from agent.runtime.locking import OPEN_FLAGS, hold
+from agent.runtime.managed.manager import Managed
 from agent.runtime.memory import give_back, resident_bytes
 from agent.runtime.outbox import Outbox
 from agent.runtime.proxy import proxy_of
@@ -95,8 +96,9 @@ def hold_lock(state: StateDirectory) -> int:
 
 
 class Runner:
-    """Assembles the agent. Needs the lock (:func:`hold_lock`) and an identity. ``restarted``: why the process before
-    this one started itself anew, where it did."""
+    """Assembles the agent. Needs the lock (:func:`hold_lock`) and an identity. ``stated``: which of ``settings`` the
+    machine's own file says (:func:`agent.settings.stated`), so that the collector's do not hold. ``restarted``: why the
+    process before this one started itself anew, where it did."""
 
     def __init__(
         self,
@@ -105,12 +107,14 @@ class Runner:
         collectors: list[Collector],
         log: Log,
         *,
+        stated: frozenset[str] = frozenset(),
         restarted: str = "",
     ) -> None:
-        self._settings = settings
         self._state = state
         self._log = log
         self.identity = load_identity(state)
+        self._managed = Managed(state, self.identity.endpoint_id, settings, stated, collectors, log)
+        settings = self._settings = self._managed.settings
         urls = (settings.collector.url or self.identity.collector_url, *settings.collector.standby)
         self._addresses = list(dict.fromkeys(map(Address.of, urls)))
         self._proxy = _usable_proxy(settings)
@@ -147,24 +151,20 @@ class Runner:
             random=random.random,
             heartbeat_seconds=settings.agent.heartbeat_seconds,
         )
-        chosen = [c for c in collectors if c.name not in settings.collectors.disabled]
-        self.collectors = chosen
-        self.outbox.retire([AGENT, *(c.name for c in chosen)])
-        self._steering = Steering(self._followers())
-        self._lanes = [
-            Lane(
-                name,
-                [(c, settings.collectors.intervals.get(c.name, c.interval_seconds)) for c in members],
+        self._known = collectors
+        self._lanes = {
+            fast: Lane(
+                "fast" if fast else "slow",
+                [],
                 run=self.execute,
                 deliver=self.deliver,
                 monotonic=time.monotonic,
                 random=random.random,
             )
-            for name, members in (
-                ("fast", [c for c in chosen if c.fast]),
-                ("slow", [c for c in chosen if not c.fast]),
-            )
-        ]
+            for fast in (True, False)
+        }
+        self.use(settings)
+        self._steering = Steering(self._followers())
         self._watchdog = Watchdog(
             settings.agent.memory_bytes,
             memory=resident_bytes,
@@ -192,9 +192,34 @@ class Runner:
         }
         return Routes(ways, monotonic=time.monotonic, random=random.random)
 
+    def use(self, settings: Settings) -> None:
+        """Go on with these. Of ``[agent]`` and ``[collectors]`` only what :class:`agent.steered.Steered` has may differ
+        from the ones before."""
+        self._settings = settings
+        self.sender.heartbeat_seconds = settings.agent.heartbeat_seconds
+        self.outbox.metrics_seconds = settings.agent.metrics_seconds
+        self.spool.limit_bytes = settings.agent.spool_bytes
+        self.collectors = [c for c in self._known if c.name not in settings.collectors.disabled]
+        for fast, lane in self._lanes.items():
+            lane.plan(
+                [
+                    (c, settings.collectors.intervals.get(c.name, c.interval_seconds))
+                    for c in self.collectors
+                    if c.fast is fast
+                ]
+            )
+        self._retire()
+
+    def _retire(self) -> None:
+        names = {c.name for c in self.collectors}
+        self.outbox.retire({AGENT} | names)
+        for gone in self.status.collectors.keys() - names:
+            del self.status.collectors[gone]
+
     def _followers(self) -> list[Follower]:
         update = self._settings.update
         return [
+            self._managed,
             Updates(
                 self._state.root,
                 own_installation(),
@@ -230,6 +255,8 @@ class Runner:
                 failure = str(error)[:255]
         state = self._note(outcome.collector, outcome.duration_seconds, failure, outcome.nothing)
         state.cpu_seconds = round(state.cpu_seconds + outcome.cpu_seconds, 4)
+        if outcome.collector not in self.collectors:  # not wanted any more since it began
+            self._retire()
         if self.outbox.due() <= time.monotonic():
             self.flush()
         elif self.outbox.due() < self._sleeping_until:
@@ -306,8 +333,9 @@ class Runner:
                 due = now + _STEERING_RETRY_SECONDS
             else:
                 self._log.found("steering")
+        due = min(due - now, self._managed.watch())
         self.tell_of_itself()
-        return due - now
+        return due
 
     def tell_of_itself(self) -> None:
         """Put the agent's own document into the outbox, where it is news."""
@@ -358,7 +386,8 @@ class Runner:
             collector=self._addresses[0].url,
             collectors=[c.name for c in self.collectors],
         )
-        for lane in self._lanes:
+        self._managed.begin(self.sender, self.use)
+        for lane in self._lanes.values():
             lane.start()
         sending = threading.Thread(target=self._send_loop, name="sender", daemon=True)
         sending.start()
@@ -403,21 +432,22 @@ class Runner:
         """Changes when ``status`` has something new to say; counts and times may wait for their minute."""
         failing = sorted(name for name, one in self.status.collectors.items() if not one.ok)
         waiting = self.spool.backlog().files > 0
-        return f"{self.status.link.code} {waiting} {self.status.spool_error} {failing}"
+        settings = self._managed.standing()
+        return f"{self.status.link.code} {waiting} {self.status.spool_error} {failing} {settings}"
 
     def _watch(self) -> None:
-        for lane in self._lanes:
+        for lane in self._lanes.values():
             overdue = lane.overdue()
             if overdue is not None:
                 late = reasons.OVERRAN(seconds=f"{overdue.timeout_seconds:g}")
                 self._note(overdue, overdue.timeout_seconds, late)
         if self.spool.documents_lost and not self.sender.offline:
             self.spool.documents_lost = False
-            for lane in self._lanes:
+            for lane in self._lanes.values():
                 lane.hurry()
 
     def _stop(self, sending: threading.Thread) -> None:
-        for lane in self._lanes:
+        for lane in self._lanes.values():
             lane.stop(_STOP_SECONDS)
         self.flush()
         with self._send_now:
@@ -427,6 +457,7 @@ class Runner:
             self.outbox.checkpoint()
         except SpoolError as error:
             self._log.say("stopped_unsaved", reason=str(error))
+        self._managed.stopped()
         self.status.link.code = "stopped"
         self.write_status()
         self._log.say("stopped", backlog=self.status.backlog_batches)
@@ -436,6 +467,7 @@ class Runner:
         self.status.backlog_batches, self.status.backlog_bytes = backlog.files, backlog.bytes
         self.status.dropped = dict(self.spool.saved.dropped)
         self.status.refused = self.spool.saved.refused
+        self.status.settings = self._managed.standing()
         self.status.written_at = time.time()
         try:
             write_status(self._state.status, self.status)

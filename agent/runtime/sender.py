@@ -67,7 +67,7 @@ class Sender:
         self._time = time
         self._monotonic = monotonic
         self._random = random
-        self._heartbeat_seconds = heartbeat_seconds
+        self.heartbeat_seconds = heartbeat_seconds
         self._failures = 0
         self._not_before = monotonic()
         self._heartbeat_due = monotonic()
@@ -76,6 +76,8 @@ class Sender:
         self._least = Importance.CHATTER
         #: What the collector last said this endpoint shall have; ``None`` before its first word.
         self.wanted: Wanted | None = None
+        #: How often it has answered so that something was settled.
+        self.answers = 0
 
     @property
     def offline(self) -> bool:
@@ -86,6 +88,10 @@ class Sender:
         self._connection.close()
         self._connection = connection
         self._not_before = self._monotonic()
+
+    def hurry(self) -> None:
+        """Say with the next step that the endpoint lives, though it is not time, and whatever is waited for."""
+        self._heartbeat_due = self._not_before = self._monotonic()
 
     def step(self) -> float:
         """Send one batch, a heartbeat, or nothing. Return in how many seconds to call again; 0: at once."""
@@ -100,7 +106,7 @@ class Sender:
             if self._spool.refusing:
                 # A heartbeat says that nothing is new. Where news cannot be kept, silence is the truth: otherwise
                 # a machine whose disk is full would stay as protected as it was.
-                return self._heartbeat_seconds
+                return self.heartbeat_seconds
             return self._send(None)
         return self._send(outgoing)
 
@@ -160,7 +166,8 @@ class Sender:
 
     def _fine(self) -> float:
         self._failures = 0
-        self._heartbeat_due = self._monotonic() + self._heartbeat_seconds
+        self.answers += 1
+        self._heartbeat_due = self._monotonic() + self.heartbeat_seconds
         self._link.last_contact = self._time()
         if self._monotonic() < self._short_until:
             return 0.0

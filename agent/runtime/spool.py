@@ -68,7 +68,7 @@ class Spool:
     ) -> None:
         self._folder = folder
         self._cursors = cursors
-        self._limit = limit_bytes
+        self.limit_bytes = limit_bytes
         self._notice = notice
         self._lock = threading.Lock()
         self._lines = [_Line() for _ in WEIGHTS]
@@ -258,7 +258,7 @@ class Spool:
 
     def _victims(self, size: int, weight: int) -> list[FileName] | None:
         """Return whom to let go so that ``size`` fits, or ``None`` where that cannot be."""
-        excess = self._bytes + size - self._limit
+        excess = self._bytes + size - self.limit_bytes
         victims: list[FileName] = []
         for line_weight in range(weight + 1):
             line = self._lines[line_weight]

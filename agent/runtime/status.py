@@ -38,6 +38,19 @@ class CollectorState(Struct):
     cpu_seconds: float = 0.0
 
 
+class SettingsState(Struct, frozen=True):
+    """How it stands with the collector's settings. ``number`` in use, 0: the machine's own alone; ``state`` is ``own``,
+    ``trying`` or ``in_force``. ``failed``: the last number that is not in use, ``failure`` (``rolled_back`` or
+    ``refused``) and ``reason`` why."""
+
+    number: int = 0
+    state: str = "own"
+    failed: int = 0
+    failure: str = ""
+    reason: str = ""
+    failed_at: float = 0.0
+
+
 class Status(Struct):
     """Times in seconds since the Unix epoch. ``dropped`` is per kind of content, ``refused`` in batches."""
 
@@ -55,6 +68,7 @@ class Status(Struct):
     dropped: dict[str, int] = {}
     refused: int = 0
     collectors: dict[str, CollectorState] = {}
+    settings: SettingsState = SettingsState()
 
 
 def write_status(path: Path, status: Status) -> None:

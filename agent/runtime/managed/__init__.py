@@ -1,0 +1,1 @@
+"""Settings that the collector says: fetched, verified, tried, kept or taken back."""
