@@ -181,7 +181,8 @@ def _enroll(arguments: argparse.Namespace) -> int:
         raise _Failure(str(error), 2) from error
     try:
         hold_lock(state)
-        from agent.runtime.enrolment import enrol, host_facts
+        from agent.runtime.enrolment import enrol
+        from agent.runtime.evidence import host_facts
 
         identity = enrol(state, address, token.strip(), host_facts(Path(settings.host.root)), proxy)
     except (AgentError, OSError) as error:

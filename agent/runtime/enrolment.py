@@ -18,7 +18,7 @@ import ssl
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from cryptography import x509
@@ -34,13 +34,14 @@ from agent.messages import (
     RENEW_PATH,
     EnrolReply,
     EnrolRequest,
-    HostFacts,
     RenewRequest,
     TokenParts,
 )
-from agent.runtime.errors import AgentError, EnrolmentError, TransportError
+from agent.runtime.errors import AgentError, EnrolmentError, RefusedError, TransportError
+from agent.runtime.evidence import host_facts
 from agent.runtime.files import write_atomically
 from agent.runtime.identity import Identity, load_identity, own_context, store_renewed, waiting_key
+from agent.runtime.keeping import REFUSED
 from agent.runtime.proxy import Proxy  # noqa: TC001 - msgspec reads the annotation
 from agent.runtime.transport import Address, Connection, Reply, trusting_context
 from agent.settings import StateDirectory
@@ -48,16 +49,23 @@ from agent.settings import StateDirectory
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-R = TypeVar("R")
+    from agent.messages import HostFacts
+
+#: Answers that the same question would have again.
+_FINAL: Final = (400, 401, 403, 404, 409, 413, 422)
 
 
 class Order(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the process is told on standard input. ``token`` is empty for a renewal."""
+    """What the process is told on standard input. ``token`` is empty for a renewal, of which ``moved`` and ``rekey`` are
+    those of :class:`agent.messages.RenewRequest`."""
 
     state_dir: str
     url: str = ""
     token: str = ""
     proxy: Proxy | None = None
+    root: str = "/"
+    moved: bool = False
+    rekey: int = 0
 
 
 class KeyAndRequest(Struct, frozen=True):
@@ -65,9 +73,10 @@ class KeyAndRequest(Struct, frozen=True):
     csr_pem: str
 
 
-def make_key_and_request(name: str) -> KeyAndRequest:
-    """A new P-256 key, and a certificate request (RFC 2986) signed by it. ``name`` is only a description."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def make_key_and_request(name: str, key: ec.EllipticCurvePrivateKey | None = None) -> KeyAndRequest:
+    """A P-256 key, new where none is given, and a certificate request (RFC 2986) signed by it. ``name`` is only a
+    description."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64] or "endpoint")])
     request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
     return KeyAndRequest(
@@ -153,6 +162,7 @@ def enrol(
         enrolled_at=time.time(),
         not_before=not_before,
         not_after=not_after,
+        machine=facts,
     )
     write_identity(state, made.key_pem, reply.certificate_pem, ca_pem, identity)
     return identity
@@ -177,23 +187,59 @@ def write_identity(
     write_atomically(state.identity, msgspec.json.encode(identity), mode=0o644, durable=durable)
 
 
-def renew(state: StateDirectory, url: str = "", proxy: Proxy | None = None) -> Identity:
-    """Exchange key and certificate for new ones, with the old ones as proof.
+def renew(
+    state: StateDirectory,
+    url: str = "",
+    proxy: Proxy | None = None,
+    *,
+    facts: HostFacts | None = None,
+    moved: bool = False,
+    rekey: int = 0,
+) -> Identity:
+    """Exchange key and certificate for new ones, with the old ones as proof. Who is ``moved`` or changes his key because
+    others have it may be given an endpoint of his own; the key that he asks with is kept until he has the answer, since
+    by it the collector knows who asks again.
 
     Raises:
-        AgentError: refused or no answer; the old ones stay.
+        RefusedError: the collector answered that it will not.
+        AgentError: no answer, or not now; the old ones stay.
     """
     old = load_identity(state)
     address = Address.of(url or old.collector_url)
-    made = make_key_and_request(socket.gethostname())
+    asking = state.key.with_name(state.key.name + ".asking")
+    parts = moved or bool(rekey)
+    made = make_key_and_request(socket.gethostname(), _asking_key(asking) if parts else None)
     connection = Connection(address, own_context(state), proxy=proxy)
-    reply = _ask(connection, address, RENEW_PATH, msgspec.json.encode(RenewRequest(csr_pem=made.csr_pem)))
+    request = RenewRequest(csr_pem=made.csr_pem, facts=facts if parts else None, moved=moved, rekey=rekey)
+    reply = _ask(connection, address, RENEW_PATH, msgspec.json.encode(request))
     not_before, not_after = certificate_life(reply.certificate_pem)
     identity = msgspec.structs.replace(
-        old, endpoint_id=reply.endpoint_id, not_before=not_before, not_after=not_after
+        old,
+        endpoint_id=reply.endpoint_id,
+        not_before=not_before,
+        not_after=not_after,
+        machine=facts or old.machine,
+        rekeyed=rekey or old.rekeyed,
     )
     store_renewed(state, made.key_pem, reply.certificate_pem.encode("ascii"), identity)
+    asking.unlink(missing_ok=True)
     return identity
+
+
+def _asking_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """The key that was asked with before, or a new one, kept."""
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError):
+        key = None
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return key
+    made = ec.generate_private_key(ec.SECP256R1())
+    pem = made.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    write_atomically(path, pem)
+    return made
 
 
 def _ask(connection: Connection, address: Address, path: str, body: bytes) -> EnrolReply:
@@ -216,56 +262,40 @@ def read_reply(reply: Reply) -> EnrolReply:
     if reply.status not in (200, 201):
         problem = reply.problem
         words = problem.detail or f"{problem.title}: ask for a new token"
-        raise EnrolmentError(f"the collector refused ({reply.status}): {words}")
+        kind = RefusedError if reply.status in _FINAL else EnrolmentError
+        raise kind(f"the collector refused ({reply.status}): {words}")
     try:
         return msgspec.json.decode(reply.body, type=EnrolReply)
     except msgspec.MsgspecError as error:
         raise EnrolmentError(f"the collector's answer cannot be read: {error}") from error
 
 
-def host_facts(root: Path) -> HostFacts:
-    """What the host says of itself, for people to recognise it by. What cannot be read is left empty."""
-    if sys.platform == "win32":
-        from agent.windows.identity import host_facts as of_windows
-
-        return of_windows()
-
-    def read(path: str) -> str:
-        try:
-            return (root / path).read_text(encoding="utf-8", errors="replace").strip()[:255]
-        except OSError:
-            return ""
-
-    macs: set[str] = set()
-    for path in sorted((root / "sys/class/net").glob("*")):
-        mac = read(f"sys/class/net/{path.name}/address")
-        if mac and mac != "00:00:00:00:00:00":
-            macs.add(mac)
-    return HostFacts(
-        hostname=socket.gethostname()[:255],
-        machine_id=read("etc/machine-id"),
-        product_uuid=read("sys/class/dmi/id/product_uuid"),
-        serial_number=read("sys/class/dmi/id/product_serial"),
-        mac_addresses=sorted(macs)[:64],
-    )
-
-
 def main() -> int:
-    """Exit status 0: done; 1: refused, with the reason as one line."""
+    """Exit status 0: done; 1: not done, 2: the collector refused and will again; with the reason as one line."""
     os.umask(0o077)
     actions: dict[str, Callable[[Order], Identity]] = {
         "enroll": lambda order: enrol(
             StateDirectory(Path(order.state_dir)),
             Address.of(order.url),
             order.token,
-            host_facts(Path("/")),
+            host_facts(Path(order.root)),
             order.proxy,
         ),
-        "renew": lambda order: renew(StateDirectory(Path(order.state_dir)), order.url, order.proxy),
+        "renew": lambda order: renew(
+            StateDirectory(Path(order.state_dir)),
+            order.url,
+            order.proxy,
+            facts=host_facts(Path(order.root)),
+            moved=order.moved,
+            rekey=order.rekey,
+        ),
     }
     try:
         order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
         identity = actions[sys.argv[1]](order)
+    except RefusedError as error:
+        sys.stdout.write(f"{error}\n")
+        return REFUSED
     except (AgentError, OSError, ValueError, msgspec.MsgspecError, KeyError, IndexError) as error:
         sys.stdout.write(f"{error}\n")
         return 1

@@ -33,6 +33,10 @@ class EnrolmentError(AgentError):
     """Enrolment or renewal was refused, or the collector is not who the token says."""
 
 
+class RefusedError(EnrolmentError):
+    """The collector answered, and will not have it, however often it is asked."""
+
+
 class TransportError(AgentError):
     """No answer came. ``code`` is a status code of :mod:`agent.runtime.status`: why."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
+from agent.messages import HostFacts  # noqa: TC001 - msgspec reads the annotation
 from agent.runtime.errors import NotEnrolledError
 from agent.runtime.files import write_atomically
 from agent.runtime.transport import identified_context
@@ -22,7 +23,8 @@ RENEW_AT_RATIO: Final = 2 / 3
 
 
 class Identity(Struct, frozen=True):
-    """``identity.json``. Times in seconds since the epoch; ``ca_sha256`` is of the CA certificate's DER."""
+    """``identity.json``. Times in seconds since the epoch; ``ca_sha256`` is of the CA certificate's DER. ``machine``: what
+    the machine was that it was given to; ``rekeyed``: the last order to change keys that was followed."""
 
     endpoint_id: str
     collector_url: str
@@ -30,6 +32,8 @@ class Identity(Struct, frozen=True):
     enrolled_at: float
     not_before: float
     not_after: float
+    machine: HostFacts | None = None
+    rekeyed: int = 0
 
     @property
     def renew_at(self) -> float:
@@ -43,7 +47,9 @@ def load_identity(state: StateDirectory, *, finish: bool = True) -> Identity:
     waits for its certificate would be taken for one that never gets it.
     """
     try:
-        identity = msgspec.json.decode(state.identity.read_bytes(), type=Identity)
+        if finish:
+            _finish_renewal(state)
+        return msgspec.json.decode(state.identity.read_bytes(), type=Identity)
     except FileNotFoundError as error:
         raise NotEnrolledError(
             f"{state.root}: this endpoint has not enrolled: run 'vonggac-agent enroll' with a token"
@@ -52,9 +58,6 @@ def load_identity(state: StateDirectory, *, finish: bool = True) -> Identity:
         raise NotEnrolledError(f"{state.identity}: not allowed to read it: run as root") from error
     except (OSError, msgspec.MsgspecError) as error:
         raise NotEnrolledError(f"{state.identity}: {error}: enrol again with a new token") from error
-    if finish:
-        _finish_renewal(state)
-    return identity
 
 
 def own_context(state: StateDirectory) -> ssl.SSLContext:
@@ -73,24 +76,38 @@ def waiting_key(state: StateDirectory) -> Path:
 
 
 def store_renewed(state: StateDirectory, key_pem: bytes, certificate_pem: bytes, identity: Identity) -> None:
-    """Put a new key and certificate in place of the old ones.
+    """Put a new key, certificate and ``identity.json`` in place of the old ones.
 
-    Two files cannot change at once: the new key waits beside the old until the new certificate is there, and
-    whoever opens the directory to work with it finishes the job (:func:`load_identity`).
+    Three files cannot change at once: the new key and identity wait beside the old until the new certificate is there,
+    and whoever opens the directory to work with it finishes the job (:func:`load_identity`).
     """
     write_atomically(waiting_key(state), key_pem)
+    write_atomically(_waiting_identity(state), msgspec.json.encode(identity), mode=0o644)
     write_atomically(state.certificate, certificate_pem, mode=0o644)
     waiting_key(state).replace(state.key)
-    write_atomically(state.identity, msgspec.json.encode(identity), mode=0o644)
+    _waiting_identity(state).replace(state.identity)
+
+
+def remember_machine(state: StateDirectory, identity: Identity, machine: HostFacts) -> Identity:
+    """Note what the machine is now; raise :class:`OSError` where the disk does not take it."""
+    noted = msgspec.structs.replace(identity, machine=machine)
+    write_atomically(state.identity, msgspec.json.encode(noted), mode=0o644)
+    return noted
+
+
+def _waiting_identity(state: StateDirectory) -> Path:
+    return state.identity.with_name(state.identity.name + ".new")
 
 
 def _finish_renewal(state: StateDirectory) -> None:
-    waiting = waiting_key(state)
-    if not waiting.exists():
-        return
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(state.certificate, waiting)
-    except (OSError, ValueError):
-        waiting.unlink()
-    else:
-        waiting.replace(state.key)
+    key, identity = waiting_key(state), _waiting_identity(state)
+    if key.exists():
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(state.certificate, key)
+        except (OSError, ValueError):
+            identity.unlink(missing_ok=True)  # first: alone it would count as what is left of a renewal
+            key.unlink()
+            return
+        key.replace(state.key)
+    if identity.exists():
+        identity.replace(state.identity)

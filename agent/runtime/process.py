@@ -20,6 +20,7 @@ from msgspec import Struct  # noqa: E402
 
 from agent.runtime.errors import AgentError  # noqa: E402
 from agent.runtime.identity import load_identity  # noqa: E402
+from agent.runtime.keeping import ANOTHER_ENDPOINT  # noqa: E402
 from agent.runtime.loading import load  # noqa: E402
 from agent.runtime.log import Log  # noqa: E402
 from agent.runtime.runner import Runner, hold_lock  # noqa: E402
@@ -69,7 +70,7 @@ def run(order: Order) -> int:
         if not reason:
             return 0
         os.close(lock)
-        order = msgspec.structs.replace(order, restarted=reason)
+        order = msgspec.structs.replace(order, restarted="" if reason == ANOTHER_ENDPOINT else reason)
         if sys.platform != "win32":
             become(order)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess  # for renewal, with our own interpreter and module
 import sys
 import threading
 import time
@@ -30,7 +29,9 @@ from agent.runtime.errors import (
     TransportError,
     UnusableSettingsError,
 )
+from agent.runtime.evidence import host_facts
 from agent.runtime.identity import load_identity, own_context
+from agent.runtime.keeping import ANOTHER_ENDPOINT, Keeper
 from agent.runtime.lanes import Lane, Outcome, execute
 from agent.runtime.locking import OPEN_FLAGS, hold
 from agent.runtime.managed.manager import Managed
@@ -60,8 +61,6 @@ _WATCH_SECONDS: Final = 5.0
 _STATUS_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 5.0
 _LOCK_SECONDS: Final = 0.5
-_RENEWAL_RETRY_SECONDS: Final = 3600.0
-_RENEWAL_TIMEOUT_SECONDS: Final = 120.0
 _STEERING_RETRY_SECONDS: Final = 60.0
 #: When memory is given back: behind the first round of every collector, and from time to time.
 _TIDY_FIRST_SECONDS: Final = 45.0
@@ -175,7 +174,15 @@ class Runner:
         self._wake = Wake()
         self._send_now = threading.Condition()
         self._unsent = False
-        self._renewal_due = self.identity.renew_at
+        self._keeper = Keeper(
+            state,
+            self.identity,
+            host_facts(Path(settings.host.root)),
+            log,
+            root=str(settings.host.root),
+            time=time.time,
+            random=random.random,
+        )
         self._sleeping_until = 0.0
 
     def _ways(self) -> Routes:
@@ -304,10 +311,12 @@ class Runner:
         while not self._wake.stopping:
             link = self.status.link.code
             try:
-                wait = self.sender.step()
-                self.outbox.offline = self.sender.offline
-                self.status.collector_url = self._routes.url
-                wait = min(wait, self._renew_if_due(), self._follow())
+                wait = self._keep()
+                if self._keeper.speaks:
+                    wait = min(wait, self.sender.step())
+                    self.outbox.offline = self.sender.offline
+                    self.status.collector_url = self._routes.url
+                    wait = min(wait, self._follow())
             except Exception as error:
                 # The last resort: the link must outlive whatever one batch or one answer may do to it.
                 self._log.lost("sender", f"{type(error).__name__}: {error}")
@@ -346,32 +355,18 @@ class Runner:
         if self.outbox.due() < self._sleeping_until:
             self._wake.wake()
 
-    def _renew_if_due(self) -> float:
-        """Renew in a process of its own when two thirds of the certificate's life are over."""
-        left = self._renewal_due - time.time()
-        if left > 0:
-            return left
-        self._renewal_due = time.time() + _RENEWAL_RETRY_SECONDS * (0.5 + random.random())  # noqa: S311 - jitter
-        order = msgspec.json.encode(
-            {"state_dir": str(self._state.root), "url": self._routes.url, "proxy": self._proxy}
-        )
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "agent.runtime.enrolment", "renew"],
-            input=order,
-            capture_output=True,
-            timeout=_RENEWAL_TIMEOUT_SECONDS,
-            check=False,
-        )
-        if done.returncode != 0:
-            self._log.lost("renewal", done.stdout.decode(errors="replace").strip()[:500])
-            return self._renewal_due - time.time()
-        self.identity = load_identity(self._state)
+    def _keep(self) -> float:
+        """Renew or change the key where that is due. Return in how many seconds to call again."""
+        renewed, wait = self._keeper.step(self._routes.url, self._proxy, self.sender.wanted)
+        if not renewed:
+            return wait
+        self.identity = self._keeper.identity
         self.status.certificate_not_after = self.identity.not_after
-        self._renewal_due = self.identity.renew_at
+        if self._keeper.endpoint_changed:
+            self._wake.wake()  # nothing is to be said any more under the old name
+            return NEVER
         self._routes = self._ways()
         self.sender.use(self._routes)
-        self._log.found("renewal")
-        self._log.say("renewed", not_after=self.identity.not_after)
         return 0.0
 
     # -- the whole -------------------------------------------------------------------------------------------
@@ -400,7 +395,7 @@ class Runner:
             if self.outbox.due() <= now:
                 self.flush()
             self._watch()
-            excess = self._watchdog.look()
+            excess = ANOTHER_ENDPOINT if self._keeper.endpoint_changed else self._watchdog.look()
             if now >= tidy_due:
                 tidy_due = now + _TIDY_SECONDS
                 give_back()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 20
 MAX_STRUCTURES = 4_096
-_SYSTEM, _CHASSIS, _END = 1, 3, 127
+_SYSTEM, _BOARD, _CHASSIS, _END = 1, 2, 3, 127
 #: Where the strings of :data:`agent.collectors.common.dmi.FIELDS` stand in the system's structure.
 _PLACES = {"manufacturer": 4, "model": 5, "serial_number": 7}
 
@@ -91,6 +91,18 @@ def parse_system(raw: bytes) -> dict[str, Any]:
     number = chassis.area[5] & 0x7F if chassis is not None and len(chassis.area) > 5 else None
     facts["chassis_type"] = chassis_name(number)
     return {**facts, "dmi_state": "ok", "reason": "", "empty": empty, "chassis_number": number}
+
+
+def parse_serials(raw: bytes) -> dict[str, str]:
+    """``board_serial`` and ``chassis_serial`` (SMBIOS specification 3.7, sections 7.3 and 7.4); empty where the maker
+    left them so."""
+    found = {"board_serial": "", "chassis_serial": ""}
+    for each in parse_structures(raw):
+        name = {_BOARD: "board_serial", _CHASSIS: "chassis_serial"}.get(each.kind, "")
+        if name and not found[name]:
+            value = clean_text(each.string(7))
+            found[name] = "" if is_junk(value) else value[:255]
+    return found
 
 
 if sys.platform == "win32":

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from agent import reasons
-from agent.collectors.common.dmi import SERVER_TYPES
+from agent.collectors.common.dmi import SERVER_TYPES, is_junk
 from agent.collectors.common.files import clean_text
 from agent.windows.registry import number, text
 from agent.windows.wmi import WmiError, cim_time, texts
@@ -122,6 +122,14 @@ def read_adapters(wmi: Wmi) -> list[dict[str, Any]]:
     """
     settings = _asked(wmi, "Win32_NetworkAdapterConfiguration", SETTING_FIELDS, "IPEnabled = TRUE")
     return parse_adapters(_asked(wmi, "Win32_NetworkAdapter", ADAPTER_FIELDS), settings)
+
+
+def read_disk_serials(wmi: Wmi) -> list[str]:
+    """Serial numbers of the disks that are built in, sorted."""
+    rows = _asked(wmi, "Win32_DiskDrive", ("SerialNumber", "InterfaceType"))
+    inside = (row for row in rows if cim_text(row, "InterfaceType").upper() not in ("USB", "1394"))
+    found = {clean_text(cim_text(row, "SerialNumber")).strip() for row in inside}
+    return sorted(each[:255] for each in found if not is_junk(each))
 
 
 def parse_adapters(adapters: Iterable[Row], settings: Iterable[Row]) -> list[dict[str, Any]]:

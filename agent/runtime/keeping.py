@@ -1,0 +1,127 @@
+"""Keeps the agent's key and certificate: renewed in time, changed where the collector asks, its own where the disk was
+copied to another machine.
+
+The work is done by a process of its own (:mod:`agent.runtime.enrolment`). One thread, the sender's.
+"""
+
+from __future__ import annotations
+
+import subprocess  # our own interpreter and module
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from agent.runtime.errors import NotEnrolledError
+from agent.runtime.evidence import is_other_machine
+from agent.runtime.identity import load_identity, remember_machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.messages import HostFacts, Wanted
+    from agent.runtime.identity import Identity
+    from agent.runtime.log import Log
+    from agent.runtime.proxy import Proxy
+    from agent.settings import StateDirectory
+
+_RETRY_SECONDS: Final = 3600.0
+#: An agent that may not speak as what it was asks this often for a name of its own.
+_MOVED_RETRY_SECONDS: Final = 30.0
+_TIMEOUT_SECONDS: Final = 120.0
+#: Why an agent starts anew that was given an endpoint of its own; no fault of its own.
+ANOTHER_ENDPOINT: Final = "another endpoint"
+#: The exit status of the process where the collector has answered, with a refusal that stands.
+REFUSED: Final = 2
+
+
+class Keeper:
+    """``moved``: this is another machine than the one that the key was given to, and the collector has not been asked
+    yet, so that nothing may be sent. ``endpoint_changed``: the certificate is another endpoint's now; start anew."""
+
+    def __init__(
+        self,
+        state: StateDirectory,
+        identity: Identity,
+        machine: HostFacts,
+        log: Log,
+        *,
+        root: str,
+        time: Callable[[], float],
+        random: Callable[[], float],
+    ) -> None:
+        self._state = state
+        self._log = log
+        self._machine = machine
+        self._root = root
+        self._time = time
+        self._random = random
+        self.identity = identity
+        self.endpoint_changed = False
+        self.moved = identity.machine is not None and is_other_machine(identity.machine, machine)
+        self._due = 0.0 if self.moved else identity.renew_at
+        self._rekey_due = 0.0
+        if self.moved:
+            log.say("other_machine", endpoint_id=identity.endpoint_id)
+        elif identity.machine != machine:
+            self.identity = self._note_machine()
+
+    @property
+    def speaks(self) -> bool:
+        """Whether anything may be sent under the present name."""
+        return not (self.moved or self.endpoint_changed)
+
+    def step(self, url: str, proxy: Proxy | None, wanted: Wanted | None) -> tuple[bool, float]:
+        """Do what is due; return whether there is a new certificate, and in how many seconds to call again."""
+        if self.endpoint_changed:
+            return False, _RETRY_SECONDS
+        now = self._time()
+        order = wanted.rekey if wanted is not None else 0
+        asked = bool(order) and order != self.identity.rekeyed and not self.moved
+        if asked and now >= self._rekey_due:
+            self._rekey_due = now + _RETRY_SECONDS * (0.5 + self._random())
+        elif now >= self._due:
+            asked = False
+            retry = _MOVED_RETRY_SECONDS if self.moved else _RETRY_SECONDS
+            self._due = now + retry * (0.5 + self._random())
+        else:
+            return False, (min(self._due, self._rekey_due) if asked else self._due) - now
+        return self._ask(url, proxy, order if asked else 0), 0.0
+
+    def _ask(self, url: str, proxy: Proxy | None, order: int) -> bool:
+        request: dict[str, Any] = {
+            "state_dir": str(self._state.root),
+            "url": url,
+            "proxy": proxy,
+            "root": self._root,
+            "moved": self.moved,
+            "rekey": order,
+        }
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "agent.runtime.enrolment", "renew"],
+            input=msgspec.json.encode(request),
+            capture_output=True,
+            timeout=_TIMEOUT_SECONDS,
+            check=False,
+        )
+        if done.returncode != 0:
+            self._log.lost("renewal", done.stdout.decode(errors="replace").strip()[:500])
+            if self.moved and done.returncode == REFUSED:
+                # An older collector, or one where too many copies wait: speaking as the other is better than silence,
+                # and the collector notices that two do.
+                self.moved = False
+                self._due = self.identity.renew_at
+            return False
+        before, self.identity = self.identity, load_identity(self._state)
+        self._due, self.moved = self.identity.renew_at, False
+        self.endpoint_changed = self.identity.endpoint_id != before.endpoint_id
+        self._log.found("renewal")
+        self._log.say("renewed", not_after=self.identity.not_after, endpoint_id=self.identity.endpoint_id)
+        return True
+
+    def _note_machine(self) -> Identity:
+        try:
+            return remember_machine(self._state, self.identity, self._machine)
+        except (OSError, NotEnrolledError) as error:
+            self._log.say("machine_not_noted", reason=str(error))
+            return self.identity
