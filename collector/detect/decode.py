@@ -68,6 +68,7 @@ RESERVED_KINDS = frozenset(
         "document",
         "event",
         "health",
+        "identity",
         "ip_binding",
         "previous",
         "protection",

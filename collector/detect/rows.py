@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from collector.detect.decode import Decoded, Refusal, decode
 from collector.detect.derive import TooManyDocumentsError, take_document, take_health
 from collector.detect.step import Letter, Origin, judge_time
-from collector.detect.streams import TooManyStreamsError
+from collector.detect.streams import Came, TooManyStreamsError, digest_of
 from collector.detect.values import moment
 from collector.store.rows import MetricRow
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from collector.detect.context import EndpointContext
     from collector.detect.step import WorkStep
+    from collector.detect.streams import StreamState
     from collector.log.interface import LogRow
 
 #: A step takes no more than about this (at least one row), so that it is short: alerts come out between steps, and
@@ -57,6 +58,10 @@ def take_row(step: WorkStep, context: EndpointContext, row: LogRow, decoded: Dec
         # Heartbeats carry the number of a batch, so they go by their place in the log.
         origin = Origin(row.received_at, row.offset, row.endpoint_id, "heartbeat", row.offset)
         _seen(step, context, origin, row)
+        forked = step.streams.forked(row.endpoint_id, row.stream)
+        if forked is not None:
+            news = forked.note_alive(row.seq, row.sent_at, row.received_at)
+            _tell_fork(step, context, origin, row, forked, news)
         return True
     origin = batch_origin(row)
     try:
@@ -68,10 +73,13 @@ def take_row(step: WorkStep, context: EndpointContext, row: LogRow, decoded: Dec
         )
         return True
     missing, dropped = stream.missing, stream.dropped
-    fresh = stream.take(row.seq)
+    digest = digest_of(row.body)
+    came = stream.take(row.seq, digest)
     _seen(step, context, origin, row)
-    if not fresh:
+    if came is Came.REPEATED:
         return False
+    news = stream.note(row.seq, came, digest, row.sent_at, row.received_at)
+    _tell_fork(step, context, origin, row, stream, news)
     stream.dropped = max(dropped, decoded.dropped)
     if stream.missing > missing or stream.dropped > dropped:
         fields = {
@@ -86,6 +94,24 @@ def take_row(step: WorkStep, context: EndpointContext, row: LogRow, decoded: Dec
         step.derive(context, origin, "stream", fields, action="lost")
     _take_parts(step, context, origin, row, decoded)
     return True
+
+
+def _tell_fork(
+    step: WorkStep, context: EndpointContext, origin: Origin, row: LogRow, stream: StreamState, news: str
+) -> None:
+    """Say what the stream's numbers say of who speaks."""
+    if not news or stream.fork is None:
+        return
+    fields = {
+        "identity": {
+            "stream": row.stream,
+            "places": len(stream.fork.heads),
+            "returns": stream.fork.returns,
+            "since": stream.fork.since,
+            "found_by": "numbers",
+        }
+    }
+    step.derive(context, origin, "identity", fields, action=news)
 
 
 def _take_parts(
@@ -139,8 +165,10 @@ def take_metrics(step: WorkStep, context: EndpointContext, row: LogRow, decoded:
 
 
 def batch_origin(row: LogRow) -> Origin:
-    """Where the parts of a batch come from: the same for the same batch, whenever it is read."""
-    return Origin(row.received_at, row.offset, row.endpoint_id, row.stream, row.seq)
+    """Where the parts of a batch come from: the same for the same batch, whenever it is read; another one for another
+    content that has the same number."""
+    content = digest_of(row.body).hex()
+    return Origin(row.received_at, row.offset, row.endpoint_id, row.stream, row.seq, content)
 
 
 def _seen(step: WorkStep, context: EndpointContext, origin: Origin, row: LogRow) -> None:

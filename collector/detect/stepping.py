@@ -20,7 +20,7 @@ from collector.detect.logsources import pipelines
 from collector.detect.patience import StoppedError
 from collector.detect.rows import documented, take_row
 from collector.detect.step import Letter, Record, WorkStep
-from collector.detect.streams import TooManyStreamsError
+from collector.detect.streams import TooManyStreamsError, digest_of
 from collector.detect.values import moment
 from collector.leases import LeaseLostError
 from collector.log.interface import moved
@@ -153,7 +153,8 @@ class Stepper:
                     step = self.new_step(session, [row.endpoint_id])
                 if row.kind == "batch":
                     with suppress(TooManyStreamsError):
-                        step.streams.of(row.endpoint_id, row.stream).take(row.seq)  # it did come
+                        stream = step.streams.of(row.endpoint_id, row.stream)
+                        stream.take(row.seq, digest_of(row.body))  # it did come
                 step.letters.append(_internal_error(row, error))
                 self._finish(step, [row])
 

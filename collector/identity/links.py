@@ -248,7 +248,9 @@ def _within(query: Any, scope: Scope) -> Any:
         if scope.agency_ids is None:
             break
         inside = exists().where(
-            Assignment.endpoint_id == each.id, Assignment.valid_to.is_(None), scope.where(Assignment.agency_id)
+            Assignment.endpoint_id == each.id,
+            Assignment.valid_to.is_(None),
+            scope.where(Assignment.agency_id),
         )
         query = query.where(inside)
     return query

@@ -309,4 +309,3 @@ def _shared(session: Session, endpoint_id: str) -> list[str]:
     """Certificates that others may still hold who are to change their key: a renewal does not shorten them."""
     order = open_order(session, endpoint_id)
     return [] if order is None else list(order.shared)
-

@@ -84,9 +84,6 @@ def _copy(damaged: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int,
             if checksum is None or schema.checksum_of(row) == checksum:
                 schema.insert(target, row, row.offset)
                 copied.add(row.offset)
-    with suppress(sqlite3.DatabaseError):  # what is behind a damaged page of it, the worker still knows
-        for each in damaged.execute("SELECT endpoint_id, stream, first, last FROM received"):
-            target.execute("INSERT OR IGNORE INTO received VALUES (?, ?, ?, ?)", each)
     target.execute("DELETE FROM sqlite_sequence WHERE name = 'record'")
     target.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('record', ?)", (last,))
     target.execute("COMMIT")
@@ -119,8 +116,8 @@ def _rows(damaged: sqlite3.Connection, first: int, last: int) -> Iterator[tuple[
 def _indexed(damaged: sqlite3.Connection) -> set[int]:
     """Offsets that one of the indices knows, which lie on pages of their own."""
     known: set[int] = set()
-    for index in ("ix_record_partition", "uq_record_batch"):
-        where = "WHERE kind = 'batch'" if index == "uq_record_batch" else ""
+    for index in ("ix_record_partition", "uq_record_content"):
+        where = "WHERE kind = 'batch'" if index == "uq_record_content" else ""
         with suppress(sqlite3.DatabaseError):
             cursor = damaged.execute(f'SELECT "offset" FROM record INDEXED BY {index} {where}')  # noqa: S608 - our own names
             known.update(int(offset) for (offset,) in cursor)

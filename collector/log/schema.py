@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 # ``record.offset`` is AUTOINCREMENT so that a number is never used again, not even after the newest rows were
-# trimmed. ``received`` remembers which numbers of a stream are behind trimmed rows, as ranges: one range
-# a stream as long as nothing is missing in it.
+# trimmed. A batch came before where its number and its content did: two copies of one agent's memory give one number to
+# two contents, and both were acknowledged. What is repeated after it was trimmed, the worker knows.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS record (
     "offset" INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -33,15 +33,11 @@ CREATE TABLE IF NOT EXISTS record (
     body BLOB NOT NULL,
     checksum INTEGER
 );
-CREATE UNIQUE INDEX IF NOT EXISTS uq_record_batch ON record (endpoint_id, stream, seq) WHERE kind = 'batch';
+DROP INDEX IF EXISTS uq_record_batch;
+CREATE UNIQUE INDEX IF NOT EXISTS uq_record_content
+    ON record (endpoint_id, stream, seq, checksum) WHERE kind = 'batch';
 CREATE INDEX IF NOT EXISTS ix_record_partition ON record (partition);
-CREATE TABLE IF NOT EXISTS received (
-    endpoint_id TEXT NOT NULL,
-    stream TEXT NOT NULL,
-    first INTEGER NOT NULL,
-    last INTEGER NOT NULL,
-    PRIMARY KEY (endpoint_id, stream, first)
-) WITHOUT ROWID;
+DROP TABLE IF EXISTS received;
 """
 
 _INSERT: Final = (

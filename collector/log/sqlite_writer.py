@@ -32,10 +32,7 @@ _GROUP_BYTES: Final = 16 << 20
 
 _FIND_BATCH: Final = (
     "SELECT \"offset\" FROM record WHERE kind = 'batch' AND endpoint_id = ? AND stream = ? AND seq = ?"
-)
-_FIND_TRIMMED: Final = (
-    "SELECT last FROM received WHERE endpoint_id = ? AND stream = ? AND first <= ?"
-    " ORDER BY first DESC LIMIT 1"
+    " AND (checksum = ? OR checksum IS NULL)"
 )
 
 
@@ -168,10 +165,7 @@ class SqliteWriter:
 
 
 def _known(connection: sqlite3.Connection, row: LogRow) -> int | None:
-    """The offset of the batch if it came before (0 where it is trimmed), else None."""
-    key = (row.endpoint_id, row.stream, row.seq)
+    """The offset of the batch if it came before with the same content, else None."""
+    key = (row.endpoint_id, row.stream, row.seq, schema.checksum_of(row))
     found = connection.execute(_FIND_BATCH, key).fetchone()
-    if found is not None:
-        return int(found[0])
-    found = connection.execute(_FIND_TRIMMED, key).fetchone()
-    return 0 if found is not None and row.seq <= found[0] else None
+    return None if found is None else int(found[0])

@@ -1,19 +1,10 @@
-"""Removes what the worker is done with, and keeps in mind what it was.
-
-The numbers of removed batches go into the ``received`` ranges first, in the same transaction, so that an
-agent which repeats an old batch (a restored disk image, a lost acknowledgement) is acknowledged and not
-believed twice.
-"""
+"""Removes what the worker is done with. A batch that comes again after that, the worker knows."""
 
 from __future__ import annotations
 
 import sqlite3
 from contextlib import suppress
-from itertools import groupby
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from typing import Final
 
 #: Rows a transaction: the writer of new rows waits no longer than one of them takes.
 _CHUNK_ROWS: Final = 1000
@@ -77,16 +68,9 @@ def _trim_chunk(connection: sqlite3.Connection, end: int) -> int:
     connection.execute("BEGIN IMMEDIATE")
     try:
         rows = connection.execute(
-            'SELECT "offset", kind, endpoint_id, stream, seq FROM record WHERE "offset" < ?'
-            ' ORDER BY "offset" LIMIT ?',
-            (end, _CHUNK_ROWS),
+            'SELECT "offset" FROM record WHERE "offset" < ? ORDER BY "offset" LIMIT ?', (end, _CHUNK_ROWS)
         ).fetchall()
         if rows:
-            batches = sorted(
-                (endpoint, stream, seq) for _, kind, endpoint, stream, seq in rows if kind == "batch"
-            )
-            for (endpoint, stream), group in groupby(batches, key=lambda batch: batch[:2]):
-                _remember(connection, endpoint, stream, [seq for _, _, seq in group])
             connection.execute('DELETE FROM record WHERE "offset" <= ?', (rows[-1][0],))
         connection.execute("COMMIT")
     except BaseException:
@@ -94,36 +78,3 @@ def _trim_chunk(connection: sqlite3.Connection, end: int) -> int:
             connection.execute("ROLLBACK")
         raise
     return len(rows)
-
-
-def _remember(connection: sqlite3.Connection, endpoint: str, stream: str, numbers: list[int]) -> None:
-    key = (endpoint, stream)
-    lowest, highest = numbers[0], numbers[-1]
-    touching = connection.execute(
-        "SELECT first, last FROM received WHERE endpoint_id = ? AND stream = ? AND last >= ? AND first <= ?",
-        (*key, lowest - 1, highest + 1),
-    ).fetchall()
-    connection.execute(
-        "DELETE FROM received WHERE endpoint_id = ? AND stream = ? AND last >= ? AND first <= ?",
-        (*key, lowest - 1, highest + 1),
-    )
-    ranges = merge_ranges([*touching, *((number, number) for number in numbers)])
-    connection.executemany(
-        "INSERT INTO received (endpoint_id, stream, first, last) VALUES (?, ?, ?, ?)",
-        [(*key, first, last) for first, last in ranges],
-    )
-
-
-def merge_ranges(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Join closed integer ranges that overlap or touch; ascending."""
-    current: tuple[int, int] | None = None
-    for first, last in sorted(ranges):
-        if current is None:
-            current = (first, last)
-        elif first <= current[1] + 1:
-            current = (current[0], max(current[1], last))
-        else:
-            yield current
-            current = (first, last)
-    if current is not None:
-        yield current

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -73,8 +74,10 @@ def from_wire(data: bytes, offset: int) -> LogRow:
 
 
 def message_id(row: LogRow) -> str | None:
-    """What JetStream knows a repeated batch by; None for a heartbeat, each of which is a row."""
-    return f"{row.endpoint_id}/{row.stream}/{row.seq}" if row.kind == "batch" else None
+    """What JetStream knows a repeated batch by, number and content; None for a heartbeat, each of which is a row."""
+    if row.kind != "batch":
+        return None
+    return f"{row.endpoint_id}/{row.stream}/{row.seq}/{zlib.crc32(row.body):08x}"
 
 
 @dataclass(frozen=True, slots=True)

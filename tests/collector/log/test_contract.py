@@ -105,12 +105,23 @@ def test_a_repeated_batch_gets_the_first_offset_and_no_second_row(
     writer: LogWriter, reader: LogReader
 ) -> None:
     first = append(writer, batch(7, b"first"))
-    again = append(writer, batch(7, b"other content"))
+    again = append(writer, batch(7, b"first"))
 
     assert again == first
     assert [row.body for row in read(reader, 1)] == [b"first"]
     assert reader.waiting(all_from(0)) == 1
     assert writer.statistics.repeats == 1
+
+
+def test_another_content_under_a_used_number_is_a_row_of_its_own(
+    writer: LogWriter, reader: LogReader
+) -> None:
+    first = append(writer, batch(7, b"of one copy of an agent"))
+    other = append(writer, batch(7, b"of the other"))
+
+    assert other != first
+    assert append(writer, batch(7, b"of the other")) == other
+    assert [row.body for row in read(reader, 2)] == [b"of one copy of an agent", b"of the other"]
 
 
 def test_repeats_at_the_same_moment_are_found(writer: LogWriter, reader: LogReader) -> None:

@@ -1,21 +1,17 @@
-"""What only the log on SQLite does: it never forgets a batch, and it lives with its disk."""
+"""What only the log on SQLite does: it lives with its disk."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from collector.log.errors import LogBusy, LogDamagedError, LogFull
 from collector.log.schema import go_on_behind
 from collector.log.sqlite_reader import SqliteReader
 from collector.log.sqlite_writer import SqliteWriter
-from collector.log.trim import merge_ranges
 from collector.partitions import ALL, all_from, partition_of
 from tests.collector.log.rows import append, batch, endpoint_in
 
@@ -43,37 +39,15 @@ def reader(path: Path, writer: SqliteWriter) -> Iterator[SqliteReader]:
     opened.close()
 
 
-def test_trimmed_batches_do_not_come_in_again(writer: SqliteWriter, reader: SqliteReader) -> None:
+def test_a_batch_that_is_repeated_after_it_was_trimmed_is_left_to_the_worker_to_know(
+    writer: SqliteWriter, reader: SqliteReader
+) -> None:
     offsets = append(writer, *(batch(number) for number in range(1, 6)))
 
     assert reader.trim(all_from(offsets[2]), 3.0) == 3
-    append(writer, batch(1), batch(2), batch(3), batch(6))
+    append(writer, batch(3), batch(4), batch(6))
 
-    assert [row.seq for row in reader.read(all_from(0), 10)] == [4, 5, 6]
-
-
-def test_a_number_missing_between_trimmed_ones_may_still_come(
-    writer: SqliteWriter, reader: SqliteReader
-) -> None:
-    append(writer, batch(1), batch(2), batch(4))
-    reader.trim(all_from(reader.last_offset()), 3.0)
-
-    append(writer, batch(3), batch(2), batch(4))
-
-    assert [row.seq for row in reader.read(all_from(0), 10)] == [3]
-
-
-def test_a_stream_without_gaps_is_remembered_as_one_range(
-    path: Path, writer: SqliteWriter, reader: SqliteReader
-) -> None:
-    for start in (1, 2001, 1001):
-        append(writer, *(batch(number) for number in range(start, start + 1000)))
-        reader.trim(all_from(reader.last_offset()), 3.0)
-
-    with sqlite3.connect(path) as connection:
-        ranges = connection.execute("SELECT first, last FROM received").fetchall()
-    connection.close()
-    assert ranges == [(1, 3000)]
+    assert [row.seq for row in reader.read(all_from(0), 10)] == [4, 5, 3, 6]
 
 
 def test_rows_are_refused_while_the_disk_has_less_room_than_its_reserve(path: Path) -> None:
@@ -119,17 +93,6 @@ def test_more_waiting_bytes_than_the_bound_are_refused(path: Path) -> None:
 
 def test_the_log_is_readable_by_its_owner_only(path: Path, writer: SqliteWriter) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
-
-
-@given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 10)).map(lambda pair: (pair[0], sum(pair)))))
-def test_merged_ranges_hold_the_same_numbers_and_never_touch(ranges: list[tuple[int, int]]) -> None:
-    merged = list(merge_ranges(ranges))
-
-    def numbers(of: list[tuple[int, int]]) -> set[int]:
-        return {number for first, last in of for number in range(first, last + 1)}
-
-    assert numbers(merged) == numbers(ranges)
-    assert all(left[1] + 1 < right[0] for left, right in pairwise(merged))
 
 
 def test_a_damaged_log_is_said_with_what_to_do(path: Path) -> None:

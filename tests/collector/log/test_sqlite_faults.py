@@ -80,7 +80,7 @@ def test_a_disk_that_others_filled_loses_nothing_and_the_log_recovers_by_itself(
         other.unlink()
         again = append(writer, batch(acknowledged[-1] + 1, b"at last"))
         assert [row.body for row in reader.read(all_from(again[0] - 1), 10)] == [b"at last"]
-        assert len(reader.read(all_from(0), 10_000)) == len({1, *acknowledged}) + 1
+        assert len(reader.read(all_from(0), 10_000)) == 1 + len(acknowledged) + 1
 
 
 def test_a_locked_file_refuses_rows_and_goes_on_when_it_is_free(
@@ -169,6 +169,6 @@ def test_a_damaged_page_stops_the_reader_and_the_next_start_keeps_all_other_rows
         assert {row.seq for row in rows} == set(range(1, 401)) - set(mended.lost)
         assert all(row.body == bytes([row.seq % 251]) * 10 * _KB and row.offset == row.seq for row in rows)
         # Offsets go on; what is missing may come again, what is there may not come twice.
-        offsets = append(writer, batch(mended.lost[0]), batch(1), batch(401))
+        offsets = append(writer, batch(mended.lost[0]), batch(1, bytes([1]) * 10 * _KB), batch(401))
         assert offsets == [401, 1, 402]
     assert filled.stat().st_mode & 0o777 == 0o600
