@@ -17,6 +17,7 @@ from agent.runtime.identity import Identity, load_identity
 from agent.runtime.locking import OPEN_FLAGS, hold
 from agent.runtime.status import Status, read_status
 from agent.settings import DEFAULT_CONFIG
+from agent.update import words as updates
 
 if TYPE_CHECKING:
     from agent.runtime.words import Lang, Words
@@ -120,11 +121,21 @@ def diagnose(
             add("dropped", words.DROPPED, detail=", ".join(f"{k} {n}" for k, n in status.dropped.items()))
         if status.refused:
             add("refused", words.REFUSED, detail=status.refused)
+        if status.settings.failure in words.SETTINGS_FAILED:
+            add(
+                f"settings_{status.settings.failure}",
+                words.SETTINGS_FAILED[status.settings.failure],
+                number=status.settings.failed,
+                when=local_time(status.settings.failed_at),
+                detail=translate(status.settings.reason, lang),
+            )
         if abs(status.link.clock_skew_seconds) > _SKEW_WORTH_SAYING_SECONDS:
             add("clock", words.SKEW, detail=round(status.link.clock_skew_seconds))
         for name, one in sorted(status.collectors.items()):
             if not one.ok:
                 add("collector", words.COLLECTOR, name=name, detail=translate(one.reason, lang))
+    for code, pair, values in updates.problems(state.root, lang, now):
+        add(code, pair, **values)
     return Diagnosis(ok=not problems, running=running, problems=problems, identity=identity, status=status)
 
 
@@ -164,6 +175,8 @@ def render(diagnosis: Diagnosis, lang: Lang) -> str:
         lines.append(words.LAST_CONTACT.say(lang, when=when))
         size = -(-status.backlog_bytes // 1024)
         lines.append(words.BACKLOG.say(lang, files=status.backlog_batches, size=size))
+        settings = words.SETTINGS.get(status.settings.state, words.SETTINGS["own"])
+        lines.append(settings.say(lang, number=status.settings.number))
         failing = sum(not one.ok for one in status.collectors.values())
         fine = len(status.collectors) - failing
         lines.append(words.COLLECTORS.say(lang, ok=fine, failing=failing))

@@ -125,6 +125,29 @@ COLLECTOR: Final = (
     Words("Bộ thu thập {name} gặp lỗi: {detail}", "Collector {name} fails: {detail}"),
     Words("Gửi thông báo này cho trung tâm giám sát.", "Send this message to the SOC."),
 )
+#: By :attr:`agent.runtime.status.SettingsState.failure`.
+SETTINGS_FAILED: Final[dict[str, tuple[Words, Words]]] = {
+    "rolled_back": (
+        Words(
+            "Cấu hình số {number} từ trung tâm đã được tự thu hồi lúc {when}: {detail}.",
+            "Settings {number} of the data centre were taken back at {when}: {detail}.",
+        ),
+        Words(
+            "Không cần làm gì trên máy này: cấu hình trước đó đang có hiệu lực. Báo trung tâm giám sát.",
+            "Nothing to do on this machine: the settings from before are in force. Tell the SOC.",
+        ),
+    ),
+    "refused": (
+        Words(
+            "Cấu hình số {number} từ trung tâm bị từ chối lúc {when}: {detail}.",
+            "Settings {number} of the data centre were refused at {when}: {detail}.",
+        ),
+        Words(
+            "Không cần làm gì trên máy này: cấu hình đang dùng vẫn giữ nguyên. Báo trung tâm giám sát.",
+            "Nothing to do on this machine: the settings in use stay. Tell the SOC.",
+        ),
+    ),
+}
 
 WELL: Final = Words("Mọi thứ bình thường.", "All is well.")
 WHAT_TO_DO: Final = Words("Cần làm", "What to do")
@@ -139,3 +162,12 @@ COLLECTORS: Final = Words(
     "Bộ thu thập: {ok} chạy tốt, {failing} lỗi", "Collectors: {ok} fine, {failing} failing"
 )
 NOTHING_HERE: Final = Words("  {name}: không có ở máy này ({detail})", "  {name}: none here ({detail})")
+#: By :attr:`agent.runtime.status.SettingsState.state`.
+SETTINGS: Final[dict[str, Words]] = {
+    "own": Words("Cấu hình: của riêng máy này", "Settings: this machine's own"),
+    "trying": Words(
+        "Cấu hình: số {number} từ trung tâm, đang thử",
+        "Settings: number {number} of the data centre, on trial",
+    ),
+    "in_force": Words("Cấu hình: số {number} từ trung tâm", "Settings: number {number} of the data centre"),
+}
