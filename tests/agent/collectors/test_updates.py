@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,11 +10,8 @@ from hypothesis import strategies as st
 
 from agent.collectors import updates
 from agent.collectors.registry import NothingToReport
-from agent.collectors.updates import Update, collect, parse_apt_simulation, parse_dnf, pending_since
+from agent.collectors.updates import Update, collect, parse_apt_list, parse_dnf, pending_since
 from tests.agent.collectors.support import CAPTURED, FakeClock, context, fixture_text, write
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CHECK = """
 bash.x86_64                    5.2.26-4.fc40                 updates
@@ -26,20 +24,34 @@ FEDORA-2026-bbbbbbbbbb Moderate/Sec. other-1-1.fc40.noarch
 """
 
 
-def test_a_captured_simulation_is_counted() -> None:
-    text = fixture_text("apt/dist_upgrade.txt")
-    found = parse_apt_simulation(text)
-    assert len(found) == text.count("\nInst ")
+def test_a_captured_list_is_counted() -> None:
+    text = fixture_text("apt/list_upgradable.txt")
+    found = parse_apt_list(text)
+    assert len(found) == text.count("[upgradable from: ")
     secure = {u.package for u in found if u.security}
     assert "libgcrypt20" in secure
     assert "base-files" not in secure
     assert Update("bash", "5.2.15-2+b13", security=False) in found
 
 
-def test_ubuntus_security_pocket_counts_too() -> None:
-    archives = "Ubuntu:22.04/jammy-updates, Ubuntu:22.04/jammy-security"
-    line = f"Inst libssl3 [3.0.2-0ubuntu1.1] (3.0.2-0ubuntu1.2 {archives} [amd64])"
-    assert parse_apt_simulation(line) == [Update("libssl3", "3.0.2-0ubuntu1.2", security=True)]
+def test_ubuntus_security_pockets_count_too() -> None:
+    lines = (
+        "libssl3/jammy-updates,jammy-security 3.0.2-0ubuntu1.2 amd64 [upgradable from: 3.0.2-0ubuntu1.1]",
+        "vim/jammy-apps-security 2:8.2.1 amd64 [upgradable from: 2:8.2.0]",
+        "nano/jammy-security-proposed 6.3-1 amd64 [upgradable from: 6.2-1]",
+    )
+    assert parse_apt_list("\n".join(lines)) == [
+        Update("libssl3", "3.0.2-0ubuntu1.2", security=True),
+        Update("vim", "2:8.2.1", security=True),
+        Update("nano", "6.3-1", security=False),
+    ]
+
+
+def test_apts_own_answer_is_read(tmp_path: Path) -> None:
+    if updates.find_program("apt") is None or not updates._has_lists(Path("/")):
+        pytest.skip("no apt with fetched lists on this machine")
+    found, reason = updates.read_apt(Path("/"))
+    assert (found is not None, reason) == (True, "")
 
 
 def test_dnf_updates_are_joined_with_their_advisories() -> None:
@@ -153,6 +165,6 @@ def test_dnfs_last_check_is_when_its_lists_came(tmp_path: Path) -> None:
 
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_no_output_breaks_the_readers(one: str, other: str) -> None:
-    parse_apt_simulation(f"Inst {one}\n{other}")
+    parse_apt_list(f"a/{one} 1 amd64 [upgradable from: {other}]\n{other}")
     parse_dnf(one, other)
-    assert parse_apt_simulation("Inst a (1 " + one.replace(")", "") + ")") is not None
+    assert parse_apt_list(one) is not None
