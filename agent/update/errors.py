@@ -6,7 +6,7 @@ from agent.runtime.errors import AgentError
 
 
 class ReleaseError(AgentError):
-    """A release that is not taken. ``code`` is a key of :data:`agent.runtime.words.UPDATE_REASONS`; ``str()`` says what
+    """A release that is not taken. ``code`` is a key of :data:`agent.update.words.REASONS`; ``str()`` says what
     is wrong with what."""
 
     def __init__(self, code: str, detail: str) -> None:
