@@ -58,13 +58,15 @@ class Pace:
 
 @dataclass(frozen=True)
 class Course:
-    """A rollout. Times are seconds since the epoch."""
+    """A rollout. Times are seconds since the epoch. ``excused``: how many failed and silent machines of a ring (as text)
+    the person knew who resumed it."""
 
     version: str
     state: str
     ring: int
     ring_since: float
     pace: Pace = field(default_factory=Pace)
+    excused: Mapping[str, float] = field(default_factory=dict)
 
     def due_at(self, endpoint_id: str) -> float:
         """When an endpoint of the present ring has its turn."""
@@ -173,7 +175,8 @@ def judge(course: Course, machines: Sequence[Machine], now: float) -> Judgement:
     """What a running rollout is to do."""
     for ring in range(course.ring + 1):
         each = count(course, ring, machines, now)
-        if each.failed + each.silent > course.pace.failure_ratio * max(each.due, 1):
+        bad = each.failed + each.silent - course.excused.get(str(ring), 0)
+        if bad > course.pace.failure_ratio * max(each.due, 1):
             why = "failed" if each.failed >= each.silent else "silent"
             return Judgement("halt", course.ring, why, each.numbers())
     present = count(course, course.ring, machines, now)

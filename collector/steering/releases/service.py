@@ -108,7 +108,8 @@ def notes_of(session: Session, rollout: Rollout) -> list[RolloutNote]:
 
 def course_of(rollout: Rollout) -> Course:
     pace = Pace(**{name: getattr(rollout, name) for name in _PACE})
-    return Course(rollout.version, rollout.state, rollout.ring, rollout.ring_since.timestamp(), pace)
+    excused = rollout.reason.get("excused", {})
+    return Course(rollout.version, rollout.state, rollout.ring, rollout.ring_since.timestamp(), pace, excused)
 
 
 def start(session: Session, version: str, pace: Pace, actor: str, now: datetime) -> Rollout:
@@ -150,10 +151,18 @@ def pause(session: Session, actor: str, now: datetime) -> Rollout:
 
 
 def resume(session: Session, actor: str, now: datetime) -> Rollout:
-    """Go on with a rollout that was paused or halted. The time it stood still does not count for its ring."""
+    """Go on with a rollout that was paused or halted. The time it stood still does not count for its ring, and what it
+    was halted for does not halt it again."""
     rollout = _in_state(session, PAUSED, HALTED)
     rollout.ring_since += now - rollout.changed_at
-    return _turn(session, rollout, RUNNING, actor, now, "resume", dict(rollout.reason))
+    before = rollout.reason
+    _turn(session, rollout, RUNNING, actor, now, "resume", dict(before))
+    if "ring" in before:
+        bad = before["failed"] + before["silent"]
+        rollout.reason = {"excused": {**before.get("excused", {}), str(before["ring"]): bad}}
+    else:
+        rollout.reason = dict(before)
+    return rollout
 
 
 def stop(session: Session, actor: str, now: datetime) -> Rollout:
@@ -212,7 +221,9 @@ def carry_out(session: Session, rollout_id: int, judgement: Judgement, now: date
     numbers = dict(judgement.numbers)
     if judgement.action == "halt":
         reason = {"why": judgement.why, **numbers}
+        excused = rollout.reason.get("excused", {})
         _turn(session, rollout, HALTED, ITSELF, now, "halt", reason)
+        rollout.reason = {**reason, "excused": excused}
     elif judgement.action == "finish":
         _turn(session, rollout, FINISHED, ITSELF, now, "finish", numbers)
     elif judgement.action == "advance" and rollout.ring != judgement.ring:
@@ -243,7 +254,6 @@ def _turn(
     detail: dict[str, Any] | None = None,
 ) -> Rollout:
     rollout.state, rollout.changed_at = state, now
-    rollout.reason = dict(detail or {}) if state == HALTED else {}
     _note(session, rollout, actor, now, action, detail or {})
     return rollout
 
