@@ -6,11 +6,11 @@ from collector.errors import CollectorError, ConflictError, NotFoundError
 
 
 class SettingsRefusedError(CollectorError):
-    """Settings that no agent would take; ``where`` is the setting (``intervals.lan``), or empty."""
+    """Settings that no agent would take; ``field`` is the setting, or empty."""
 
-    def __init__(self, where: str, reason: str) -> None:
-        super().__init__(f"{where}: {reason}" if where else reason)
-        self.where = where
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.field = field
         self.reason = reason
 
 

@@ -84,8 +84,13 @@ def as_json(settings: Steered) -> dict[str, Any]:
 
 def flat(settings: Steered) -> dict[str, Any]:
     """By dotted name, each interval for itself: what can be compared and shown line by line."""
-    values = as_json(settings)
-    intervals = values.pop("intervals", {})
+    return flat_json(as_json(settings))
+
+
+def flat_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """As :func:`flat`, of what :func:`as_json` made."""
+    intervals = settings.get("intervals", {})
+    values = {name: value for name, value in settings.items() if name != "intervals"}
     return {**values, **{f"intervals.{name}": seconds for name, seconds in sorted(intervals.items())}}
 
 

@@ -28,6 +28,7 @@ from collector.steering.settings.groups import (
     check_group,
     effective,
     flat,
+    flat_json,
     layers,
     members,
 )
@@ -81,9 +82,18 @@ def read_values(values: Mapping[str, Any]) -> Steered:
 
 
 def difference(before: Steered, after: Steered) -> list[Change]:
-    old, new = flat(before), flat(after)
+    return _changes(flat(before), flat(after))
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     names = [*new, *(name for name in old if name not in new)]
     return [Change(name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)]
+
+
+def changes_of(publication: SettingsPublication) -> list[Change]:
+    """What it changed of its group's settings; also of one that an earlier version of this program published."""
+    old, new = flat_json(publication.before), flat_json(publication.after)
+    return _changes(old, new)
 
 
 def preview(session: Session, scope: Scope, group: Group, settings: Steered) -> Preview:

@@ -26,8 +26,8 @@ _TEXT: Final = 255
 @dataclass(frozen=True)
 class Told:
     """What an agent says of its settings; hostile. ``number`` in use (0: its own alone), ``failed``: the last number
-    that it did not keep, ``failure`` (``rolled_back`` or ``refused``) and ``reason`` why; ``stated``: settings that its own
-    file says, which hold over those from here."""
+    that it did not keep, ``failure`` (``rolled_back`` or ``refused``) and ``reason`` why; ``stated``: settings that its
+    own file says, which hold over those from here."""
 
     number: int = 0
     trying: bool = False

@@ -224,7 +224,7 @@ def test_who_works_for_one_agency_steers_that_one_alone(state: StateStore) -> No
 def test_what_is_out_of_bounds_is_refused_with_its_place(values: dict[str, Any], where: str) -> None:
     with pytest.raises(SettingsRefusedError) as refused:
         read_values(values)
-    assert refused.value.where == where
+    assert refused.value.field == where
 
 
 def test_machines_are_counted_by_how_they_stand(state: StateStore) -> None:

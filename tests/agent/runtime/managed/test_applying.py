@@ -114,6 +114,8 @@ def test_the_documents_of_a_collector_that_is_switched_off_are_said_to_be_gone(
     runner.flush()
     assert not any("two" in key for key in runner.spool.saved.digests)
     assert any("one" in key for key in runner.spool.saved.digests)
+    for end in (runner._wake._read, runner._wake._write):
+        end.close()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What people want of the endpoints' agents, with its audit entries."""
