@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from collector.health import as_figures
+from collector.identity.links import succeeded
 from collector.machine import machine_name
 from collector.state.base import utcnow
 from collector.state.tables import Alert, Checkpoint, DeadLetter, Endpoint, ProcessHealth, Stream, WatchState
@@ -164,9 +165,11 @@ def _pipeline(session: Session) -> Iterator[Metric]:
     yield CounterMetricFamily("vonggac_batches_missing", "Batches that never came", value=missing)
     yield CounterMetricFamily("vonggac_agent_dropped", "Entries that agents had to discard", value=dropped)
     silent = session.scalar(
-        select(func.count()).where(Endpoint.retired_at.is_(None), Endpoint.silence_mark_seconds > 0)
+        select(func.count()).where(
+            Endpoint.retired_at.is_(None), ~succeeded(), Endpoint.silence_mark_seconds > 0
+        )
     )
-    enrolled = session.scalar(select(func.count()).where(Endpoint.retired_at.is_(None))) or 0
+    enrolled = session.scalar(select(func.count()).where(Endpoint.retired_at.is_(None), ~succeeded())) or 0
     yield GaugeMetricFamily(
         "vonggac_endpoints", "Endpoints that are enrolled and not retired", value=enrolled
     )

@@ -20,6 +20,7 @@ REASONS: Mapping[str, str] = {
     "no_agent": "unmanaged",
     "retired_but_seen": "unmanaged",
     "waiting_for_first_report": "unknown",
+    "copy_not_confirmed": "unknown",
     "no_antivirus_report": "unknown",
     "antivirus_unknown": "unknown",
     "signature_age_unknown": "unknown",
@@ -36,7 +37,7 @@ class Reason:
 
     Parameters by code: ``signatures_old {days, limit}``, ``signatures_current {days}``, ``antivirus_off
     {product}``, ``not_heard_from {seconds}``, ``never_reported {seconds}``, ``no_agent {mac, ip, seen_by}``,
-    ``retired_but_seen {mac, ip, hostname}``, ``antivirus_unknown {product, detail}``,
+    ``retired_but_seen {mac, ip, hostname}``, ``copy_not_confirmed {hostname}`` (of whom), ``antivirus_unknown {product, detail}``,
     ``collector_failing {collector, detail}``. ``detail`` is the agent's own text: hostile, never a key.
     """
 
@@ -71,7 +72,7 @@ class Machine:
 
     ``counted`` is false for network equipment, which is listed so that nobody has to ask where it went.
     ``evidence`` names what the state was read from: ``document:<kind>/<item>``, ``endpoint:last_seen``,
-    ``device:<id>``.
+    ``endpoint:origin``, ``device:<id>``.
     """
 
     id: str

@@ -1,7 +1,7 @@
 """The coverage ledger: every machine that is known, in exactly one state, with the reason.
 
-An endpoint's state is the first of these that holds: retired (not counted), silent, then what its antivirus
-documents say (:mod:`collector.coverage.protection`). The national limit (15 days) decides ``outdated``; the
+An endpoint's state is the first of these that holds: retired, or a record that another goes on for (not counted), silent,
+a copy that nobody has confirmed (unknown), then what its antivirus documents say (:mod:`collector.coverage.protection`). The national limit (15 days) decides ``outdated``; the
 stricter local limit sets the flag ``late``, for both have their alerts but only one may decide a
 percentage. A device is ``unmanaged`` unless its MAC is an enrolled endpoint's; a default gateway is listed,
 not counted.
@@ -25,8 +25,9 @@ from collector.coverage.models import (
     Reason,
 )
 from collector.coverage.protection import ANTIVIRUS, HEALTH, protection_of
+from collector.identity.links import counted_elsewhere
 from collector.registry.service import list_agencies
-from collector.state.tables import Assignment, Device, Document, Endpoint
+from collector.state.tables import Assignment, Device, Document, Endpoint, EndpointOrigin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -114,6 +115,7 @@ def _reach(session: Session, scope: Scope, agency_id: int | None) -> tuple[dict[
     return agencies, scope.agency_ids is None and agency_id is None
 
 
+_COPIED = aliased(Endpoint)
 _ENDPOINT = (
     Endpoint.id,
     Endpoint.hostname,
@@ -122,6 +124,9 @@ _ENDPOINT = (
     Endpoint.enrolled_at,
     Endpoint.last_seen_at,
     Assignment.agency_id,
+    EndpointOrigin.split_at,
+    EndpointOrigin.confirmed_at,
+    _COPIED.hostname.label("copied_name"),
 )
 _WATCHER = aliased(Endpoint)
 _DEVICE = (
@@ -151,7 +156,9 @@ def _endpoints(
         select(*_ENDPOINT)
         .select_from(Endpoint)
         .outerjoin(Assignment, open_now)
-        .where(Endpoint.retired_at.is_(None), inside)
+        .outerjoin(EndpointOrigin, EndpointOrigin.endpoint_id == Endpoint.id)
+        .outerjoin(_COPIED, _COPIED.id == EndpointOrigin.split_from)
+        .where(Endpoint.retired_at.is_(None), ~counted_elsewhere(), inside)
     )
     return query if simulated is None else query.where(Endpoint.simulated.is_(simulated))
 
@@ -218,6 +225,10 @@ def _endpoint(
     elif endpoint.last_seen_at is None:
         state, reason = "unknown", Reason("waiting_for_first_report")
         evidence = ("endpoint:last_seen",)
+    if endpoint.split_at is not None and endpoint.confirmed_at is None and state != "silent":
+        # Whoever held a copy of a key made it; what it reports is not compliance until a person knows it.
+        state, reason = "unknown", Reason("copy_not_confirmed", {"hostname": endpoint.copied_name or ""})
+        evidence = ("endpoint:origin",)
     moment = protection.signature_time
     return Machine(
         id=endpoint.id,

@@ -18,8 +18,9 @@ from collector.detect.derive import document_fields, note_age, sum_up_protection
 from collector.detect.step import Origin, Record
 from collector.detect.values import event_id, moment
 from collector.documents.service import AGES
+from collector.identity.links import succeeded
 from collector.partitions import partition_of
-from collector.state.tables import Document, Endpoint
+from collector.state.tables import Document, Endpoint, IdentityNote
 from rules.engine import Event
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def newly_silent(
         (Endpoint.silence_mark_seconds < mark) & (last <= moment(now) - timedelta(seconds=mark))
         for mark in marks
     ]
-    query = select(Endpoint.id).where(Endpoint.retired_at.is_(None), or_(false(), *passed))
+    query = select(Endpoint.id).where(Endpoint.retired_at.is_(None), ~succeeded(), or_(false(), *passed))
     found = (
         each for each in session.scalars(query.order_by(Endpoint.id)) if partition_of(each) in partitions
     )
@@ -162,6 +163,36 @@ def tell_silence(step: WorkStep, settings: Settings, now: float, positions: Mapp
         origin = Origin(now, place, context.id, "silence", int(since * 1000), passed)
         step.derive(context, origin, "silence", fields, action="silent", identity=origin.next_id())
         step.change_endpoint(context, silence_mark_seconds=passed)
+
+
+def notes_waiting(session: Session, partitions: Collection[int]) -> list[IdentityNote]:
+    """What is to be told of endpoints of these partitions, the oldest first; at most 1,000."""
+    query = select(IdentityNote).order_by(IdentityNote.id)
+    found = (each for each in session.scalars(query) if partition_of(each.endpoint_id) in partitions)
+    return list(islice(found, _MAX_DUE))
+
+
+def tell_notes(
+    step: WorkStep, notes: Iterable[IdentityNote], now: float, positions: Mapping[int, int]
+) -> None:
+    """One event for each note about an endpoint's identity that somebody left: an enrolment, a link, a copy."""
+    for note in notes:
+        step.told_notes.append(note.id)
+        context = step.contexts.get(note.endpoint_id)
+        if context is None:
+            continue
+        place = positions[partition_of(context.id)]
+        origin = Origin(now, place, context.id, "identity", note.id)
+        fields = {"identity": dict(note.body)}
+        step.derive(
+            context,
+            origin,
+            "identity",
+            fields,
+            time=note.made_at.timestamp(),
+            action=note.action,
+            identity=origin.next_id(),
+        )
 
 
 def tell_rules(step: Step, turns: Iterable[Turn], now: float, log_offset: int) -> None:

@@ -11,7 +11,8 @@ from sqlalchemy import delete, insert, select, update
 from collector.alerts.findings import Applied, apply_outcomes
 from collector.detect.handover import hand_over, row_of
 from collector.detect.values import moment
-from collector.state.tables import DeadLetter, Endpoint
+from collector.identity.links import keep_evidence
+from collector.state.tables import DeadLetter, Endpoint, IdentityNote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,11 @@ def commit_step(
     _write_endpoints(session, step, existing)
     step.documents.flush(session, existing)
     step.streams.flush(session, existing, now)
+    for endpoint_id in sorted(step.evidence.keys() & existing):
+        simulated = step.contexts[endpoint_id].simulated
+        keep_evidence(session, endpoint_id, step.evidence[endpoint_id], now, simulated=simulated)
+    if step.told_notes:
+        session.execute(delete(IdentityNote).where(IdentityNote.id.in_(step.told_notes)))
     _write_letters(session, [letter for letter in step.letters if letter.endpoint_id in existing])
     hand_over(session, [row_of(*place, notes, now) for place, notes in step.notes.items()])
     return apply_outcomes(session, outcomes, catalogue, now)

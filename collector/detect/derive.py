@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from collector.coverage.protection import ANTIVIRUS, protection_of
 from collector.detect.ages import AGING, age_of, with_age
 from collector.detect.assessment import ASSESSMENT, changes, difference_of, tally
+from collector.detect.evidence import take_evidence
 from collector.detect.handover import Look
 from collector.detect.step import observed
 from collector.detect.tables import TABLES, differences, row_changes, without_tables
@@ -69,6 +70,8 @@ def take_document(step: WorkStep, context: EndpointContext, origin: Origin, docu
         step.documents.put(context.id, stored, history=history)
         if kind == "host":
             _take_host(step, context, document.body)
+            if changed:
+                take_evidence(step, context, origin, old, document.body)
         if kind == "agent" and changed:
             _take_agent(step, context, document.body)
         if kind in ("host", "lan") and changed:

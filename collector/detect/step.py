@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collector.detect.context import EndpointContext
     from collector.detect.decode import Refusal
     from collector.detect.handover import Note
+    from collector.identity.evidence import Evidence
     from collector.settings import Settings
     from rules.engine.routing import Sources
 
@@ -201,6 +202,10 @@ class WorkStep(Step):
         self.metrics: list[MetricRow] = []
         self.letters: list[Letter] = []
         self.endpoint_updates: dict[str, dict[str, Any]] = {}
+        #: What speaks for the machines of these endpoints from now on.
+        self.evidence: dict[str, Evidence] = {}
+        #: Notes of others that the step has made events of.
+        self.told_notes: list[int] = []
         #: What is left for ``correlate``, by partition and offset.
         self.notes: dict[tuple[int, int], list[Note]] = {}
 

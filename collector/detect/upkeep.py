@@ -12,6 +12,7 @@ from collector.detect.checkpoints import load_places
 from collector.detect.values import moment
 from collector.devices.service import forget, refresh
 from collector.documents.service import trim_history
+from collector.identity.links import compare_new, follow_pairs, news
 from collector.log.errors import LogError
 from collector.steering.settings.settling import settle, unsettled
 
@@ -24,6 +25,7 @@ log = logging.getLogger("vonggac.correlate")
 
 _TRIM_SECONDS = 600.0
 _DAILY_SECONDS = 86_400.0
+_MACHINES_SECONDS = 10.0
 _SETTLE_SECONDS = 30.0
 #: Devices and addresses that nobody saw for so long are no longer known; back again, they are new.
 _DEVICE_DAYS = 400
@@ -40,6 +42,8 @@ class Upkeep:
 
     def run(self, now: float) -> None:
         try:
+            if self._due("machines", now, _MACHINES_SECONDS):
+                self._compare_machines(now)
             if self._due("trim", now, _TRIM_SECONDS):
                 self._trim_log(now)
             if self._due("settle", now, _SETTLE_SECONDS):
@@ -55,6 +59,15 @@ class Upkeep:
             return False
         self._done[duty] = now
         return True
+
+    def _compare_machines(self, now: float) -> None:
+        hours = self._settings.coverage.link_after_hours
+        with self._state.read() as session:
+            if not news(session):
+                return
+        with self._state.write() as session:
+            compare_new(session, moment(now))
+            follow_pairs(session, moment(now), timedelta(hours=hours) if hours else None)
 
     def _trim_log(self, now: float) -> None:
         keep = now - self._settings.detect.log_keep_hours * 3600

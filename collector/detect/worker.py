@@ -213,9 +213,9 @@ class Worker:
             if self._guard.look():  # nobody's silence is known by a clock that was just set
                 self._silence_from = now + clock.GRACE_SECONDS
                 self._persist(lambda: self._forget_future(now))
-            for make in (self._silence, self._age):
+            for make in (self._silence, self._age, self._identity):
                 step = make(now)
-                if step.events:
+                if step.events or step.told_notes:
                     self._stepper.derived(step)
                     count += len(step.events)
         except LeaseLostError as error:
@@ -262,6 +262,14 @@ class Worker:
             step = self._stepper.new_step(session, ids, ids)
             clock.tell_ages(step, due, now, self.positions)
         self._ages.forget(set(ids) - step.contexts.keys())
+        return step
+
+    def _identity(self, now: float) -> WorkStep:
+        positions = self.positions
+        with self._state.read() as session:
+            notes = clock.notes_waiting(session, positions.keys())
+            step = self._stepper.new_step(session, sorted({note.endpoint_id for note in notes}))
+            clock.tell_notes(step, notes, now, positions)
         return step
 
     def _follow(self, epochs: dict[int, int]) -> None:

@@ -42,6 +42,8 @@ COMMON: Final = 8
 #: Who decided where no person did.
 AUTOMATICALLY: Final = "automatic"
 STATES: Final = ("proposed", "linked", "rejected", "undone")
+#: Why a link was undone that nobody undid.
+REPORTED_AGAIN: Final = "the older record reported again"
 _STRONG: Final = ("reimaged", "reenrolled", "renamed")
 #: What people are shown only as long as the older one is silent.
 _WEAK: Final = ("disk_moved", "replaced", "parts_shared")
@@ -105,6 +107,12 @@ def evidence_kept(session: Session, endpoint_id: str) -> Evidence:
     return {kind: frozenset(values) for kind, values in found.items()}
 
 
+def news(session: Session) -> bool:
+    """Whether :func:`compare_new` or :func:`follow_pairs` may have something to do."""
+    new = select(EndpointOrigin.endpoint_id).where(EndpointOrigin.compared_at.is_(None)).limit(1)
+    return session.scalar(new) is not None or session.execute(_to_follow().limit(1)).first() is not None
+
+
 def compare_new(session: Session, now: datetime) -> int:
     """Compare endpoints whose evidence is new with the others, at most 200; return how many. One that has many numbers
     in common with thousands costs no more than any other: what is common is not looked up further."""
@@ -127,24 +135,22 @@ def compare_new(session: Session, now: datetime) -> int:
     return len(found)
 
 
-def settle(session: Session, now: datetime, link_after: timedelta | None) -> None:
-    """Follow what has happened since: who speaks, who does not. ``link_after``: how long the older record must have
+def follow_pairs(session: Session, now: datetime, link_after: timedelta | None) -> None:
+    """Act on what has happened since: who speaks, who does not. ``link_after``: how long the older record must have
     been silent to be linked without anybody; ``None``: never."""
-    for link, older, newer in session.execute(_pairs().where(MachineLink.state.in_(("proposed", "linked")))):
-        speaks = older.last_seen_at is not None and older.last_seen_at > newer.enrolled_at
+    for link, older, newer in session.execute(_to_follow()).all():
         if link.state == "linked":
-            if link.decided_at is not None and older.last_seen_at is not None:
-                if older.last_seen_at > link.decided_at:
-                    _decide(session, link, "undone", AUTOMATICALLY, now, "the older record reported again")
-                    _note(session, older.id, "returned", link, older, newer, now)
-        elif speaks and link.kind in _WEAK:
+            _decide(session, link, "undone", AUTOMATICALLY, now, REPORTED_AGAIN)
+            _note(session, older.id, "returned", link, older, newer, now)
+        elif not _reports(older, newer):
+            if link_after is not None and _may_link(link, older, newer, now, link_after):
+                _decide(session, link, "linked", AUTOMATICALLY, now, "")
+                _note(session, newer.id, "linked", link, older, newer, now)
+        elif link.kind in _WEAK:
             session.delete(link)
-        elif speaks and not link.conflict:
+        elif not link.conflict:
             link.conflict = True
             _note(session, newer.id, "same_evidence", link, older, newer, now)
-        elif link_after is not None and _may_link(link, older, newer, now, link_after):
-            _decide(session, link, "linked", AUTOMATICALLY, now, "")
-            _note(session, newer.id, "linked", link, older, newer, now)
     session.flush()
 
 
@@ -157,7 +163,7 @@ def link_by_hand(session: Session, scope: Scope, link_id: int, who: str, now: da
     link, older, newer = get_pair(session, scope, link_id)
     if link.state == "linked":
         raise ConflictError("the two are linked already")
-    if older.last_seen_at is not None and older.last_seen_at > newer.enrolled_at:
+    if _reports(older, newer):
         raise ConflictError(
             "both report: these are two machines, or one key is held twice; what reports is not left out"
         )
@@ -257,8 +263,18 @@ def _within(query: Any, scope: Scope) -> Any:
 
 
 def _pair(link: MachineLink, older: Endpoint, newer: Endpoint) -> Pair:
-    speaks = older.last_seen_at is not None and older.last_seen_at > newer.enrolled_at
-    return Pair(link, older, newer, speaks)
+    return Pair(link, older, newer, _reports(older, newer))
+
+
+def _reports(older: Endpoint, newer: Endpoint) -> bool:
+    """Whether the older one has reported since the newer one came."""
+    return older.last_seen_at is not None and older.last_seen_at > newer.enrolled_at
+
+
+def _to_follow() -> Any:
+    """Pairs that are not decided, and links whose older record reports again."""
+    again = and_(MachineLink.state == "linked", _OLDER.last_seen_at > MachineLink.decided_at)
+    return _pairs().where(or_(MachineLink.state == "proposed", again))
 
 
 def _compare(session: Session, endpoint: Endpoint, now: datetime) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from collector.identity.links import succeeded
 from collector.state.tables import (
     Assignment,
     Document,
@@ -302,7 +303,7 @@ def _tallies(session: Session) -> dict[tuple[int, bool], bytes]:
         select(EndpointVulnerabilities.affected, Endpoint.simulated, Assignment.agency_id)
         .join(Endpoint, Endpoint.id == EndpointVulnerabilities.endpoint_id)
         .outerjoin(Assignment, (Assignment.endpoint_id == Endpoint.id) & Assignment.valid_to.is_(None))
-        .where(Endpoint.retired_at.is_(None))
+        .where(Endpoint.retired_at.is_(None), ~succeeded())
     )
     counters: dict[tuple[int, bool], Counter[int]] = defaultdict(Counter)
     for affected, simulated, agency in session.execute(query).yield_per(500):

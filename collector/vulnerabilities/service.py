@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import case, func, or_, select
 
 from collector.errors import NotFoundError
+from collector.identity.links import succeeded
 from collector.state.scope import EVERYTHING
 from collector.state.tables import (
     Agency,
@@ -147,6 +148,7 @@ def progress_of(session: Session, scope: Scope, simulated: Collection[bool]) -> 
         .outerjoin(Assignment, (Assignment.endpoint_id == Endpoint.id) & Assignment.valid_to.is_(None))
         .where(
             Endpoint.retired_at.is_(None),
+            ~succeeded(),
             Endpoint.simulated.in_(simulated),
             scope.where(Assignment.agency_id),
         )
@@ -288,6 +290,7 @@ def _hosts(session: Session, scope: Scope, number: int, filters: Filters) -> Ite
         .outerjoin(Agency, Agency.id == Assignment.agency_id)
         .where(
             Endpoint.retired_at.is_(None),
+            ~succeeded(),
             Endpoint.simulated.in_(filters.simulated),
             scope.where(Assignment.agency_id),
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import case, func, select
 
 from collector.detect.values import moment
+from collector.identity.links import succeeded
 from collector.state.tables import Agency, Assignment, Endpoint, SourceActivity
 from collector.state.upsert import upsert
 from collector.store.errors import StoreError
@@ -60,7 +61,7 @@ def silent_agencies(session: Session, now: float) -> Iterator[Reading]:
         )
         .join(Assignment, (Assignment.agency_id == Agency.id) & Assignment.valid_to.is_(None))
         .join(Endpoint, Endpoint.id == Assignment.endpoint_id)
-        .where(Endpoint.retired_at.is_(None))
+        .where(Endpoint.retired_at.is_(None), ~succeeded())
         .group_by(Agency.id, Agency.code, Agency.name)
     )
     for agency_id, code, name, seen, endpoints, servers, simulated in session.execute(query):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from sys import intern
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import and_, select
 
 from collector.detect.assessment import ASSESSMENT, checks_of
+from collector.identity.links import succeeded
 from collector.state.tables import Agency, Assignment, Document, Endpoint
+from soc_api.assessment.exceptions import counted
 from soc_api.assessment.written import shipped_checks, shipped_ids
 
 if TYPE_CHECKING:
@@ -22,9 +24,13 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from collector.state.scope import Scope
+    from soc_api.assessment.exceptions import Excepted
     from soc_api.assessment.written import WrittenCheck
 
+#: What an agent may say.
 RESULTS: Final = ("failed", "unknown", "passed", "not_applicable")
+#: What counts: a check that fails or cannot be told, and is excepted, stands apart; it is never passed.
+STANDINGS: Final = ("failed", "unknown", "passed", "excepted", "not_applicable")
 _CHUNK: Final = 500
 _KEPT: Final = 40_000
 _TEXT: Final = 500
@@ -48,7 +54,7 @@ class Standing:
 @dataclass(slots=True)
 class CheckSum:
     """One check over many endpoints: how many stand at each result, and by agency how many fail and how many can be
-    told (failed or passed)."""
+    told (failed or passed; an excepted one is neither)."""
 
     set: str
     id: str
@@ -61,7 +67,7 @@ class CheckSum:
 @dataclass(frozen=True, slots=True)
 class Assessed:
     """An endpoint that was assessed; ``results`` by check. What a ``silent`` one said last no longer counts: all of it
-    that applies is unknown."""
+    that applies is unknown. What is ``excepted`` is so in the results already."""
 
     endpoint_id: str
     hostname: str
@@ -121,6 +127,7 @@ def assessed(
     session: Session,
     scope: Scope,
     silent_before: datetime,
+    excepted: Excepted,
     *,
     agency_id: int | None = None,
     simulated: bool | None = False,
@@ -133,6 +140,7 @@ def assessed(
             Endpoint.hostname,
             Agency.code,
             Agency.name,
+            Assignment.agency_id,
             Endpoint.simulated,
             Endpoint.last_seen_at,
             Document.item,
@@ -141,7 +149,7 @@ def assessed(
         .join(Document, and_(Document.endpoint_id == Endpoint.id, Document.kind == ASSESSMENT))
         .outerjoin(Assignment, and_(Assignment.endpoint_id == Endpoint.id, Assignment.valid_to.is_(None)))
         .outerjoin(Agency, Agency.id == Assignment.agency_id)
-        .where(scope.where(Assignment.agency_id), Endpoint.retired_at.is_(None))
+        .where(scope.where(Assignment.agency_id), Endpoint.retired_at.is_(None), ~succeeded())
         .order_by(Endpoint.hostname, Endpoint.id)
     )
     if agency_id is not None:
@@ -151,13 +159,14 @@ def assessed(
     rows = session.execute(query).all()
     results = _cache.take(session, ((row.id, row.digest) for row in rows))
     found = []
-    for endpoint_id, hostname, code, name, is_simulated, seen_at, item, digest in rows:
+    for endpoint_id, hostname, code, name, agency, is_simulated, seen_at, item, digest in rows:
         silent = seen_at is None or seen_at < silent_before
         told = results.get(digest, ())
         if silent:
             told = tuple(
                 (check, "unknown" if result in ("passed", "failed") else result) for check, result in told
             )
+        told = excepted.applied(item, told, endpoint_id, agency)
         found.append(
             Assessed(endpoint_id, hostname, code or "", name or "", is_simulated, silent, item, told)
         )
@@ -196,8 +205,9 @@ def sum_up(machines: Iterable[Assessed]) -> list[CheckSum]:
     )
 
 
-def standings_of(body: Mapping[str, Any]) -> list[Standing]:
-    """The checks of one document: failed first, then unknown, the important before the others, else as written."""
+def standings_of(body: Mapping[str, Any], excepted: frozenset[tuple[str, str]]) -> list[Standing]:
+    """The checks of one document: failed first, then unknown, the important before the others, else as written.
+    ``excepted`` are ``(set, check)`` that are not held against its endpoint."""
     name = body.get("set")
     checks = shipped_checks(name) if isinstance(name, str) else {}
     order = {check: at for at, check in enumerate(checks)}
@@ -205,11 +215,15 @@ def standings_of(body: Mapping[str, Any]) -> list[Standing]:
         standing(str(name)[:64], check, entry, checks.get(check))
         for check, entry in list(checks_of(body).items())[:400]
     ]
+    found = [
+        replace(each, result=counted(each.result)) if (each.set, each.id) in excepted else each
+        for each in found
+    ]
     rank = {"high": 0, "medium": 1, "low": 2}
     return sorted(
         found,
         key=lambda each: (
-            RESULTS.index(each.result),
+            STANDINGS.index(each.result),
             rank[each.written.importance] if each.written else 3,
             order.get(each.id, len(order)),
             each.id,

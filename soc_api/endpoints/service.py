@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, or_, select
 
 from collector.errors import NotFoundError
+from collector.identity.links import succeeded
 from collector.state.tables import (
     Agency,
     Assignment,
@@ -38,8 +39,8 @@ class PlacedEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """``text`` is part of a host name or a whole id; None leaves a filter out. Retired ones only when asked
-    for."""
+    """``text`` is part of a host name or a whole id; None leaves a filter out. Retired ones, and those that
+    another record goes on for, only when asked for."""
 
     agency_id: int | None = None
     text: str | None = None
@@ -61,7 +62,9 @@ def list_endpoints(
 ) -> list[PlacedEndpoint]:
     query = _placed(scope).order_by(Endpoint.hostname, Endpoint.id).limit(limit)
     query = query.where(
-        Endpoint.retired_at.is_not(None) if filters.retired else Endpoint.retired_at.is_(None)
+        or_(Endpoint.retired_at.is_not(None), succeeded())
+        if filters.retired
+        else and_(Endpoint.retired_at.is_(None), ~succeeded())
     )
     if filters.agency_id is not None:
         query = query.where(Assignment.agency_id == filters.agency_id)

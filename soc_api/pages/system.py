@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from sqlalchemy import func, select
 from starlette.responses import Response
 
+from collector.identity.links import succeeded
 from collector.state.tables import Agency, Assignment, DeadLetter, Document, Endpoint, Stream
 from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
@@ -153,7 +154,7 @@ def build(visit: Visit) -> SystemPage:
             total = len(health)
             health = health[(number - 1) * _ROWS : number * _ROWS]
         endpoints = session.scalar(
-            select(func.count()).select_from(Endpoint).where(Endpoint.retired_at.is_(None))
+            select(func.count()).select_from(Endpoint).where(Endpoint.retired_at.is_(None), ~succeeded())
         )
         simulated_endpoints = session.scalar(
             select(func.count())
@@ -163,7 +164,7 @@ def build(visit: Visit) -> SystemPage:
         silent = session.scalar(
             select(func.count())
             .select_from(Endpoint)
-            .where(Endpoint.retired_at.is_(None), Endpoint.silence_mark_seconds > 0)
+            .where(Endpoint.retired_at.is_(None), ~succeeded(), Endpoint.silence_mark_seconds > 0)
         )
     return SystemPage(
         query=query,

@@ -258,6 +258,10 @@ SENTENCES: Final[Mapping[str, Mapping[str, str]]] = {
         "vi": "mới đăng ký, đang chờ báo cáo đầu tiên",
         "en": "just enrolled, its first report is awaited",
     },
+    "reason_copy_not_confirmed": {
+        "vi": "dùng bản sao khóa của máy {hostname}, chưa có người xác nhận",
+        "en": "came with a copy of the key of {hostname}, not confirmed yet",
+    },
     "reason_no_antivirus_report": {
         "vi": "tác tử chưa gửi tình trạng phần mềm phòng, chống mã độc",
         "en": "the agent has not reported on anti-malware software",

@@ -64,6 +64,7 @@ def test_every_reason_of_an_endpoints_protection_is_said_in_words() -> None:
         "no_agent",
         "retired_but_seen",
         "waiting_for_first_report",
+        "copy_not_confirmed",
     }
     assert set(PROTECTION_REASONS) == set(REASONS) - ledger_only
     assert readable("protection.reason", "antivirus_off", VI) == "Đã cài phần mềm diệt virus nhưng không chạy"
