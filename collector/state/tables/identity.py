@@ -37,9 +37,7 @@ class EndpointOrigin(Base):
     endpoint_id: Mapped[str] = mapped_column(ForeignKey("endpoint.id", ondelete="CASCADE"), primary_key=True)
     evidence_at: Mapped[datetime]
     compared_at: Mapped[datetime | None]
-    split_from: Mapped[str | None] = mapped_column(
-        ForeignKey("endpoint.id", ondelete="SET NULL"), index=True
-    )
+    split_from: Mapped[str | None] = mapped_column(ForeignKey("endpoint.id", ondelete="SET NULL"), index=True)
     split_at: Mapped[datetime | None]
     cause: Mapped[str] = mapped_column(default="")
     key_sha256: Mapped[str | None] = mapped_column(unique=True)
