@@ -28,7 +28,7 @@ def read_request(csr_pem: str) -> PublicKey:
         key = request.public_key()
         _check_kind(key)
         sound = request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, UnicodeEncodeError) as error:
+    except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm, InvalidSignature) as error:
         raise CertificateRequestError("not a certificate signing request that can be read") from error
     if not sound:
         raise CertificateRequestError("the signing request's own signature is wrong")

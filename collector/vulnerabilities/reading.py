@@ -9,12 +9,14 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import struct
 import zipfile
 import zlib
 from codecs import getincrementaldecoder
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from lzma import LZMAError
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from collector.vulnerabilities.errors import FeedError, RecordError
@@ -36,6 +38,12 @@ _HEAD: Final = 4096
 _LIST: Final = re.compile(r'"vulnerabilities"\s*:\s*\[')
 _BETWEEN: Final = re.compile(r"[\s,]*")
 _decoder: Final = json.JSONDecoder()
+#: What opening and unpacking raises where a file is cut, changed or packed in a way that is not read here. A name that is
+#: no UTF-8 is a ``ValueError``.
+_DAMAGED: Final = (
+    *(OSError, EOFError, ValueError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, LZMAError, struct.error),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +89,7 @@ def read_feed(path: Path) -> tuple[str, Iterator[Read]]:
         opened = partial(_open_gzip if magic[:2] == b"\x1f\x8b" else _open, path)
         with _plain(path, opened) as file:
             kind = kind_of(file.read(_HEAD))
-    except (OSError, EOFError, zlib.error) as error:
+    except _DAMAGED as error:
         raise FeedError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     return kind, _from_file(path, kind, opened)
 
@@ -100,7 +108,7 @@ def _plain(path: Path, opened: Callable[[], IO[bytes]]) -> Iterator[IO[bytes]]:
     try:
         with opened() as file:
             yield file
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except _DAMAGED as error:
         raise FeedError(f"{path}: {error}") from error
 
 
@@ -130,7 +138,7 @@ def _from_zip(path: Path, kind: str) -> Iterator[Read]:
                 try:
                     with archive.open(member) as file:
                         raw = file.read(MAX_RECORD_BYTES + 1)
-                except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
+                except _DAMAGED as error:
                     yield Read(place, None, str(error)[:300])
                     continue
                 budget.spend(len(raw))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent.collectors.common.auth import auth_fields
 from agent.collectors.common.firewall import UnreadableRulesError, parse_nft
@@ -13,9 +17,13 @@ from agent.runtime.transport import Reply
 from agent.settings import Settings
 from agent.settings_file import SettingsError, load_settings
 from agent.windows.system import parse_adapters
-from collector.vulnerabilities.errors import RecordError
+from collector.enrolment.errors import CertificateRequestError
+from collector.enrolment.requests import read_request
+from collector.vulnerabilities.errors import FeedError, RecordError
 from collector.vulnerabilities.kev import parse_kev
 from collector.vulnerabilities.nvd import parse_nvd
+from collector.vulnerabilities.reading import read_feed
+from tests.collector.vulnerabilities.feeds import write_zip
 from tests.fuzz.watchdog import limited
 
 if TYPE_CHECKING:
@@ -97,6 +105,24 @@ def test_an_adapter_numbered_with_a_list_is_told_without_its_settings() -> None:
     adapter: Row = {"NetConnectionID": "Ethernet", "Index": ["1"]}
     (told,) = parse_adapters([adapter], [{"Index": ["1"], "IPAddress": ["192.0.2.1"]}])
     assert told["name"] == "Ethernet"
+
+
+def test_a_signing_request_of_no_known_version_is_refused() -> None:
+    named = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    request = named.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    der = request.public_bytes(serialization.Encoding.DER)
+    assert der.count(b"\x02\x01\x00") >= 1
+    broken = base64.encodebytes(der.replace(b"\x02\x01\x00", b"\x02\x01\x40", 1)).decode("ascii")
+    with pytest.raises(CertificateRequestError):
+        read_request(f"-----BEGIN CERTIFICATE REQUEST-----\n{broken}-----END CERTIFICATE REQUEST-----\n")
+
+
+def test_a_zip_with_a_name_that_is_no_text_is_no_feed(tmp_path: Path) -> None:
+    whole = write_zip(tmp_path / "whole.zip", [{"id": "tên"}]).read_bytes()
+    path = tmp_path / "feed.zip"
+    path.write_bytes(whole.replace("tên".encode(), b"t\xc2\xc2n", 1))  # in the member's own header
+    with pytest.raises(FeedError, match=r"feed\.zip"):
+        list(read_feed(path)[1])
 
 
 @pytest.mark.parametrize("parse", [parse_nvd, parse_kev])
