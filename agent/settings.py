@@ -72,6 +72,14 @@ class AgentSection(Struct, frozen=True):
             description="What may wait on disk while the collector is away; then the oldest is dropped, counted.",
         ),
     ] = 128 << 20
+    spool_hours: Annotated[
+        float,
+        Meta(
+            ge=1,
+            description="For so long of its running time the agent keeps what it cannot deliver; findings of an "
+            "antivirus for ever.",
+        ),
+    ] = 72
     memory_bytes: Annotated[
         int,
         Meta(

@@ -18,10 +18,18 @@ class Piece(Struct, frozen=True):
     digests: dict[str, str | None] = {}
 
 
+class Mark(Struct, frozen=True):
+    """When the agent had run for ``lived`` seconds in all, ``last_id`` was the newest spool file."""
+
+    lived: float
+    last_id: int
+
+
 class Saved(Struct):
     """``cursors.json``. ``last_id`` is the newest spool file it includes, ``last_seq`` the last number given.
 
-    ``endpoint_id`` is whose stream it is: a new identity begins a new stream and owes all documents again.
+    ``endpoint_id`` is whose stream it is: a new identity begins a new stream and owes all documents again. ``lived`` is
+    for how many seconds the agent has run, ever; ``marks`` tell by it how old the files are, oldest first.
     """
 
     stream: str
@@ -32,6 +40,8 @@ class Saved(Struct):
     digests: dict[str, str] = {}
     dropped: dict[str, int] = {}
     refused: int = 0
+    lived: float = 0.0
+    marks: list[Mark] = []
 
 
 class Outgoing(Struct, frozen=True):

@@ -11,22 +11,26 @@ from agent.messages import (
     MAX_BATCH_PARTS,
     MAX_BODY_BYTES,
     SCHEMA_VERSION,
+    UNREADABLE,
     Batch,
     CollectorHealth,
     Event,
     Metric,
     StatusDocument,
+    decode_batch,
     encode_batch,
 )
 from agent.runtime.models import Piece
 from agent.runtime.spool_file import ALARMS, CHATTER, DOCUMENTS, EVENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 #: Well under the contract's limit: what one batch may need to be decoded.
 _MAX_ENCODED_BYTES: Final = 4 << 20
 _LEVEL: Final = 3
+#: What joining may hold decoded; the batches that it is for are of a few hundred bytes.
+_MAX_JOINED_BYTES: Final = 512 << 10
 
 
 class Content(Struct, frozen=True):
@@ -140,6 +144,36 @@ def _pack(
         pieces += made
         _add(oversized, left_out)
     return pieces, oversized
+
+
+def join(bodies: Sequence[bytes]) -> tuple[int, bytes]:
+    """One batch of the first so many of ``bodies``, as many as it may hold; how many they are. Where one of them is no
+    batch, those before it are joined. Everything keeps its order; what was dropped is told as the last one tells."""
+    batches: list[Batch] = []
+    parts = size = 0
+    decompressor = zstandard.ZstdDecompressor()
+    for body in bodies:
+        try:
+            decoded = decompressor.decompress(body, max_output_size=_MAX_JOINED_BYTES)
+            batch = decode_batch(decoded)
+        except (zstandard.ZstdError, *UNREADABLE):
+            break
+        parts += len(batch.events) + len(batch.documents) + len(batch.metrics) + len(batch.health)
+        size += len(decoded)
+        if parts > MAX_BATCH_PARTS or size > _MAX_JOINED_BYTES:
+            break
+        batches.append(batch)
+    if not batches:
+        return 0, b""
+    whole = Content(
+        events=[each for batch in batches for each in batch.events],
+        documents=[each for batch in batches for each in batch.documents],
+        metrics=[each for batch in batches for each in batch.metrics],
+        health=[each for batch in batches for each in batch.health],
+    )
+    encoded = encode_batch(whole.batch(batches[-1].created_at, batches[-1].dropped))
+    joined = zstandard.ZstdCompressor(level=_LEVEL).compress(encoded)
+    return (len(batches), joined) if len(joined) <= MAX_BODY_BYTES else (0, b"")
 
 
 def _add(counts: dict[str, int], more: dict[str, int]) -> None:

@@ -130,6 +130,7 @@ class Runner:
             state.spool,
             state.cursors,
             settings.agent.spool_bytes,
+            limit_seconds=settings.agent.spool_hours * 3600,
             endpoint_id=self.identity.endpoint_id,
             notice=lambda event, detail: log.say(event, detail=detail),
         )
@@ -206,6 +207,7 @@ class Runner:
         self.sender.heartbeat_seconds = settings.agent.heartbeat_seconds
         self.outbox.metrics_seconds = settings.agent.metrics_seconds
         self.spool.limit_bytes = settings.agent.spool_bytes
+        self.spool.limit_seconds = settings.agent.spool_hours * 3600
         self.collectors = [c for c in self._known if c.name not in settings.collectors.disabled]
         for fast, lane in self._lanes.items():
             lane.plan(
@@ -387,7 +389,7 @@ class Runner:
         sending = threading.Thread(target=self._send_loop, name="sender", daemon=True)
         sending.start()
         status_due, told = 0.0, ""
-        begun = time.monotonic()
+        begun = aged = time.monotonic()
         tidy_due, excess = begun + _TIDY_FIRST_SECONDS, ""
         self._tell_of_restart()
         while not self._wake.stopping and not excess:
@@ -395,6 +397,8 @@ class Runner:
             if self.outbox.due() <= now:
                 self.flush()
             self._watch()
+            self.spool.grow_older(now - aged)
+            aged = now
             excess = ANOTHER_ENDPOINT if self._keeper.endpoint_changed else self._watchdog.look()
             if now >= tidy_due:
                 tidy_due = now + _TIDY_SECONDS

@@ -9,15 +9,23 @@ Numbers in the stream are given when a batch is first sent (what is important fi
 file's name before that: a batch that a full spool had to let go never had one, so numbers are consecutive, and one
 that was sent before a crash is sent again under its old number. What was let go is counted per kind (``dropped``).
 
+Behind an outage many small batches wait: they are joined when they are sent. The joined file takes the place of the
+first of them, with a number, and names the others (``Head.replaces``): they go behind the next checkpoint, and a crash
+before that leaves them to be removed at the next start.
+
+How old a batch is, is told by for how long the agent has run since (``Saved.lived``), never by a clock that somebody
+may set.
+
 Thread-safe: one thread appends, another sends.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import threading
-from array import array
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -25,8 +33,10 @@ import msgspec
 from agent.messages import Importance
 from agent.runtime.errors import SpoolError, TornFileError
 from agent.runtime.files import sync_directory, write_atomically
-from agent.runtime.models import Backlog, Outgoing, Piece, Saved
-from agent.runtime.spool_file import IMPORTANCE, WEIGHTS, FileName, Head, decode_file, encode_file
+from agent.runtime.models import Backlog, Mark, Outgoing, Piece, Saved
+from agent.runtime.packing import join
+from agent.runtime.spool_file import ALARMS, IMPORTANCE, FileName, Head, decode_file, encode_file
+from agent.runtime.spool_index import SpoolIndex
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,19 +46,12 @@ if TYPE_CHECKING:
 _ACKNOWLEDGED_AT_ONCE: Final = 32
 #: So many files are kept of those set aside, refused or torn, the newest.
 _ASIDE_KEPT: Final = 20
-
-
-class _Line:
-    """The files of one weight, oldest first; arrays, because a long outage makes tens of thousands."""
-
-    def __init__(self) -> None:
-        self.ids = array("Q")
-        self.sizes = array("Q")
-
-    def remove(self, file_id: int) -> int:
-        at = self.ids.index(file_id)
-        del self.ids[at]
-        return self.sizes.pop(at)
+#: So many small batches at least, and at most, become one when they are sent: each costs the collector a request, and
+#: of those an endpoint has a quota.
+_JOINED_LEAST: Final = 8
+_JOINED_MOST: Final = 400
+#: How precisely age is known, in parts of the greatest.
+_AGE_STEPS: Final = 72
 
 
 class Spool:
@@ -63,19 +66,20 @@ class Spool:
         cursors: Path,
         limit_bytes: int,
         *,
+        limit_seconds: float = float("inf"),
         endpoint_id: str = "",
         notice: Callable[[str, str], None] = lambda _event, _detail: None,
     ) -> None:
         self._folder = folder
         self._cursors = cursors
         self.limit_bytes = limit_bytes
+        self.limit_seconds = limit_seconds
         self._notice = notice
         self._lock = threading.Lock()
-        self._lines = [_Line() for _ in WEIGHTS]
-        self._bytes = 0
+        self._index = SpoolIndex()
         self._flight: FileName | None = None
-        self._numbers: dict[int, int] = {}
         self._settled: list[FileName] = []
+        self._replaced: list[FileName] = []
         #: Documents were let go: whoever collects them should do so again. Reset by the reader.
         self.documents_lost = False
         #: The disk took nothing when last asked: what was found since waits in memory, and nobody is told of it.
@@ -109,14 +113,9 @@ class Spool:
             raise SpoolError(f"{self._cursors}: cannot be written: {error.strerror}") from error
 
     def _begin_stream(self, endpoint_id: str) -> None:
-        for weight, line in enumerate(self._lines):
-            for file_id in line.ids:
-                if file_id in self._numbers:
-                    numbered = FileName(file_id, weight, self._numbers[file_id])
-                    (self._folder / numbered.encode()).rename(
-                        self._folder / FileName(file_id, weight).encode()
-                    )
-        self._numbers = {}
+        for name in self._index.numbered():
+            (self._folder / name.encode()).rename(self._folder / FileName(name.id, name.weight).encode())
+        self._index.without_numbers()
         self.saved.stream = os.urandom(16).hex()
         self.saved.endpoint_id = endpoint_id
         self.saved.last_seq = 0
@@ -132,12 +131,12 @@ class Spool:
                 names.append(name)
             elif entry.name.endswith(".tmp"):
                 (self._folder / entry.name).unlink()
-        names.sort(key=lambda n: n.id)
+        names = self._without_replaced(sorted(names, key=lambda n: n.id))
         unfinished: list[tuple[FileName, Head, int]] = []
         for name in names:
             path = self._folder / name.encode()
             if name.id <= self.saved.last_id:
-                self._enter(name, path.stat().st_size)
+                self._index.enter(name, path.stat().st_size)
                 continue
             try:
                 data = path.read_bytes()
@@ -150,25 +149,28 @@ class Spool:
             unfinished.append((name, head, len(data)))
             if not head.more:
                 for each, its_head, size in unfinished:
-                    self._enter(each, size)
+                    self._index.enter(each, size)
                     self._apply(its_head)
                 unfinished = []
             self.saved.last_id = name.id
         self._discard(unfinished)
         self.saved.last_seq = max(self.saved.last_seq, *(name.seq for name in names), 0)
 
-    def _enter(self, name: FileName, size: int) -> None:
-        if name.seq:
-            self._numbers[name.id] = name.seq
-        line = self._lines[name.weight]
-        line.ids.append(name.id)
-        line.sizes.append(size)
-        self._bytes += size
-
-    def _leave(self, name: FileName) -> None:
-        self._bytes -= self._lines[name.weight].remove(name.id)
-        self._numbers.pop(name.id, None)
-        self._flight = None
+    def _without_replaced(self, names: list[FileName]) -> list[FileName]:
+        """Remove the files that a joined one replaces, and return the others."""
+        gone: set[FileName] = set()
+        for name in names:
+            if not name.seq:
+                continue
+            with contextlib.suppress(OSError, TornFileError):
+                head, _ = decode_file((self._folder / name.encode()).read_bytes())
+                gone |= {FileName(each, name.weight) for each in (name.id, *head.replaces)}
+        gone &= set(names)
+        for name in gone:
+            (self._folder / name.encode()).unlink()
+        if gone:
+            sync_directory(self._folder)
+        return [name for name in names if name not in gone]
 
     def _discard(self, unfinished: list[tuple[FileName, Head, int]]) -> None:
         """Remove the first files of a commit that was cut off: their cursors never moved, they come again."""
@@ -243,7 +245,7 @@ class Spool:
             raise SpoolError(f"{self._folder}: cannot be written: {error.strerror}") from error
         self.refusing = False
         for name, size in written:
-            self._enter(name, size)
+            self._index.enter(name, size)
         self.saved.last_id += len(written)
 
     def _give_up(self, pieces: list[Piece], cursors: dict[str, dict[str, Any]]) -> None:
@@ -258,27 +260,53 @@ class Spool:
 
     def _victims(self, size: int, weight: int) -> list[FileName] | None:
         """Return whom to let go so that ``size`` fits, or ``None`` where that cannot be."""
-        excess = self._bytes + size - self.limit_bytes
+        excess = self._index.bytes + size - self.limit_bytes
         victims: list[FileName] = []
         for line_weight in range(weight + 1):
-            line = self._lines[line_weight]
-            for file_id, file_size in zip(line.ids, line.sizes, strict=True):
+            for name, file_size in self._index.waiting(line_weight):
                 if excess <= 0:
                     return victims
-                if file_id not in self._numbers:
-                    victims.append(FileName(file_id, line_weight))
-                    excess -= file_size
+                victims.append(name)
+                excess -= file_size
         return victims if excess <= 0 else None
 
-    def _let_go(self, victims: list[FileName]) -> None:
+    def grow_older(self, seconds: float) -> None:
+        """The agent has run for ``seconds`` more: what has waited for too long is let go, and counted. What an
+        antivirus found is not, however old."""
+        with self._lock:
+            saved = self.saved
+            saved.lived += seconds
+            if not self._index.backlog().files:
+                saved.marks = []
+                return
+            if saved.marks and saved.lived - saved.marks[-1].lived < self.limit_seconds / _AGE_STEPS:
+                return
+            saved.marks.append(Mark(saved.lived, saved.last_id))
+            old = [mark for mark in saved.marks if saved.lived - mark.lived >= self.limit_seconds]
+            victims = []
+            if old:
+                saved.marks = saved.marks[len(old) :]
+                victims = [
+                    name
+                    for weight in range(ALARMS)
+                    for name, _ in self._index.waiting(weight)
+                    if name.id <= old[-1].last_id
+                ]
+            if victims:
+                self._let_go(victims, f"waited for more than {self.limit_seconds / 3600:g} hours")
+            else:
+                with contextlib.suppress(SpoolError):  # a later checkpoint has it
+                    self._save()
+
+    def _let_go(self, victims: list[FileName], why: str = "the spool is full") -> None:
         for name in victims:
             try:
                 head, _ = decode_file((self._folder / name.encode()).read_bytes())
             except (OSError, TornFileError):
                 head = Head(made_at=0, counts={"batches": 1})
             self._forget(head)
-            self._bytes -= self._lines[name.weight].remove(name.id)
-        self._notice("dropped", f"the spool is full: {len(victims)} batches let go")
+            self._index.leave(name)
+        self._notice("dropped", f"{why}: {len(victims)} batches let go")
         self._settled += victims
         # What displaced them is committed already: their files may go behind a later checkpoint.
         with contextlib.suppress(SpoolError):
@@ -303,19 +331,22 @@ class Spool:
             OSError: the disk does not take the number; the batch keeps its place.
         """
         with self._lock:
-            while (name := self._first(least)) is not None:
+            while (name := self._index.first(least)) is not None:
+                if not name.seq:
+                    name = self._joined(name) or name
                 path = self._folder / name.encode()
                 try:
                     _, body = decode_file(path.read_bytes())
                 except (OSError, TornFileError) as error:
-                    self._leave(name)
+                    self._index.leave(name)
+                    self._flight = None
                     if path.exists():
                         self._set_aside(name, TornFileError(str(error)))
                     continue
                 if not name.seq:
                     name = FileName(name.id, name.weight, self.saved.last_seq + 1)
                     path.rename(self._folder / name.encode())
-                    self._numbers[name.id] = self.saved.last_seq = name.seq
+                    self._number(name)
                 self._flight = name
                 return Outgoing(
                     id=name.id,
@@ -326,22 +357,43 @@ class Spool:
                 )
             return None
 
-    def _first(self, least: Importance = Importance.CHATTER) -> FileName | None:
-        heads = [
-            (-IMPORTANCE[weight], line.ids[0], weight)
-            for weight, line in enumerate(self._lines)
-            if line.ids and IMPORTANCE[weight] >= least
-        ]
-        if not heads:
+    def _number(self, name: FileName) -> None:
+        self._index.number(name.id, name.seq)
+        self.saved.last_seq = name.seq
+
+    def _joined(self, first: FileName) -> FileName | None:
+        """Make one batch of ``first`` and those that wait behind it, where there are many and the disk takes it."""
+        waiting = [name for name, _ in itertools.islice(self._index.waiting(first.weight), _JOINED_MOST)]
+        if len(waiting) < _JOINED_LEAST:
             return None
-        _, file_id, weight = min(heads)
-        return FileName(file_id, weight, self._numbers.get(file_id, 0))
+        found: list[tuple[Head, bytes]] = []
+        with contextlib.suppress(OSError, TornFileError):  # it is set aside when its turn comes
+            for name in waiting:
+                found.append(decode_file((self._folder / name.encode()).read_bytes()))  # noqa: PERF401 - until one fails
+        taken, body = join([body for _, body in found])
+        if taken < 2:
+            return None
+        names = waiting[:taken]
+        head = _head_of_all([head for head, _ in found[:taken]], [name.id for name in names[1:]])
+        data = encode_file(head, body)
+        joined = FileName(first.id, first.weight, self.saved.last_seq + 1)
+        try:
+            self._sweep()  # what the heads carry is remembered before they are gone
+            write_atomically(self._folder / joined.encode(), data)
+        except (OSError, SpoolError):
+            return None
+        for name in names[1:]:
+            self._index.leave(name)
+        self._index.resize(joined, len(data))
+        self._number(joined)
+        self._replaced += names
+        return joined
 
     def acknowledge(self, outgoing: Outgoing) -> None:
         """The collector has it, durably. The file goes away behind the next checkpoint."""
         with self._lock:
             self._settle(outgoing)
-            if len(self._settled) >= _ACKNOWLEDGED_AT_ONCE or self._first() is None:
+            if len(self._settled) >= _ACKNOWLEDGED_AT_ONCE or not self._index.backlog().files:
                 self._sweep()
 
     def refuse(self, outgoing: Outgoing, reason: str) -> None:
@@ -363,13 +415,19 @@ class Spool:
         name = self._flight
         if name is None or name.id != outgoing.id:
             raise SpoolError(f"batch {outgoing.seq} is not the one being sent")
-        self._leave(name)
+        self._index.leave(name)
+        self._flight = None
         self._settled.append(name)
         return name
 
     def _sweep(self) -> None:
         self._save()
         try:
+            for name in self._replaced:
+                (self._folder / name.encode()).unlink(missing_ok=True)
+            if self._replaced:  # before the one that says that they do not count goes too
+                sync_directory(self._folder)
+                self._replaced.clear()
             for name in self._settled:
                 (self._folder / name.encode()).unlink(missing_ok=True)
         except OSError as error:
@@ -390,7 +448,15 @@ class Spool:
 
     def backlog(self) -> Backlog:
         with self._lock:
-            return Backlog(files=sum(len(line.ids) for line in self._lines), bytes=self._bytes)
+            return self._index.backlog()
+
+
+def _head_of_all(heads: list[Head], replaces: list[int]) -> Head:
+    counts = Counter[str]()
+    for head in heads:
+        counts.update(head.counts)
+    digests = {key: digest for head in heads for key, digest in head.digests.items()}
+    return Head(made_at=heads[0].made_at, counts=dict(counts), digests=digests, replaces=replaces)
 
 
 def _thin_out(folder: Path) -> None:

@@ -37,7 +37,8 @@ class Head(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """``more``: the next file belongs to the same commit, and this one does not count without it.
 
     ``counts`` is the batch's content per kind. ``cursors`` are collectors' whole memories, by collector.
-    ``digests`` are of the documents in the batch (``None``: the item is gone).
+    ``digests`` are of the documents in the batch (``None``: the item is gone). ``replaces``: the files of the same
+    weight whose content, with that of the one of its own id, it holds.
     """
 
     made_at: float
@@ -45,6 +46,7 @@ class Head(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     cursors: dict[str, dict[str, Any]] = {}
     digests: dict[str, str | None] = {}
     more: bool = False
+    replaces: list[int] = []
 
 
 class FileName(Struct, frozen=True):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.collectors import updates
+from agent.collectors.common.command import find_program
 from agent.collectors.registry import NothingToReport
 from agent.collectors.updates import Update, collect, parse_apt_list, parse_dnf, pending_since
 from tests.agent.collectors.support import CAPTURED, FakeClock, context, fixture_text, write
@@ -48,7 +49,7 @@ def test_ubuntus_security_pockets_count_too() -> None:
 
 
 def test_apts_own_answer_is_read(tmp_path: Path) -> None:
-    if updates.find_program("apt") is None or not updates._has_lists(Path("/")):
+    if find_program("apt") is None or not updates._has_lists(Path("/")):
         pytest.skip("no apt with fetched lists on this machine")
     found, reason = updates.read_apt(Path("/"))
     assert (found is not None, reason) == (True, "")
