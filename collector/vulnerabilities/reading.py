@@ -38,8 +38,8 @@ _HEAD: Final = 4096
 _LIST: Final = re.compile(r'"vulnerabilities"\s*:\s*\[')
 _BETWEEN: Final = re.compile(r"[\s,]*")
 _decoder: Final = json.JSONDecoder()
-#: What opening and unpacking raises where a file is cut, changed or packed in a way that is not read here. A name that is
-#: no UTF-8 is a ``ValueError``.
+#: What opening and unpacking raises where a file is cut, changed or packed in a way that is not read here. A name that
+#: is no UTF-8 is a ``ValueError``.
 _DAMAGED: Final = (
     *(OSError, EOFError, ValueError, NotImplementedError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error, LZMAError, struct.error),

@@ -12,6 +12,8 @@ class Permission(StrEnum):
     ALERTS_WORK = "alerts.work"
     ENDPOINTS_READ = "endpoints.read"
     ENDPOINTS_REVOKE = "endpoints.revoke"
+    IDENTITIES_MANAGE = "identities.manage"
+    CHECKS_EXCEPT = "checks.except"
     COVERAGE_READ = "coverage.read"
     REPORTS_READ = "reports.read"
     INCIDENTS_READ = "incidents.read"
@@ -25,6 +27,8 @@ class Permission(StrEnum):
     RULES_MANAGE = "rules.manage"
     HUNTS_RUN = "hunts.run"
     SYSTEM_READ = "system.read"
+    RELEASES_MANAGE = "releases.manage"
+    AGENTS_STEER = "agents.steer"
 
 
 class Role(StrEnum):
@@ -50,10 +54,12 @@ _OFFICER = frozenset(
     }
 )
 _ANALYST = _OFFICER | {
+    Permission.IDENTITIES_MANAGE,
     Permission.INCIDENTS_WORK,
     Permission.SYSTEM_READ,
     Permission.RULES_MANAGE,
     Permission.HUNTS_RUN,
+    Permission.CHECKS_EXCEPT,
 }
 _AUDITOR = frozenset(permission for permission in Permission if permission.value.endswith(".read"))
 

@@ -1,25 +1,33 @@
 """Configuration assessment over all endpoints: which checks fail where, how to mend it, and what each machine says."""
 
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, time, timedelta
 from typing import Annotated
+from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import Response
 
+from collector.errors import CollectorError, ConflictError, NotFoundError
 from collector.registry.service import list_agencies
 from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
 from soc_api.accounts.principal import Principal
-from soc_api.assessment.service import RESULTS, CheckSum, Standing, assessed, evidence, sum_up
-from soc_api.assessment.written import WrittenCheck
-from soc_api.i18n import Translator
+from soc_api.api.shapes import Number
+from soc_api.assessment import exceptions
+from soc_api.assessment.exceptions import MOST_DAYS, Granted
+from soc_api.assessment.service import STANDINGS, CheckSum, Standing, assessed, evidence, sum_up
+from soc_api.assessment.written import WrittenCheck, shipped_checks
+from soc_api.errors import Fault, InvalidError, SocError
+from soc_api.i18n import LOCAL_ZONE, Translator
 from soc_api.pages.query import SIMULATED, Query, Slice
 from soc_api.pages.rows import Choice, choices
-from soc_api.pages.visit import Visit
+from soc_api.pages.visit import Visit, back_to
 
 router = APIRouter()
 Reader = Annotated[Principal, Depends(require(Permission.ENDPOINTS_READ))]
+Excepter = Annotated[Principal, Depends(require(Permission.CHECKS_EXCEPT))]
+_PATH = "/assessment"
 _ROWS = 50
 _IMPORTANCES = ("high", "medium", "low")
 _LEVELS = ("1", "2")
@@ -27,8 +35,8 @@ _LEVELS = ("1", "2")
 
 @dataclass(frozen=True)
 class CheckLine:
-    """One check over the machines that the filters leave. ``percent`` is how many passed of those that could be told or
-    not (0 to 100); not applicable is left out."""
+    """One check over the machines that the filters leave. ``percent`` is how many passed of all to which it applies,
+    excepted and unknown ones too (0 to 100)."""
 
     key: str
     title: str
@@ -37,6 +45,7 @@ class CheckLine:
     failed: int
     unknown: int
     passed: int
+    excepted: int
     not_applicable: int
     percent: float | None
 
@@ -59,6 +68,15 @@ class MachineLine:
     simulated: bool
     silent: bool
     standing: Standing
+
+
+@dataclass(frozen=True)
+class ExceptionLine:
+    """An exception that holds, with the check's title; its reason is what somebody wrote."""
+
+    granted: Granted
+    key: str
+    title: str
 
 
 @dataclass(frozen=True)
@@ -89,10 +107,14 @@ class AssessmentPage:
     agencies: list[Choice]
     check: CheckLine | None = None
     words: CheckWords | None = None
-    result: str = RESULTS[0]
+    result: str = STANDINGS[0]
     by_agency: list[AgencyLine] = field(default_factory=list)
     rows: list[MachineLine] = field(default_factory=list)
     slice: Slice = field(default_factory=lambda: Slice(1, _ROWS, 0))
+    exceptions: list[ExceptionLine] = field(default_factory=list)
+    may_except: bool = False
+    most_days: int = MOST_DAYS
+    refused: str = ""
 
 
 @router.get("/assessment")
@@ -101,10 +123,71 @@ def show(request: Request, services: RequestServices, principal: Reader) -> Resp
     return visit.answer("assessment.html", build(visit))
 
 
-def build(visit: Visit) -> AssessmentPage:
-    query = visit.query("set", "importance", "level", "agency", "simulated", "check", "result", "page")
+@router.post("/assessment/exceptions")
+def grant(
+    request: Request,
+    services: RequestServices,
+    principal: Excepter,
+    check: Annotated[str, Form(max_length=200)] = "",
+    agency: Annotated[str, Form(max_length=64)] = "",
+    endpoint_id: Annotated[str, Form(max_length=64)] = "",
+    reason: Annotated[str, Form(max_length=4000)] = "",
+    until: Annotated[str, Form(max_length=10)] = "",
+) -> Response:
+    visit = Visit(request, services, principal)
+    name, _, written = check.partition(".")
+    try:
+        with services.state.write() as session:
+            exceptions.grant(
+                session,
+                principal,
+                (name, written),
+                agency_code=agency,
+                endpoint_id=endpoint_id.strip(),
+                reason=reason,
+                expires_at=_end_of_day(until),
+                now=visit.now,
+            )
+    except (CollectorError, SocError) as error:
+        return _refused(visit, error)
+    return _back(visit, check)
+
+
+@router.post("/assessment/exceptions/{exception_id}/end")
+def end(exception_id: Number, request: Request, services: RequestServices, principal: Excepter) -> Response:
+    visit = Visit(request, services, principal)
+    try:
+        with services.state.write() as session:
+            ended = exceptions.end(session, principal, exception_id, visit.now)
+    except ConflictError as error:
+        return _refused(visit, error)
+    return _back(visit, f"{ended.set}.{ended.check}")
+
+
+def _back(visit: Visit, check: str) -> Response:
+    return back_to(f"{_PATH}?check={quote(check)}" + ("&simulated=1" if visit.simulated else ""))
+
+
+def _refused(visit: Visit, error: Exception) -> Response:
+    status = 409 if isinstance(error, ConflictError) else 404 if isinstance(error, NotFoundError) else 422
+    return visit.answer("assessment.html", build(visit, refused=str(error)), status=status)
+
+
+def _end_of_day(day: str) -> datetime:
+    """The end of a day as the console writes days. Raises :class:`InvalidError`."""
+    try:
+        return datetime.combine(date.fromisoformat(day), time.max, tzinfo=LOCAL_ZONE)
+    except ValueError as error:
+        raise InvalidError(Fault("until", "not a day")) from error
+
+
+def build(visit: Visit, *, refused: str = "") -> AssessmentPage:
+    query = replace(
+        visit.query("set", "importance", "level", "agency", "simulated", "check", "result", "page"),
+        path=_PATH,
+    )
     simulated = query.choice("simulated", SIMULATED)
-    result = query.choice("result", RESULTS, RESULTS[0])
+    result = query.choice("result", STANDINGS, STANDINGS[0])
     with visit.services.state.read() as session:
         agencies = list_agencies(session, visit.principal.scope)
         chosen = next((agency for agency in agencies if agency.code == query.text("agency")), None)
@@ -114,12 +197,16 @@ def build(visit: Visit) -> AssessmentPage:
             session,
             visit.principal.scope,
             silent_before,
+            exceptions.in_force(session, visit.now),
             agency_id=chosen.id if chosen else None,
             simulated=which,
         )
         sums = sum_up(machines)
         name, _, check = query.text("check").partition(".")
         asked = next((each for each in sums if (each.set, each.id) == (name, check)), None)
+        granted = exceptions.list_exceptions(
+            session, visit.principal.scope, visit.now, of=(asked.set, asked.id) if asked else None
+        )
         rows, part = [], Slice(1, _ROWS, 0)
         if asked is not None:
             fitting = [m for m in machines if m.set == name and (check, result) in m.results]
@@ -152,6 +239,9 @@ def build(visit: Visit) -> AssessmentPage:
         by_agency=[] if asked is None else _by_agency(asked, names),
         rows=rows,
         slice=part,
+        exceptions=[_exception(each, visit.t) for each in granted],
+        may_except=visit.principal.may(Permission.CHECKS_EXCEPT),
+        refused=refused,
     )
 
 
@@ -178,8 +268,8 @@ def _fits(each: CheckSum, wanted_set: str, importance: str, level: str) -> bool:
 
 
 def _line(each: CheckSum, t: Translator) -> CheckLine:
-    failed, unknown, passed, none = (each.counts[result] for result in RESULTS)
-    asked = failed + unknown + passed
+    failed, unknown, passed, excepted, none = (each.counts[result] for result in STANDINGS)
+    asked = failed + unknown + passed + excepted
     return CheckLine(
         key=f"{each.set}.{each.id}",
         title=t.either(each.written.title.as_mapping()),
@@ -188,9 +278,16 @@ def _line(each: CheckSum, t: Translator) -> CheckLine:
         failed=failed,
         unknown=unknown,
         passed=passed,
+        excepted=excepted,
         not_applicable=none,
         percent=100 * passed / asked if asked else None,
     )
+
+
+def _exception(granted: Granted, t: Translator) -> ExceptionLine:
+    written = shipped_checks(granted.set).get(granted.check)
+    title = granted.check if written is None else t.either(written.title.as_mapping())
+    return ExceptionLine(granted, f"{granted.set}.{granted.check}", title)
 
 
 def _by_agency(each: CheckSum, names: dict[str, str]) -> list[AgencyLine]:

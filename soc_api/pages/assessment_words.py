@@ -14,6 +14,7 @@ ASSESSMENT_RESULTS: Final = {
     "passed": N_("Passed"),
     "failed": N_("Failed"),
     "unknown": N_("Unknown"),
+    "excepted": N_("Excepted"),
     "not_applicable": N_("Not applicable"),
 }
 IMPORTANCES: Final = {

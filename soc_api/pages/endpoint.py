@@ -22,6 +22,7 @@ from soc_api import actions
 from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
 from soc_api.accounts.principal import Principal
+from soc_api.assessment.exceptions import Key, in_force
 from soc_api.assessment.service import Standing, standings_of
 from soc_api.endpoints import service
 from soc_api.endpoints.events import events_of
@@ -232,6 +233,7 @@ def build(visit: Visit, endpoint_id: str, *, refused: str = "") -> EndpointPage:
         alerts = list_alerts(session, scope, wanted, PageRequest(size=_ALERTS)).alerts
         changes = service.history_of(session, scope, endpoint_id, limit=_CHANGES) if tab == "changes" else ()
         counted = session.get(EndpointVulnerabilities, endpoint_id)
+        excepted = in_force(session, visit.now).of(endpoint_id, placed.agency.id if placed.agency else None)
         vulnerable = (
             vulnerabilities_of(visit, session, endpoint_id, query) if tab == "vulnerabilities" else None
         )
@@ -242,7 +244,7 @@ def build(visit: Visit, endpoint_id: str, *, refused: str = "") -> EndpointPage:
     endpoint, agency = placed.endpoint, placed.agency
     packages, part = _packages(by_kind, query) if tab == "software" else ([], Slice(1, _PACKAGES, 0))
     events, missing = _events(visit, endpoint_id) if tab == "events" else ([], False)
-    assessments = [_assessment(each, visit) for each in by_kind.get(ASSESSMENT, [])]
+    assessments = [_assessment(each, excepted, visit) for each in by_kind.get(ASSESSMENT, [])]
     return EndpointPage(
         query=query,
         tab=tab,
@@ -299,8 +301,8 @@ def _document(document: Document) -> StatusDocument:
     )
 
 
-def _assessment(document: StatusDocument, visit: Visit) -> Assessment:
-    standings = standings_of(document.body)
+def _assessment(document: StatusDocument, excepted: frozenset[Key], visit: Visit) -> Assessment:
+    standings = standings_of(document.body, excepted)
     return Assessment(
         set=document.item,
         observed_at=document.observed_at,

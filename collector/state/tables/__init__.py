@@ -3,6 +3,7 @@
 from collector.state.tables.accounts import AuditEntry, User, UserSession
 from collector.state.tables.agencies import Agency, AgencyName, AgencyNetwork, AgencySuccession
 from collector.state.tables.alerts import Alert, AlertEvidence, Incident, IncidentNote
+from collector.state.tables.assessment import CheckException
 from collector.state.tables.endpoints import (
     Assignment,
     Certificate,
@@ -64,6 +65,7 @@ __all__ = [
     "Assignment",
     "AuditEntry",
     "Certificate",
+    "CheckException",
     "Checkpoint",
     "DeadLetter",
     "Device",

@@ -3,6 +3,7 @@ headers."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRouter
 from sqlalchemy import select
 
-from collector.state.tables import Document, DocumentChange, Incident
+from collector.state.tables import CheckException, Document, DocumentChange, Incident
 from soc_api.accounts.declared import (
     DeclaredRoute,
     UndeclaredRouteError,
@@ -70,11 +71,22 @@ def foreign(world: Any, services: Services) -> dict[str, str]:
         common = {"endpoint_id": endpoint_id, "kind": "host", "item": "", "body": {"name": MARK}}
         session.add(Document(**common, digest="0", observed_at=now, received_at=now, changed_at=now))
         session.add(DocumentChange(**common, changed_at=now))
+        excepted = CheckException(
+            check_set="linux",
+            check_id="sudo_use_pty",
+            agency_id=world.there,
+            reason=MARK,
+            made_at=now,
+            made_by="x",
+            expires_at=now + timedelta(days=300),
+        )
+        session.add(excepted)
         session.flush()
-        incident_id = incident.id
+        incident_id, exception_id = incident.id, excepted.id
     return {
         "alert_id": str(alert_id),
         "incident_id": str(incident_id),
+        "exception_id": str(exception_id),
         "endpoint_id": endpoint_id,
         "code": "so-noi-vu",
         "token_id": "0" * 16,
