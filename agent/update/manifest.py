@@ -27,11 +27,13 @@ MOST_MANIFEST_BYTES: Final = 60_000
 #: Of all wheels together: several platforms and Pythons.
 MOST_BYTES: Final = 512 << 20
 
+MOST_VERSION_CHARACTERS: Final = 40
+
 _VERSION: Final = r"^(?:0|[1-9][0-9]{0,5})(?:\.(?:0|[1-9][0-9]{0,5})){1,3}(?:(?:a|b|rc)[0-9]{1,4})?$"
 _PARTS: Final = re.compile(r"([0-9.]+?)(?:(a|b|rc)([0-9]+))?")
 _BEFORE: Final = {"a": 0, "b": 1, "rc": 2, None: 3}
 
-Version = Annotated[str, Meta(pattern=_VERSION, max_length=40)]
+Version = Annotated[str, Meta(pattern=_VERSION, max_length=MOST_VERSION_CHARACTERS)]
 WheelName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+!-]{0,200}\.whl$")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 
@@ -64,7 +66,7 @@ class Manifest(Struct, frozen=True, omit_defaults=True):
 
 
 def is_version(text: str) -> bool:
-    return len(text) <= 40 and re.fullmatch(_VERSION, text) is not None
+    return len(text) <= MOST_VERSION_CHARACTERS and re.fullmatch(_VERSION, text) is not None
 
 
 def version_key(version: str) -> tuple[tuple[int, ...], int, int]:

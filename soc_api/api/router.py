@@ -12,12 +12,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from soc_api.accounts.dependencies import CurrentUser, RequestServices
 from soc_api.api import (
     agencies,
+    agent_settings,
+    agent_versions,
     alerts,
+    assessment,
     attack,
     audit,
     coverage,
     endpoints,
     hunts,
+    identity,
     incidents,
     rules,
     session,
@@ -45,6 +49,7 @@ for _module in (
     alerts,
     incidents,
     endpoints,
+    assessment,
     coverage,
     agencies,
     rules,
@@ -56,6 +61,8 @@ for _module in (
     system,
     targets,
     vulnerabilities,
+    agent_versions,
+    agent_settings,
 ):
     _v1.include_router(_module.router)
 

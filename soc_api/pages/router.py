@@ -9,6 +9,9 @@ from starlette.responses import Response
 from soc_api.accounts.dependencies import services as services_of
 from soc_api.i18n import N_
 from soc_api.pages import (
+    agent_settings,
+    agent_settings_edit,
+    agent_versions,
     alert,
     alerts,
     assessment,
@@ -43,6 +46,9 @@ for _page in (
     endpoints,
     endpoint,
     assessment,
+    agent_versions,
+    agent_settings,
+    agent_settings_edit,
     reports,
     rules,
     rule_edit,  # before rule: /rules/new is no rule's page

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collector.errors import CollectorError
+from collector.errors import ConflictError
 
 
-class RolloutError(CollectorError):
+class RolloutError(ConflictError):
     """What was asked of a rollout cannot be; the message says why."""

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +25,7 @@ from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.agent.update.conftest import Wheels
 
@@ -100,10 +100,10 @@ class Machine:
 
     @property
     def version(self) -> str:
-        return os.readlink(self.opt / "current").rpartition("/")[2]
+        return (self.opt / "current").readlink().name
 
     def versions(self) -> list[str]:
-        return sorted(os.listdir(self.opt / "versions"))
+        return sorted(each.name for each in (self.opt / "versions").iterdir())
 
 
 def told_to_the_collector(site: Site) -> list[dict[str, Any]]:
