@@ -39,6 +39,9 @@ class Steered(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
         ]
         | None
     ) = None
+    spool_hours: (
+        Annotated[float, Meta(ge=1, le=720, description="How long what cannot be delivered is kept.")] | None
+    ) = None
     disabled: (
         Annotated[tuple[Name, ...], Meta(max_length=64, description="Collectors that shall not run.")] | None
     ) = None

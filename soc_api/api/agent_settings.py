@@ -19,7 +19,7 @@ from collector.steering.settings.groups import (
     layers,
     members,
 )
-from collector.steering.settings.standing import Standing, counts, standings
+from collector.steering.settings.standing import Standing, State, counts, standings
 from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
 from soc_api.accounts.principal import Principal
@@ -30,7 +30,6 @@ router = APIRouter(tags=["agent settings"])
 Reader = Annotated[Principal, Depends(require(Permission.ENDPOINTS_READ))]
 Steerer = Annotated[Principal, Depends(require(Permission.ENDPOINTS_READ, Permission.AGENTS_STEER))]
 Kind = Literal["all", "agency", "role", "endpoint"]
-State = Literal["rolled_back", "refused", "trying", "waiting", "in_force", "none"]
 
 
 class GroupShape(Shape):
@@ -127,7 +126,7 @@ def overview(services: RequestServices, principal: Reader) -> OverviewShape:
     with services.state.read() as session:
         found = publishing.visible_layers(session, principal.scope)
         return OverviewShape(
-            states=counts(standings(session, principal.scope)),  # type: ignore[arg-type] # its keys are those words
+            states=counts(standings(session, principal.scope)),
             layers=[
                 LayerShape(
                     group=GroupShape.model_validate(layer.group),
@@ -259,7 +258,7 @@ def _publication(row: SettingsPublication) -> PublicationShape:
         published_at=row.published_at,
         published_by=row.published_by,
         comment=row.comment,
-        group=GroupShape(kind=row.group, key=row.key),
+        group=GroupShape.model_validate(Group(row.group, row.key)),
         changes=[ChangeShape.model_validate(each) for each in changes],
         after=row.after,
         reverts_to=row.reverts_to,

@@ -49,6 +49,7 @@ for _module in (
     alerts,
     incidents,
     endpoints,
+    identity,
     assessment,
     coverage,
     agencies,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from soc_api.i18n import N_
+from soc_api.pages.agent_settings_words import AGENT_FIELDS
 from soc_api.pages.assessment_words import ASSESSMENT_ACTIONS, ASSESSMENT_FIELDS
 from soc_api.pages.collector_words import COLLECTOR_FIELDS
+from soc_api.pages.identity_words import IDENTITY_ACTIONS, IDENTITY_FIELDS
 from soc_api.pages.linux_words import LINUX_ACTIONS, LINUX_FIELDS, LINUX_SOURCES
 from soc_api.pages.windows_words import WINDOWS_ACTIONS, WINDOWS_FIELDS, WINDOWS_SOURCES
 
@@ -74,6 +76,8 @@ FIELDS: Final = {
     "host.empty.product_uuid": N_("UUID: why not known"),
     "agency.name": N_("Agency"),
     **ASSESSMENT_FIELDS,
+    **IDENTITY_FIELDS,
+    **AGENT_FIELDS,
     **COLLECTOR_FIELDS,
     **LINUX_FIELDS,
     **WINDOWS_FIELDS,
@@ -219,6 +223,7 @@ ACTIONS: Final = {
     "rule_state_changed": N_("State of a rule changed"),
     "mark_passed": N_("A limit was passed"),
     **ASSESSMENT_ACTIONS,
+    **IDENTITY_ACTIONS,
     **LINUX_ACTIONS,
     **WINDOWS_ACTIONS,
 }
@@ -253,6 +258,7 @@ SOURCES: Final = {
     "vonggac/firewall": N_("Firewall state"),
     "vonggac/updates": N_("Updates"),
     "vonggac/assessment": N_("Configuration"),
+    "vonggac/agent": N_("The agent itself"),
     "vonggac/lan": N_("Local network"),
     "vonggac/device": N_("Devices on the network"),
     "vonggac/neighbours": N_("Devices on the network"),
@@ -263,6 +269,7 @@ SOURCES: Final = {
     "vonggac/collector_health": N_("Agent's collectors"),
     "vonggac/rule_health": N_("Rules' health"),
     "vonggac/collector": N_("The collector itself"),
+    "vonggac/identity": N_("Machine's identity"),
     "linux/auth": N_("Linux: sign-ins and rights"),
     "linux/process_creation": N_("Linux: program starts"),
     **LINUX_SOURCES,

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from agent.reasons import translate
 from soc_api.i18n import N_
+from soc_api.pages.agent_settings_words import AGENT_SETTINGS_STATES
+from soc_api.pages.agent_settings_words import STATES as SETTINGS_STATES
 from soc_api.pages.assessment_words import ASSESSMENT_RESULTS, IMPORTANCES, check_title, set_title
 from soc_api.pages.collector_words import CONCERN_NAMES, PROCESS_KINDS, limit_passed, measured
 from soc_api.pages.event_words import ACTIONS, FIELDS, MALWARE_ACTIONS, METHODS, PROTECTION_REASONS, SOURCES
+from soc_api.pages.identity_words import IDENTITY_VALUES
 from soc_api.pages.linux_words import LINUX_TABLES
 from soc_api.pages.vulnerability_words import FEED_KINDS, PACKAGE_REASONS, SEVERITIES
 from soc_api.pages.vulnerability_words import STATUSES as VULNERABILITY_STATUSES
@@ -149,9 +152,12 @@ _TABLES: Final[Mapping[str, Mapping[str, str]]] = {
     "Action": MALWARE_ACTIONS,
     "Method": METHODS,
     **LINUX_TABLES,
+    **IDENTITY_VALUES,
     "protection.state": STATES,
     "protection.reason": PROTECTION_REASONS,
     "host.role": ENDPOINT_ROLES,
+    "agent.settings.state": AGENT_SETTINGS_STATES,
+    "agent.settings.failure": SETTINGS_STATES,
     "assessment.result": ASSESSMENT_RESULTS,
     "assessment.importance": IMPORTANCES,
 }

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from agent.steered import Steered
 
 #: Those of :class:`agent.steered.Steered` that are one value in ``[agent]``, under the same name.
-PLAIN: Final = ("heartbeat_seconds", "metrics_seconds", "spool_bytes")
+PLAIN: Final = ("heartbeat_seconds", "metrics_seconds", "spool_bytes", "spool_hours")
 OWN, COLLECTOR, DEFAULT = "own", "collector", "default"
 
 

@@ -77,8 +77,10 @@ def read_values(values: Mapping[str, Any]) -> Steered:
         return read_steered(dict(values))
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at ")
-        where = place.strip("`").removeprefix("$.").partition("[")[0]
-        raise SettingsRefusedError(where, reason) from error
+        field = place.strip("`").removeprefix("$.").partition("[")[0]
+        if not field and reason.partition(":")[0] in Steered.__struct_fields__:  # of a rule of its own
+            field, _, reason = reason.partition(": ")
+        raise SettingsRefusedError(field, reason) from error
 
 
 def difference(before: Steered, after: Steered) -> list[Change]:
@@ -113,7 +115,7 @@ def preview(session: Session, scope: Scope, group: Group, settings: Steered) -> 
             changed.append((member, changes))
     return Preview(
         group,
-        _newest(session, group),
+        number_of(session, group),
         difference(Steered() if old is None else old.settings, settings),
         changed,
     )
@@ -138,7 +140,7 @@ def publish(
         OutrunError: the group's number is no longer ``based_on``.
     """
     check_group(session, scope, group, whole=True)
-    if _newest(session, group) != based_on:
+    if number_of(session, group) != based_on:
         raise OutrunError("settings for this group have been published meanwhile: look at them first")
     before = layers(session).get(group)
     publication = SettingsPublication(
@@ -173,7 +175,7 @@ def bring_back(session: Session, scope: Scope, number: int, *, by: str, now: dat
         scope,
         group,
         read_values(old.after),
-        based_on=_newest(session, group),
+        based_on=number_of(session, group),
         comment="",
         by=by,
         now=now,
@@ -233,7 +235,8 @@ def _concerns(scope: Scope) -> ColumnElement[bool]:
     )
 
 
-def _newest(session: Session, group: Group) -> int:
+def number_of(session: Session, group: Group) -> int:
+    """Of what the group was given last; 0: nothing ever."""
     query = (
         select(SettingsPublication.number)
         .where(SettingsPublication.group == group.kind, SettingsPublication.key == group.key)

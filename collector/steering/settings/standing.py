@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from sqlalchemy import and_, select
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 AGENT: Final = "agent"
 #: In the order in which people want to see them. ``none``: nothing is meant for the machine.
-STATES: Final = ("rolled_back", "refused", "trying", "waiting", "in_force", "none")
+State = Literal["rolled_back", "refused", "trying", "waiting", "in_force", "none"]
+STATES: Final[tuple[State, ...]] = get_args(State)
 _TEXT: Final = 255
 
 
@@ -46,7 +47,7 @@ class Standing:
     agency: str
     simulated: bool
     wanted: int
-    state: str
+    state: State
     told: Told
 
 
@@ -76,7 +77,7 @@ def told_of(body: Mapping[str, Any] | None) -> Told:
     )
 
 
-def state_of(wanted: int, told: Told) -> str:
+def state_of(wanted: int, told: Told) -> State:
     if not wanted:
         return "none"
     if told.number == wanted:
@@ -119,7 +120,7 @@ def standings(
     return list(found.values())
 
 
-def counts(machines: Sequence[Standing]) -> dict[str, int]:
+def counts(machines: Sequence[Standing]) -> dict[State, int]:
     """By state, every state named."""
     counted = Counter(machine.state for machine in machines)
     return {state: counted[state] for state in STATES}

@@ -217,7 +217,7 @@ def test_who_works_for_one_agency_steers_that_one_alone(state: StateStore) -> No
         ({"trial_seconds": 1}, "trial_seconds"),
         ({"intervals": {"lan": 0}}, "intervals"),
         ({"url": "https://elsewhere"}, ""),
-        ({"disabled": ["host"]}, ""),
+        ({"disabled": ["host"]}, "disabled"),
         ({"disabled": ["../x"]}, "disabled"),
     ],
 )

@@ -19,6 +19,8 @@ from agent.runtime.status import SettingsState, Status, write_status
 from agent.settings import CollectorSettings, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.collectors.registry import Context
     from agent.settings import StateDirectory
 
@@ -36,7 +38,7 @@ class Bench:
     def __init__(self, *plan: tuple[Collector, float]) -> None:
         self.clock = 0.0
         self.ran: list[tuple[float, str]] = []
-        self.during = lambda: None
+        self.during: Callable[[], None] = lambda: None
         self.lane = Lane(
             "test",
             list(plan),

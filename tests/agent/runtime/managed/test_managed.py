@@ -341,6 +341,7 @@ def test_what_the_machines_own_file_says_holds(machine: Machine) -> None:
         "heartbeat_seconds": "own",
         "metrics_seconds": "collector",
         "spool_bytes": "default",
+        "spool_hours": "default",
         "disabled.tail": "own",
         "disabled.lan": "collector",
         "disabled.registry": "collector",
