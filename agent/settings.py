@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -87,6 +87,20 @@ class AgentSection(Struct, frozen=True):
             description="Resident memory of the agent itself beyond which it starts itself anew.",
         ),
     ] = 96 << 20
+    start_spread_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Where the machine has just started, a random part of this passes before the first word.",
+        ),
+    ] = 60
+    link: Annotated[
+        Literal["auto", "metered", "unmetered"],
+        Meta(
+            description="Whether the link is paid by what passes (then metrics and releases wait); `auto`: as "
+            "NetworkManager says."
+        ),
+    ] = "auto"
 
 
 class HostSection(Struct, frozen=True):

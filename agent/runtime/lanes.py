@@ -115,6 +115,8 @@ class Lane:
         self._stopping = False
         self._current: tuple[_Job, float] | None = None
         self._delivering = False
+        #: Intervals are so many times as long for now.
+        self.patience = 1.0
         self._known: dict[str, _Job] = {}
         self._jobs: list[_Job] = []
         self.plan(collectors)
@@ -215,7 +217,7 @@ class Lane:
                 job.left_behind = False
                 self._left_behind -= 1
             spread = 0.0 if job.collector.fast else JITTER_RATIO * (2 * self._random() - 1)
-            pause = job.interval * (1 + spread)
+            pause = job.interval * self.patience * (1 + spread)
             if outcome.output is not None and outcome.output.more:
                 pause = min(pause, 2 * _SLACK_SECONDS)
             pause = max(pause, rest(outcome.cpu_seconds, fast=job.collector.fast))

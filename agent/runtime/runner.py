@@ -43,6 +43,7 @@ from agent.runtime.sender import Sender
 from agent.runtime.spool import Spool
 from agent.runtime.status import CollectorState, Status, write_status
 from agent.runtime.steering import AGENT, NEVER, Follower, Steering
+from agent.runtime.surroundings import Lookout, first_wait, uptime_seconds
 from agent.runtime.transport import Address, Connection
 from agent.runtime.wake import Wake
 from agent.runtime.watchdog import WATCHDOG, Watchdog
@@ -62,6 +63,11 @@ _STATUS_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 5.0
 _LOCK_SECONDS: Final = 0.5
 _STEERING_RETRY_SECONDS: Final = 60.0
+#: On battery intervals are so many times as long: what is polled every two seconds is what keeps a processor awake.
+_BATTERY_FAST: Final = 2.5
+_BATTERY_SLOW: Final = 2.0
+#: On a metered link metrics wait so long for something to travel with.
+_METERED_METRICS_SECONDS: Final = 6 * 3600.0
 #: When memory is given back: behind the first round of every collector, and from time to time.
 _TIDY_FIRST_SECONDS: Final = 45.0
 _TIDY_SECONDS: Final = 900.0
@@ -150,7 +156,14 @@ class Runner:
             monotonic=time.monotonic,
             random=random.random,
             heartbeat_seconds=settings.agent.heartbeat_seconds,
+            first_wait_seconds=first_wait(
+                uptime_seconds(Path(settings.host.proc)),
+                time.time() - self.identity.enrolled_at,
+                settings.agent.start_spread_seconds,
+                random.random,
+            ),
         )
+        self._lookout = Lookout(Path(settings.host.sys), settings.agent.link, monotonic=time.monotonic)
         self._known = collectors
         self._lanes = {
             fast: Lane(
@@ -205,7 +218,7 @@ class Runner:
         from the ones before."""
         self._settings = settings
         self.sender.heartbeat_seconds = settings.agent.heartbeat_seconds
-        self.outbox.metrics_seconds = settings.agent.metrics_seconds
+        self._suit()
         self.spool.limit_bytes = settings.agent.spool_bytes
         self.spool.limit_seconds = settings.agent.spool_hours * 3600
         self.collectors = [c for c in self._known if c.name not in settings.collectors.disabled]
@@ -218,6 +231,15 @@ class Runner:
                 ]
             )
         self._retire()
+
+    def _suit(self) -> None:
+        """Wait with what can wait, where the machine stands so."""
+        around = self._lookout.now
+        for fast, lane in self._lanes.items():
+            lane.patience = (_BATTERY_FAST if fast else _BATTERY_SLOW) if around.on_battery else 1.0
+        self.outbox.metrics_seconds = max(
+            self._settings.agent.metrics_seconds, _METERED_METRICS_SECONDS if around.metered else 0.0
+        )
 
     def _retire(self) -> None:
         names = {c.name for c in self.collectors}
@@ -235,7 +257,7 @@ class Runner:
                 Path(update.key),
                 self._log,
                 bytes_per_second=update.bytes_per_second,
-            )
+            ),
         ]
 
     # -- collecting ------------------------------------------------------------------------------------------
@@ -271,9 +293,7 @@ class Runner:
         elif self.outbox.due() < self._sleeping_until:
             self._wake.wake()
 
-    def _note(
-        self, collector: Collector, duration: float, failure: str, nothing: str = ""
-    ) -> CollectorState:
+    def _note(self, collector: Collector, duration: float, failure: str, nothing: str = "") -> CollectorState:
         state = self.status.collectors.setdefault(collector.name, CollectorState())
         state.ok, state.reason = not failure, failure or nothing
         state.last_run, state.duration_seconds = time.time(), round(duration, 4)
@@ -338,7 +358,9 @@ class Runner:
         due = NEVER
         if not self.sender.offline:
             try:
-                due = self._steering.step(self.sender.wanted, self._routes, now)
+                due = self._steering.step(
+                    self.sender.wanted, self._routes, now, sparing=self._lookout.now.metered
+                )
             except TransportError as error:
                 self._log.lost("steering", error.detail)
                 due = now + _STEERING_RETRY_SECONDS
@@ -397,6 +419,8 @@ class Runner:
             if self.outbox.due() <= now:
                 self.flush()
             self._watch()
+            self._lookout.look()
+            self._suit()
             self.spool.grow_older(now - aged)
             aged = now
             excess = ANOTHER_ENDPOINT if self._keeper.endpoint_changed else self._watchdog.look()

@@ -59,6 +59,7 @@ class Sender:
         monotonic: Callable[[], float],
         random: Callable[[], float],
         heartbeat_seconds: float = 60.0,
+        first_wait_seconds: float = 0.0,
     ) -> None:
         self._spool = spool
         self._connection = connection
@@ -69,7 +70,7 @@ class Sender:
         self._random = random
         self.heartbeat_seconds = heartbeat_seconds
         self._failures = 0
-        self._not_before = monotonic()
+        self._not_before = monotonic() + first_wait_seconds
         self._heartbeat_due = monotonic()
         #: Until then the collector takes only what is at least that important.
         self._short_until = monotonic()

@@ -23,9 +23,11 @@ NEVER: Final = float("inf")
 
 
 class Follower(Protocol):
-    """``name``: under which the agent's document tells how it stands."""
+    """``name``: under which the agent's document tells how it stands. ``heavy``: it fetches so much that it waits where
+    the link is paid by what passes."""
 
     name: str
+    heavy: bool
 
     def step(self, wanted: Wanted, connection: Requester) -> float:
         """Do one small piece of what is wanted; return in how many seconds to be called again, unless something else is
@@ -44,8 +46,11 @@ class Steering:
         self._wanted: Wanted | None = None
         self._told: dict[str, Any] = {}
 
-    def step(self, wanted: Wanted | None, connection: Requester, now: float) -> float:
+    def step(
+        self, wanted: Wanted | None, connection: Requester, now: float, *, sparing: bool = False
+    ) -> float:
         """Let those follow that are due; return when to be called again, on the monotonic clock that ``now`` is of.
+        ``sparing``: the heavy ones wait.
 
         Raises:
             TransportError: the collector does not answer.
@@ -56,7 +61,9 @@ class Steering:
             self._wanted = wanted
             self._due.clear()
         for each in self._followers:
-            if self._due.get(each.name, now) <= now:
+            if sparing and each.heavy:
+                self._due.pop(each.name, None)
+            elif self._due.get(each.name, now) <= now:
                 self._due[each.name] = now + each.step(wanted, connection)
         return min(self._due.values(), default=NEVER)
 

@@ -70,6 +70,7 @@ class Updates:
     """
 
     name: str = "update"
+    heavy: bool = True
 
     def __init__(
         self,

@@ -52,6 +52,7 @@ class Managed:
     """``settings`` are those in force. ``own`` are the machine's, ``stated`` what of them its file says."""
 
     name = "settings"
+    heavy: bool = False
 
     def __init__(
         self,

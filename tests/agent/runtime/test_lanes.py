@@ -275,3 +275,12 @@ def test_a_name_taken_twice_fails_at_import(monkeypatch: pytest.MonkeyPatch) -> 
     assert register(fine) is fine
     with pytest.raises(DuplicateCollectorError, match="'twice' is registered twice"):
         register(fine)
+
+
+def test_a_lane_that_is_patient_runs_its_collectors_less_often() -> None:
+    bench = Bench(make("a", fine, 60))
+    bench.lane.patience = 2.0
+    bench.advance(200)
+    bench.lane.patience = 1.0
+    bench.advance(200)
+    assert [at for at, _ in bench.ran] == [0, 120, 240, 300, 360]
