@@ -175,19 +175,19 @@ def notes_waiting(session: Session, partitions: Collection[int]) -> list[Identit
 def tell_notes(
     step: WorkStep, notes: Iterable[IdentityNote], now: float, positions: Mapping[int, int]
 ) -> None:
-    """One event for each note about an endpoint's identity that somebody left: an enrolment, a link, a copy."""
+    """One event for each note about an endpoint that somebody left: an enrolment, a link, a copy, a vulnerability."""
     for note in notes:
         step.told_notes.append(note.id)
         context = step.contexts.get(note.endpoint_id)
         if context is None:
             continue
         place = positions[partition_of(context.id)]
-        origin = Origin(now, place, context.id, "identity", note.id)
-        fields = {"identity": dict(note.body)}
+        origin = Origin(now, place, context.id, note.category, note.id)
+        fields = {note.category: dict(note.body)}
         step.derive(
             context,
             origin,
-            "identity",
+            note.category,
             fields,
             time=note.made_at.timestamp(),
             action=note.action,

@@ -107,7 +107,7 @@ def _tell_fork(
             "stream": row.stream,
             "places": len(stream.fork.heads),
             "returns": stream.fork.returns,
-            "since": stream.fork.since,
+            "since_time": stream.fork.since,
             "found_by": "numbers",
         }
     }

@@ -206,8 +206,11 @@ class Pair:
     link: MachineLink
     older: Endpoint
     newer: Endpoint
-    #: Whether the older one has reported since the newer one came.
-    both_report: bool
+
+    @property
+    def both_report(self) -> bool:
+        """Whether the older one has reported since the newer one came."""
+        return _reports(self.older, self.newer)
 
 
 def list_pairs(
@@ -228,7 +231,7 @@ def list_pairs(
         query = query.where(_NEWER.simulated.is_(False))
     total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
     found = session.execute(query.order_by(MachineLink.id.desc()).offset(offset).limit(limit))
-    return [_pair(*row) for row in found], total
+    return [Pair(*row) for row in found], total
 
 
 def get_pair(session: Session, scope: Scope, link_id: int) -> tuple[MachineLink, Endpoint, Endpoint]:
@@ -260,10 +263,6 @@ def _within(query: Any, scope: Scope) -> Any:
         )
         query = query.where(inside)
     return query
-
-
-def _pair(link: MachineLink, older: Endpoint, newer: Endpoint) -> Pair:
-    return Pair(link, older, newer, _reports(older, newer))
 
 
 def _reports(older: Endpoint, newer: Endpoint) -> bool:

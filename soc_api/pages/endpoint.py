@@ -29,6 +29,8 @@ from soc_api.endpoints.events import events_of
 from soc_api.endpoints.service import PlacedEndpoint
 from soc_api.errors import Fault, InvalidError, SocError
 from soc_api.pages.assessment import CheckWords, words_of
+from soc_api.pages.identity import IdentityPart
+from soc_api.pages.identity import of_machine as identity_of_machine
 from soc_api.pages.metrics import Series, series_of
 from soc_api.pages.query import Query, Slice
 from soc_api.pages.render import to_json
@@ -138,6 +140,7 @@ class EndpointPage:
     open_alerts: int
     checks_failed: int
     may_revoke: bool
+    identity: IdentityPart
     refused: str = ""
     alerts: list[AlertRow] = field(default_factory=list)
     events: list[EventRow] = field(default_factory=list)
@@ -226,6 +229,7 @@ def build(visit: Visit, endpoint_id: str, *, refused: str = "") -> EndpointPage:
         placed = service.get_endpoint(session, scope, endpoint_id)
         documents = [_document(each) for each in service.documents_of(session, endpoint_id)]
         machine = _machine(visit, session, placed)
+        identity = identity_of_machine(visit, session, endpoint_id)
         certificates = service.certificates_of(session, endpoint_id)
         streams = service.streams_of(session, endpoint_id)
         throttled = service.throttled_of(session, endpoint_id)
@@ -270,6 +274,7 @@ def build(visit: Visit, endpoint_id: str, *, refused: str = "") -> EndpointPage:
         throttled=throttled.refusals if throttled else 0,
         throttled_at=throttled.last_at if throttled else None,
         may_revoke=visit.principal.may(Permission.ENDPOINTS_REVOKE),
+        identity=identity,
         refused=refused,
         open_alerts=sum(alert.status != "closed" for alert in alerts),
         alerts=[alert_row(alert, visit.services.catalogue, {}, visit.t) for alert in alerts],

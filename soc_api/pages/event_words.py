@@ -10,6 +10,7 @@ from soc_api.pages.assessment_words import ASSESSMENT_ACTIONS, ASSESSMENT_FIELDS
 from soc_api.pages.collector_words import COLLECTOR_FIELDS
 from soc_api.pages.identity_words import IDENTITY_ACTIONS, IDENTITY_FIELDS
 from soc_api.pages.linux_words import LINUX_ACTIONS, LINUX_FIELDS, LINUX_SOURCES
+from soc_api.pages.vulnerability_words import VULNERABILITY_ACTIONS, VULNERABILITY_FIELDS
 from soc_api.pages.windows_words import WINDOWS_ACTIONS, WINDOWS_FIELDS, WINDOWS_SOURCES
 
 #: Event fields that people read: every field of our own events, and the usual ones of log sources. The others are
@@ -77,6 +78,7 @@ FIELDS: Final = {
     "agency.name": N_("Agency"),
     **ASSESSMENT_FIELDS,
     **IDENTITY_FIELDS,
+    **VULNERABILITY_FIELDS,
     **AGENT_FIELDS,
     **COLLECTOR_FIELDS,
     **LINUX_FIELDS,
@@ -224,6 +226,7 @@ ACTIONS: Final = {
     "mark_passed": N_("A limit was passed"),
     **ASSESSMENT_ACTIONS,
     **IDENTITY_ACTIONS,
+    **VULNERABILITY_ACTIONS,
     **LINUX_ACTIONS,
     **WINDOWS_ACTIONS,
 }
@@ -270,6 +273,7 @@ SOURCES: Final = {
     "vonggac/rule_health": N_("Rules' health"),
     "vonggac/collector": N_("The collector itself"),
     "vonggac/identity": N_("Machine's identity"),
+    "vonggac/vulnerability": N_("Known vulnerabilities"),
     "linux/auth": N_("Linux: sign-ins and rights"),
     "linux/process_creation": N_("Linux: program starts"),
     **LINUX_SOURCES,

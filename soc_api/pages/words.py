@@ -160,6 +160,7 @@ _TABLES: Final[Mapping[str, Mapping[str, str]]] = {
     "agent.settings.failure": SETTINGS_STATES,
     "assessment.result": ASSESSMENT_RESULTS,
     "assessment.importance": IMPORTANCES,
+    "vulnerability.severity": SEVERITIES,
 }
 #: Fields whose values are words of the tables above, by the end of their names.
 _CLOSED: Final = (".state", "_state", ".real_time", ".input_policy", ".backend", ".virtualization")

@@ -89,13 +89,14 @@ class MachineLink(Base):
 
 
 class IdentityNote(Base):
-    """Something about an endpoint's identity that a worker is to tell as an event; gone once it is told."""
+    """Something about an endpoint that a worker is to tell as an event of ``category``; gone once it is told."""
 
     __tablename__ = "identity_note"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     endpoint_id: Mapped[str] = mapped_column(ForeignKey("endpoint.id", ondelete="CASCADE"), index=True)
+    category: Mapped[str] = mapped_column(default="identity")
     action: Mapped[str]
     body: Mapped[dict[str, Any]]
     made_at: Mapped[datetime]

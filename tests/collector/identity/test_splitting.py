@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("on_both_databases")
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
-MINE = HostFacts(hostname="pc-01", **HARDWARE)
-THEIRS = HostFacts(hostname="pc-02", **OTHER)
+MINE = msgspec.convert({"hostname": "pc-01", **HARDWARE}, HostFacts)
+THEIRS = msgspec.convert({"hostname": "pc-02", **OTHER}, HostFacts)
 
 
 class Collector:

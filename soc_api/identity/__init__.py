@@ -1,0 +1,1 @@
+"""What people see and decide of machines' identity; each decision with its audit entry."""
