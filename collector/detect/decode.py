@@ -75,6 +75,7 @@ RESERVED_KINDS = frozenset(
         "silence",
         "simulated",
         "stream",
+        "vulnerability",
     }
 )
 

@@ -26,6 +26,7 @@ from collector.state.tables import (
 )
 from collector.state.upsert import upsert
 from collector.vulnerabilities.book import Book
+from collector.vulnerabilities.exploited import tell
 from collector.vulnerabilities.matching import machine_of, summarise
 from collector.vulnerabilities.models import SEVERITIES
 from collector.vulnerabilities.packing import pack_affected, pack_tally, unpack_affected
@@ -180,6 +181,7 @@ class Fleet:
         with self._state.write() as session:
             there = set(session.scalars(select(Endpoint.id).where(Endpoint.id.in_(done))))
             rows = [row for row in rows if row["endpoint_id"] in there]
+            tell(session, rows, now)
             upsert(session, EndpointVulnerabilities, rows, ("endpoint_id",))
         return taken
 

@@ -98,6 +98,7 @@ class EndpointVulnerabilities(Base):
 
     ``reason`` says why nothing is known (a code of ``MACHINE_REASONS``; empty where something is). ``affected`` is
     packed by :mod:`collector.vulnerabilities.packing`; ``numbers`` are ``affected fixable unknown packages``.
+    ``exploited``: ids of those used in attacks that events have told of; None: nothing was told yet.
     """
 
     __tablename__ = "endpoint_vulnerabilities"
@@ -110,6 +111,7 @@ class EndpointVulnerabilities(Base):
     reason: Mapped[str]
     numbers: Mapped[dict[str, Any]] = mapped_column(default=dict)
     affected: Mapped[bytes] = mapped_column(LargeBinary)
+    exploited: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class VulnerabilityTally(Base):

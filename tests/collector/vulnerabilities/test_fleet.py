@@ -9,7 +9,14 @@ import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import OperationalError
 
-from collector.state.tables import Assignment, Document, Endpoint, EndpointVulnerabilities, Vulnerability
+from collector.state.tables import (
+    Assignment,
+    Document,
+    Endpoint,
+    EndpointVulnerabilities,
+    IdentityNote,
+    Vulnerability,
+)
 from collector.state.upsert import upsert
 from collector.vulnerabilities import fleet
 from collector.vulnerabilities.fleet import Fleet
@@ -290,3 +297,52 @@ def test_a_store_that_was_away_for_a_moment_loses_nothing(
         site.fleet.turn()
     assert site.settle() == 1
     assert site.found("ep-1") == BOTH
+
+
+def test_a_machine_with_what_is_used_in_attacks_is_told_once_and_when_it_is_rid_of_it(site: Site) -> None:
+    old, safe = site.machine("old"), site.machine("safe", packages=software(("bash", "5.2")))
+    site.bring()
+    site.settle()
+    assert notes(site) == []
+    catalogue = write_json(site.folder / "kev.json", kev("CVE-2026-1001"))
+    import_feed(site.state, catalogue, "an")
+    site.settle()
+    (found,) = notes(site)
+    assert (found.endpoint_id, found.category, found.action) == (old, "vulnerability", "found")
+    assert found.body == {
+        "id": ["CVE-2026-1001"],
+        "severity": "critical",
+        "exploited_count": 1,
+        "fixable_count": 1,
+    }
+    site.time += 10_000
+    site.say(old, "host", host())
+    site.settle()
+    assert len(notes(site)) == 1
+    import_feed(site.state, write_json(catalogue, kev("CVE-2026-1001", "CVE-2026-1002")), "an")
+    site.settle()
+    assert notes(site)[1].body["id"] == ["CVE-2026-1002"]
+    assert notes(site)[1].body["exploited_count"] == 2
+    site.say(old, "software", software(("bash", "5.2")))
+    site.settle()
+    assert [note.action for note in notes(site)] == ["found", "found", "fixed"]
+    assert {note.endpoint_id for note in notes(site)} == {old} != {safe}
+
+
+def test_without_a_catalogue_or_a_feed_nothing_counts_as_fixed(site: Site) -> None:
+    site.machine("old")
+    site.bring()
+    import_feed(site.state, write_json(site.folder / "kev.json", kev("CVE-2026-1001")), "an")
+    site.settle()
+    remove_feed(site.state, "osv-debian")
+    site.settle()
+    site.bring()
+    site.settle()
+    remove_feed(site.state, "kev")
+    site.settle()
+    assert [note.action for note in notes(site)] == ["found"]
+
+
+def notes(site: Site) -> list[IdentityNote]:
+    with site.state.read() as session:
+        return list(session.scalars(select(IdentityNote).order_by(IdentityNote.id)))

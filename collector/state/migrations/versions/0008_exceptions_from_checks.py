@@ -1,4 +1,4 @@
-"""exceptions from checks
+"""exceptions from checks, and telling of exploited vulnerabilities
 
 Revision: 0008, after 0007.
 """
@@ -50,6 +50,19 @@ def upgrade() -> None:
         op.f("ix_check_exception_check_set_check_id"), "check_exception", ["check_set", "check_id"]
     )
 
+    op.add_column(
+        "endpoint_vulnerabilities", sa.Column("exploited", sa.JSON(none_as_null=True), nullable=True)
+    )
+    op.add_column(
+        "identity_note", sa.Column("category", _TEXT, nullable=False, server_default=sa.text("'identity'"))
+    )
+    with op.batch_alter_table("identity_note") as notes:
+        notes.alter_column("category", server_default=None)
+
 
 def downgrade() -> None:
+    with op.batch_alter_table("identity_note") as notes:
+        notes.drop_column("category")
+    with op.batch_alter_table("endpoint_vulnerabilities") as results:
+        results.drop_column("exploited")
     op.drop_table("check_exception")
