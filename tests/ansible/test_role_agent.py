@@ -110,7 +110,7 @@ class Play:
         self.folder = folder
         self.state = folder / "state"
         self.settings = folder / "etc" / "agent.toml"
-        self.agent = folder / "opt" / "venv" / "bin" / "vonggac-agent"
+        self.agent = folder / "opt" / "current" / "venv" / "bin" / "vonggac-agent"
         self.variables: dict[str, object] = {
             "agent_collector_url": port.url,
             "agent_ca_file": str(port.authority),
@@ -123,14 +123,16 @@ class Play:
             "agent_service_manager": "none",
         }
 
-    def run(self, **variables: object) -> subprocess.CompletedProcess[str]:
+    def run(self, *, tasks_from: str = "", **variables: object) -> subprocess.CompletedProcess[str]:
+        """The role, or one of its lists of tasks."""
         book = self.folder / "play.yml"
+        included = {"ansible.builtin.include_role": {"name": "agent", "tasks_from": tasks_from}}
         play = {
             "name": "Test",
             "hosts": "localhost",
             "connection": "local",
             "gather_facts": False,
-            "roles": ["agent"],
+            **({"tasks": [included]} if tasks_from else {"roles": ["agent"]}),
         }
         book.write_text(yaml.safe_dump([play]))
         extra = self.folder / "variables.json"
@@ -326,10 +328,36 @@ def _template(name: str, variables: dict[str, Any]) -> str:
     return environment.get_template(name).render(variables)
 
 
+def test_an_installation_of_the_role_is_one_that_updates_itself(installed: Play) -> None:
+    done = subprocess.run(
+        [installed.agent, "update", "apply", "--config", installed.settings],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("nothing to do: ")
+
+
+def test_removing_leaves_nothing_behind_and_says_what_to_revoke(installed: Play) -> None:
+    """The last that is done with the installation."""
+    identity = json.loads((installed.state / "identity.json").read_text())["endpoint_id"]
+    done = installed.run(tasks_from="remove")
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert identity in done.stdout
+    left = {each.name for each in installed.folder.iterdir()}
+    assert left.isdisjoint({"opt", "etc", "state"})
+
+
+def test_what_cannot_be_the_agents_own_folder_is_not_removed(tmp_path: Path, port: Port) -> None:
+    done = Play(tmp_path, port).run(tasks_from="remove", agent_install_dir="/etc")
+    assert done.returncode != 0
+    assert "not a folder of the agent alone" in done.stdout
+
+
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
     defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
-    executable = tmp_path / "venv" / "bin" / "vonggac-agent"
+    executable = tmp_path / "current" / "venv" / "bin" / "vonggac-agent"
     executable.parent.mkdir(parents=True)
     executable.write_text("#!/bin/sh\n")
     executable.chmod(0o755)
@@ -341,6 +369,29 @@ def unit(tmp_path: Path) -> Path:
         )
     )
     return path
+
+
+@pytest.fixture
+def update_units(unit: Path) -> list[Path]:
+    defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
+    found = []
+    for name in ("vonggac-agent-update.service", "vonggac-agent-update.path"):
+        path = unit.parent / name
+        path.write_text(_template(f"{name}.j2", defaults | {"agent_install_dir": str(unit.parent)}))
+        found.append(path)
+    return found
+
+
+def test_systemd_finds_the_units_of_updates_sound_and_little_exposed(update_units: list[Path]) -> None:
+    analyze = program("systemd-analyze", "systemd")
+    done = subprocess.run(
+        [analyze, "verify", "--man=no", *map(str, update_units)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "vonggac-agent-update" not in done.stderr
+    command = [analyze, "security", "--offline=true", "--no-pager", "--threshold=35", str(update_units[0])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
 def test_systemd_finds_the_unit_sound(unit: Path) -> None:
