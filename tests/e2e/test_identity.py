@@ -1,8 +1,9 @@
-"""Who may report: a token works once, and a revocation bites on the next request."""
+"""Who may report: a token works once, a revocation bites on the next request, and copies of a key are told apart."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from contextlib import closing
@@ -52,6 +53,61 @@ def test_a_revoked_agent_is_refused_on_its_next_request(
         assert page(analyst, machine)["last_seen_at"] == before
     finally:
         agent.kill()
+
+
+_TALKATIVE = "metrics_seconds = 3\n[collectors.intervals]\nload = 3\n"
+_KEY_IN_TWO_PLACES = "5f0a3c1e-6b2d-4d0e-9c55-1f4f2f0f7a61"
+
+
+def test_a_copied_agent_is_noticed_and_both_go_on_each_under_a_name_of_its_own(
+    stack: Stack, analyst: httpx.Client, tmp_path: Path
+) -> None:
+    first = Agent(tmp_path / "first", stack, _TALKATIVE)
+    first.enroll(stack.token("so-tai-chinh"))
+    before = first.endpoint_id
+    machine = f"/api/v1/endpoints/{before}"
+    first.start()
+    wait_until(lambda: page(analyst, machine)["streams"], seconds=30, what="the first report")
+    first.stop()
+    copy = Agent(tmp_path / "copy", stack, _TALKATIVE)
+    shutil.copytree(first.state, copy.state)
+    try:
+        for agent in (first, copy):
+            agent.start()
+
+        def alerts() -> list[str]:
+            found = page(analyst, "/api/v1/alerts", endpoint_id=before)["items"]
+            return [each["rule_id"] for each in found]
+
+        wait_until(lambda: _KEY_IN_TWO_PLACES in alerts(), seconds=60, what="the alert")
+        assert page(analyst, f"{machine}/identity")["forked"][0]["returns"] >= 1
+        assert {first.endpoint_id, copy.endpoint_id} == {before}  # nobody is put out
+
+        answer = analyst.post(f"{machine}/rekey", json={"reason": "a copied disk"})
+        assert answer.status_code == 200, answer.text
+        wait_until(
+            lambda: first.endpoint_id != copy.endpoint_id, seconds=60, what="a name of its own for one"
+        )
+        both = {first.endpoint_id, copy.endpoint_id}
+        assert before in both
+        [other] = both - {before}
+        known = page(analyst, f"/api/v1/endpoints/{other}/identity")
+        assert (known["origin"]["split_from"], known["origin"]["cause"]) == (before, "rekeyed")
+        seen = {each: page(analyst, f"/api/v1/endpoints/{each}")["last_seen_at"] for each in both}
+        for each in both:
+            path = f"/api/v1/endpoints/{each}"
+            wait_until(
+                lambda path=path, each=each: page(analyst, path)["last_seen_at"] != seen[each],  # type: ignore[misc]
+                seconds=60,
+                what="both to report",
+            )
+            assert page(analyst, path)["documents"] or each == other
+        wait_until(
+            lambda: page(analyst, f"/api/v1/endpoints/{other}")["documents"], seconds=60, what="its documents"
+        )
+    finally:
+        first.kill()
+        copy.kill()
 
 
 def _link(agent: Agent) -> str:
