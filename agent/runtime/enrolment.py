@@ -32,6 +32,7 @@ from agent.messages import (
     CA_PATH,
     ENROL_PATH,
     RENEW_PATH,
+    UNREADABLE,
     EnrolReply,
     EnrolRequest,
     RenewRequest,
@@ -266,7 +267,7 @@ def read_reply(reply: Reply) -> EnrolReply:
         raise kind(f"the collector refused ({reply.status}): {words}")
     try:
         return msgspec.json.decode(reply.body, type=EnrolReply)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise EnrolmentError(f"the collector's answer cannot be read: {error}") from error
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
-from agent.messages import HostFacts  # noqa: TC001 - msgspec reads the annotation
+from agent.messages import HostFacts  # noqa: TC001 - msgspec reads the annotation, UNREADABLE
 from agent.runtime.errors import NotEnrolledError
 from agent.runtime.files import write_atomically
 from agent.runtime.transport import identified_context
@@ -56,7 +56,7 @@ def load_identity(state: StateDirectory, *, finish: bool = True) -> Identity:
         ) from error
     except PermissionError as error:
         raise NotEnrolledError(f"{state.identity}: not allowed to read it: run as root") from error
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise NotEnrolledError(f"{state.identity}: {error}: enrol again with a new token") from error
 
 

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from agent.messages import Importance
+from agent.messages import UNREADABLE, Importance
 from agent.runtime.errors import SpoolError, TornFileError
 from agent.runtime.files import sync_directory, write_atomically
 from agent.runtime.models import Backlog, Mark, Outgoing, Piece, Saved
@@ -102,7 +102,7 @@ class Spool:
             return msgspec.json.decode(self._cursors.read_bytes(), type=Saved)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, *UNREADABLE) as error:
             self._notice("memory_lost", f"{self._cursors.name}: {error}; a new stream begins")
         return None
 
