@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct
 
-from agent.messages import HostFacts  # noqa: TC001 - msgspec reads the annotation, UNREADABLE
+from agent.messages import UNREADABLE, HostFacts
 from agent.runtime.errors import NotEnrolledError
 from agent.runtime.files import write_atomically
 from agent.runtime.transport import identified_context
