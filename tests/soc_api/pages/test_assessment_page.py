@@ -11,6 +11,7 @@ from collector.documents.service import digest_of
 from collector.state.scope import EVERYTHING, Scope
 from collector.state.tables import Document, Endpoint
 from soc_api.assessment import service
+from soc_api.assessment.exceptions import Excepted
 from soc_api.assessment.service import ResultCache, assessed, evidence, results_of, sum_up
 from tests.soc_api.pages.conftest import HTML, Page
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+NONE = Excepted({}, {})
 
 
 def entry(result: str, **more: str) -> dict[str, str]:
@@ -68,20 +70,20 @@ def test_checks_are_summed_up_within_the_scope(
     world: World, services: Services, machines: dict[str, str]
 ) -> None:
     with services.state.read() as session:
-        root, audit = sum_up(assessed(session, EVERYTHING, LONG_AGO))
+        root, audit = sum_up(assessed(session, EVERYTHING, LONG_AGO, NONE))
         assert (root.id, root.counts) == ("sshd_root_login", {"failed": 2, "passed": 1})
         assert sorted(root.failed_by_agency.values()) == [1, 1]
         assert sorted(root.told_by_agency.values()) == [1, 2]
         assert (audit.id, audit.counts) == ("auditd_running", {"unknown": 1, "not_applicable": 1})
-        mine = assessed(session, Scope(frozenset({world.here})), LONG_AGO)
+        mine = assessed(session, Scope(frozenset({world.here})), LONG_AGO, NONE)
         assert [each.hostname for each in mine] == ["PC-A", "PC-B"]
-        assert [each.hostname for each in assessed(session, EVERYTHING, LONG_AGO, simulated=True)] == [
+        assert [each.hostname for each in assessed(session, EVERYTHING, LONG_AGO, NONE, simulated=True)] == [
             "SIM-D"
         ]
-        assert len(assessed(session, EVERYTHING, LONG_AGO, simulated=None)) == 4
-        assert [each.hostname for each in assessed(session, EVERYTHING, LONG_AGO, agency_id=world.there)] == [
-            "SRV-C"
-        ]
+        assert len(assessed(session, EVERYTHING, LONG_AGO, NONE, simulated=None)) == 4
+        assert [
+            each.hostname for each in assessed(session, EVERYTHING, LONG_AGO, NONE, agency_id=world.there)
+        ] == ["SRV-C"]
         said = evidence(session, [machines["SRV-C"]], "linux", "sshd_root_login")
     assert said[machines["SRV-C"]].found == "permitrootlogin ja"
 
@@ -93,7 +95,7 @@ def test_what_a_silent_machine_said_last_no_longer_counts(
     with services.state.write() as session:
         session.get_one(Endpoint, machines["PC-B"]).last_seen_at = services.clock() - timedelta(days=30)
     with services.state.read() as session:
-        silent = assessed(session, EVERYTHING, services.clock() - timedelta(days=7))[1]
+        silent = assessed(session, EVERYTHING, services.clock() - timedelta(days=7), NONE)[1]
     assert dict(silent.results) == {"sshd_root_login": "unknown", "auditd_running": "not_applicable"}
     page = look(client, "/assessment?check=linux.sshd_root_login&result=unknown")
     assert "PC-B" in page.text
@@ -113,13 +115,13 @@ def test_documents_that_did_not_change_are_read_once(
     monkeypatch.setattr(service, "_cache", ResultCache(kept=8))
     monkeypatch.setattr(service, "results_of", counting)
     with services.state.read() as session:
-        first = assessed(session, EVERYTHING, LONG_AGO)
+        first = assessed(session, EVERYTHING, LONG_AGO, NONE)
         assert len(read) == 3
-        assert assessed(session, EVERYTHING, LONG_AGO) == first
+        assert assessed(session, EVERYTHING, LONG_AGO, NONE) == first
         assert len(read) == 3
     assess(services, machines["PC-B"], sshd_root_login=entry("failed"))
     with services.state.read() as session:
-        assert dict(assessed(session, EVERYTHING, LONG_AGO)[1].results) == {"sshd_root_login": "failed"}
+        assert dict(assessed(session, EVERYTHING, LONG_AGO, NONE)[1].results) == {"sshd_root_login": "failed"}
     assert len(read) == 4
 
 
