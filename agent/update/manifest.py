@@ -13,6 +13,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
+from agent.messages import UNREADABLE
 from agent.update.errors import ReleaseError
 
 FORMAT: Final = 1
@@ -90,7 +91,7 @@ def read_manifest(data: bytes) -> Manifest:
         raise ReleaseError("form", f"{MANIFEST}: larger than {MOST_MANIFEST_BYTES} bytes")
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ReleaseError("form", f"{MANIFEST}: {error}") from error
     names = [each.name for each in manifest.wheels]
     if manifest.format != FORMAT or manifest.product != PRODUCT:

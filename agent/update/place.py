@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from agent.messages import UNREADABLE
 from agent.runtime.files import sync_directory, write_atomically
 
 _VERSIONS: Final = "versions"
@@ -83,7 +84,7 @@ class Installation:
         """Empty where there is none that can be read."""
         try:
             return msgspec.json.decode(self.record.read_bytes(), type=Record)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, *UNREADABLE):
             return Record()
 
     def write_record(self, record: Record) -> None:

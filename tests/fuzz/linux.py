@@ -49,6 +49,7 @@ from agent.collectors.common import journal as journal_file
 from agent.collectors.host import parse_boot_time, parse_cpu, parse_memory_total, parse_os_release
 from agent.collectors.listening import parse_range
 from agent.collectors.load import parse_cpu_times, parse_memory_used, parse_uptime
+from agent.runtime.surroundings import parse_metered
 from tests.agent.collectors.support import CAPTURED, fixture_bytes, fixture_text
 from tests.fuzz.parser import Parser, parser
 
@@ -149,6 +150,12 @@ _PASSWD: Final = (
 _SHADOW: Final = "root:$y$j9T$a$b:20400:0:99999:7:::\nan:!*:20400:0:99999:7::20800:\nr2::20400::::::\n"
 
 PARSERS: Final[tuple[Parser, ...]] = (
+    parser(
+        "text",
+        parse_metered,
+        parse_metered,
+        seeds=("GENERAL.STATE:100 (connected)\nGENERAL.METERED:yes (guessed)\n\nGENERAL.STATE:10\n",),
+    ),
     parser(
         "bytes",
         parse_last_scan,
@@ -402,9 +409,9 @@ PARSERS: Final[tuple[Parser, ...]] = (
     ),
     parser(
         "text",
-        updates.parse_apt_simulation,
-        updates.parse_apt_simulation,
-        seeds=_texts("apt/dist_upgrade.txt"),
+        updates.parse_apt_list,
+        updates.parse_apt_list,
+        seeds=_texts("apt/list_upgradable.txt"),
     ),
     parser(
         "text",

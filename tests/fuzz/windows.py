@@ -175,8 +175,9 @@ PARSERS: Final[tuple[Parser, ...]] = (
     ),
     parser(
         "bytes",
+        lambda raw: (smbios.parse_system(raw), smbios.parse_serials(raw)),
         smbios.parse_system,
-        smbios.parse_system,
+        smbios.parse_serials,
         smbios.parse_structures,
         smbios.parse_uuid,
         seeds=(_SMBIOS,),

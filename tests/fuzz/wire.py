@@ -14,15 +14,17 @@ import msgspec
 import zstandard
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 
-from agent import messages, reasons, settings_file
+from agent import messages, reasons, settings_file, steered
 from agent.assessment import form, values
 from agent.messages import BatchHeader, TokenParts, Wanted
 from agent.runtime import enrolment, identity, proxy, spool_file, status, transport
 from agent.runtime.errors import EnrolmentError, NotEnrolledError, TornFileError, TransportError
 from agent.settings import Settings, StateDirectory
+from agent.update import choosing, manifest, signing
+from agent.update.errors import ReleaseError
 from collector.detect import assessment, decode
 from collector.detect import values as cleaning
 from collector.devices import macs
@@ -235,6 +237,17 @@ _ANSWER: Final = (
 )
 _CHUNKED: Final = b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nA: b\r\n\r\n"
 _PROBLEM: Final = b'{"type":"urn:vonggac:problem:busy","title":"Busy","status":503,"detail":"later"}'
+_WHEEL: Final = "vonggac-0.2.0-py3-none-any.whl"
+_MANIFEST: Final = msgspec.json.encode(
+    manifest.Manifest(
+        manifest.FORMAT, manifest.PRODUCT, "0.2.0", 1, T0, [manifest.Wheel(_WHEEL, 1000, "f" * 64)]
+    )
+)
+_PUBLIC_KEY: Final = (
+    ed25519.Ed25519PrivateKey.generate()
+    .public_key()
+    .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+)
 _IDENTITY: Final = msgspec.json.encode(
     identity.Identity("e", "https://c:8444", "f" * 64, enrolled_at=1.0, not_before=1.0, not_after=2.0)
 )
@@ -250,6 +263,31 @@ _NVD: Final = feeds.nvd_item(
 )
 
 PARSERS: Final[tuple[Parser, ...]] = (
+    parser(
+        "bytes",
+        manifest.read_manifest,
+        manifest.read_manifest,
+        manifest.version_key,
+        seeds=(_MANIFEST,),
+        raises=(ReleaseError,),
+        longest=manifest.MOST_MANIFEST_BYTES,
+    ),
+    parser("text", manifest.version_key, manifest.version_key, seeds=("1.2.3rc1", "0.1.0"), longest=255),
+    parser("text", choosing.tags_of, choosing.tags_of, seeds=(_WHEEL,), raises=(ReleaseError,), longest=205),
+    parser(
+        "bytes",
+        _of_file("release.pub", signing.load_public),
+        signing.load_public,
+        seeds=(_PUBLIC_KEY,),
+        raises=(ReleaseError,),
+    ),
+    parser(
+        "value",
+        steered.read_steered,
+        steered.read_steered,
+        seeds=({"disabled": ["usb_storage"], "intervals": {"host": 3600}},),
+        raises=(msgspec.ValidationError, UnicodeEncodeError, RecursionError),
+    ),
     parser(
         "bytes",
         messages.decode_batch,
