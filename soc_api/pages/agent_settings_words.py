@@ -67,7 +67,7 @@ def value(t: Translator, name: str, said: Any) -> str:
     if name == "disabled":
         return ", ".join(said) if said else t("None")
     if name == "spool_hours":
-        return t.plural("%(num)s hour", "%(num)s hours", said) if said == int(said) else f"{said:g} h"
+        return t.plural("%(num)s hour", "%(num)s hours", int(said)) if said == int(said) else f"{said:g} h"
     if name == "spool_bytes":
         return f"{t.number(said / (1 << 20), 0)} MB"
-    return t.plural("%(num)s second", "%(num)s seconds", said) if said == int(said) else f"{said:g} s"
+    return t.plural("%(num)s second", "%(num)s seconds", int(said)) if said == int(said) else f"{said:g} s"
