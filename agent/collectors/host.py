@@ -7,7 +7,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from agent import reasons
-from agent.collectors.common.dmi import SERVER_TYPES, WORKSTATION_TYPES, decide_virtualization, read_dmi
+from agent.collectors.common.dmi import (
+    SERVER_TYPES,
+    WORKSTATION_TYPES,
+    decide_virtualization,
+    read_dmi,
+    read_serials,
+)
 from agent.collectors.common.files import clean_text, read_text, under
 from agent.collectors.common.interfaces import read_interfaces
 from agent.collectors.registry import Context, Output, StatusDocument, collector
@@ -127,6 +133,8 @@ def collect(ctx: Context) -> Output:
             "kernel": kernel.release,
             "family": release.get("ID", "linux"),
         },
+        "machine_id": clean_text(read_text(under(ctx.root, "/etc/machine-id"), 256) or ""),
+        **read_serials(ctx.sys),
         "boot_time": parse_boot_time(read_text(ctx.proc / "stat", 1 << 20) or ""),
         "cpu": {"model": model, "count": count},
         "memory_total_bytes": parse_memory_total(read_text(ctx.proc / "meminfo") or ""),

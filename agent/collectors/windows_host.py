@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from agent.collectors.common.dmi import decide_virtualization
+from agent.collectors.common.dmi import MAX_DISKS, decide_virtualization
 from agent.collectors.registry import WINDOWS, Context, Output, StatusDocument, collector
 from agent.windows.registry import Registry, registry
-from agent.windows.smbios import parse_system
-from agent.windows.system import read_system
+from agent.windows.smbios import parse_serials, parse_system
+from agent.windows.system import read_disk_serials, read_system
 from agent.windows.wmi import Wmi, wmi
 
 
@@ -19,7 +19,14 @@ def host_body(raw_smbios: bytes, of: Registry, asked: Wmi) -> dict[str, Any]:
     system = read_system(of, asked, firmware.pop("chassis_number", None))
     # Makers alone tell: beneath a Windows with Hyper-V or core isolation is a hypervisor too, on a machine of iron.
     virtualization = decide_virtualization(firmware["manufacturer"], firmware["model"], False, "")
-    return {**system, **firmware, "virtualization": virtualization}
+    disks = read_disk_serials(asked)[:MAX_DISKS]
+    return {
+        **system,
+        **firmware,
+        **parse_serials(raw_smbios),
+        "disk_serials": disks,
+        "virtualization": virtualization,
+    }
 
 
 @collector(

@@ -10,7 +10,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Final
 
-from agent.collectors.common.dmi import is_junk
+from agent.collectors.common.dmi import MAX_DISKS, is_junk, read_disk_serials
 from agent.messages import HostFacts
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_MACS: Final = 64
-_MAX_DISKS: Final = 16
 _CASE: Final = ("product_uuid", "serial_number", "board_serial", "chassis_serial")
 
 
@@ -38,28 +37,8 @@ def host_facts(root: Path) -> HostFacts:
         mac_addresses=_some(_macs(root / "sys/class/net"), _MAX_MACS),
         board_serial=_read(dmi / "board_serial"),
         chassis_serial=_read(dmi / "chassis_serial"),
-        disk_serials=_some(disk_serials(root / "sys"), _MAX_DISKS),
+        disk_serials=_some(read_disk_serials(root / "sys"), MAX_DISKS),
     )
-
-
-def disk_serials(sys_tree: Path) -> set[str]:
-    """Of disks that are built in, as far as the kernel shows them without asking the disk: NVMe, and SCSI's page 0x80
-    (SPC-4, 7.7.15)."""
-    found = set()
-    for disk in _folders(sys_tree / "block"):
-        if _read(disk / "removable") == "1":
-            continue
-        serial = _read(disk / "device/serial") or _read(disk / "serial")
-        if not serial:
-            try:
-                page = (disk / "device/vpd_pg80").read_bytes()[:260]
-            except OSError:
-                page = b""
-            if page[1:2] == b"\x80":
-                serial = page[4 : 4 + page[3]].decode("ascii", "replace").strip("\0 ")
-        if serial and not is_junk(serial):
-            found.add(serial[:255])
-    return found
 
 
 def is_other_machine(before: HostFacts, now: HostFacts) -> bool:

@@ -121,6 +121,7 @@ def _host(machine: Machine, seed: int, began: float) -> dict[str, Any]:
         "model": model.model,
         "serial_number": machine.serial,
         "product_uuid": machine.uuid,
+        "machine_id": machine.uuid.replace("-", ""),
         "chassis_type": model.chassis,
         "role": "server" if machine.server else "workstation",
         "os": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from agent.collectors.common.dmi import MAX_DISKS
 from agent.messages import HostFacts
 from agent.windows.registry import registry
 from agent.windows.smbios import parse_serials, parse_system
@@ -11,7 +12,6 @@ from agent.windows.system import machine_guid, read_adapters, read_disk_serials,
 from agent.windows.wmi import wmi
 
 MAX_MACS = 64
-MAX_DISKS = 16
 
 
 def host_facts() -> HostFacts:

@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select, update
 from collector.alerts.findings import Applied, apply_outcomes
 from collector.detect.handover import hand_over, row_of
 from collector.detect.values import moment
-from collector.identity.links import keep_evidence
+from collector.identity.links import renew_evidence
 from collector.state.tables import DeadLetter, Endpoint, IdentityNote
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def commit_step(
     step.streams.flush(session, existing, now)
     for endpoint_id in sorted(step.evidence.keys() & existing):
         simulated = step.contexts[endpoint_id].simulated
-        keep_evidence(session, endpoint_id, step.evidence[endpoint_id], now, simulated=simulated)
+        renew_evidence(session, endpoint_id, step.evidence[endpoint_id], now, simulated=simulated)
     if step.told_notes:
         session.execute(delete(IdentityNote).where(IdentityNote.id.in_(step.told_notes)))
     _write_letters(session, [letter for letter in step.letters if letter.endpoint_id in existing])

@@ -16,6 +16,7 @@ from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import aliased
 
 from collector.errors import ConflictError, NotFoundError
+from collector.identity.evidence import is_other_machine
 from collector.identity.matching import AUTOMATIC, match
 from collector.state.tables import (
     Assignment,
@@ -95,6 +96,17 @@ def keep_evidence(
     else:
         origin.evidence_at, origin.compared_at = now, None
     session.flush()
+
+
+def renew_evidence(
+    session: Session, endpoint_id: str, said: Evidence, now: datetime, *, simulated: bool
+) -> None:
+    """As :func:`keep_evidence`, with what was known before of kinds that are not said now, unless that was another
+    machine: agents of different versions say more or less. Nothing is done where nothing is new."""
+    before = evidence_kept(session, endpoint_id)
+    evidence = dict(said) if is_other_machine(before, said) else {**before, **said}
+    if evidence != before:
+        keep_evidence(session, endpoint_id, evidence, now, simulated=simulated)
 
 
 def evidence_kept(session: Session, endpoint_id: str) -> Evidence:

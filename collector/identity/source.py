@@ -27,4 +27,4 @@ class RekeySource:
 
     def wanted(self, session: Session) -> Mapping[str, int]:
         query = select(RekeyOrder.endpoint_id, RekeyOrder.id).where(RekeyOrder.closed_at.is_(None))
-        return {endpoint_id: order_id for endpoint_id, order_id in session.execute(query)}
+        return dict(session.execute(query).tuples().all())

@@ -22,7 +22,7 @@ from collector.enrolment.errors import RevokedError
 from collector.enrolment.requests import read_request
 from collector.errors import ConflictError, NotFoundError
 from collector.identity.evidence import evidence_of_facts, is_other_machine
-from collector.identity.links import evidence_kept, keep_evidence
+from collector.identity.links import evidence_kept, keep_evidence, renew_evidence
 from collector.state.tables import (
     Assignment,
     Certificate,
@@ -90,7 +90,8 @@ def renew(
         spare=_shared(session, identity.endpoint_id),
     )
     if request.facts is not None and not _differs(session, identity.endpoint_id, request.facts):
-        _keep(session, identity.endpoint_id, request.facts, now, simulated=identity.simulated)
+        said = evidence_of_facts(request.facts)
+        renew_evidence(session, identity.endpoint_id, said, now, simulated=identity.simulated)
     return reply
 
 
@@ -191,7 +192,7 @@ def key_sha256(csr_pem: str) -> str:
 
 
 def _order(session: Session, identity: EndpointIdentity, order_id: int) -> RekeyOrder | None:
-    """The order that a request answers to; ``None`` where its certificate is of after the order: an ordinary renewal."""
+    """The order that a request answers to; ``None`` where its certificate came after the order: an ordinary renewal."""
     order = session.get(RekeyOrder, order_id)
     if order is None or order.endpoint_id != identity.endpoint_id or order.closed_at is not None:
         raise ConflictError("there is no such order to change keys any more")
@@ -264,7 +265,7 @@ def _split(
         session.add(Assignment(endpoint_id=endpoint_id, agency_id=agency_id, valid_from=now))
     session.add(service.certificate_row(endpoint_id, signed))
     if facts is not None:
-        _keep(session, endpoint_id, facts, now, simulated=identity.simulated)
+        keep_evidence(session, endpoint_id, evidence_of_facts(facts), now, simulated=identity.simulated)
     origin = session.get(EndpointOrigin, endpoint_id)
     if origin is None:
         origin = EndpointOrigin(endpoint_id=endpoint_id, evidence_at=now, compared_at=now)
@@ -297,12 +298,6 @@ def _again(
 
 def _differs(session: Session, endpoint_id: str, facts: HostFacts) -> bool:
     return is_other_machine(evidence_kept(session, endpoint_id), evidence_of_facts(facts))
-
-
-def _keep(session: Session, endpoint_id: str, facts: HostFacts, now: datetime, *, simulated: bool) -> None:
-    evidence = evidence_of_facts(facts)
-    if evidence != evidence_kept(session, endpoint_id):
-        keep_evidence(session, endpoint_id, evidence, now, simulated=simulated)
 
 
 def _shared(session: Session, endpoint_id: str) -> list[str]:

@@ -20,6 +20,10 @@ IDENTITY_ACTIONS: Final = {
 }
 
 IDENTITY_FIELDS: Final = {
+    "host.machine_id": N_("Number of the installed system"),
+    "host.board_serial": N_("Serial number of the mainboard"),
+    "host.chassis_serial": N_("Serial number of the case"),
+    "host.disk_serials": N_("Serial numbers of disks"),
     "identity.found_by": N_("Found by"),
     "identity.places": N_("Places"),
     "identity.returns": N_("Times they took turns"),

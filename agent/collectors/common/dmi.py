@@ -61,6 +61,9 @@ _CHASSIS = [
     "stick_pc",
 ]
 
+#: No machine of ours has more disks than that to be known by.
+MAX_DISKS = 16
+
 FIELDS = {"manufacturer": "sys_vendor", "model": "product_name", "serial_number": "product_serial"}
 
 
@@ -134,3 +137,37 @@ def read_dmi(sys: Path) -> dict[str, Any]:
     number = parse_chassis(read_text(folder / "chassis_type", 16))
     facts["chassis_type"] = chassis_name(number)
     return {**facts, "dmi_state": "ok", "reason": "", "empty": empty, "chassis_number": number}
+
+
+def read_serials(sys: Path) -> dict[str, Any]:
+    """``board_serial``, ``chassis_serial`` and ``disk_serials`` of the ``host`` document; empty where there is none."""
+    folder = sys / "class/dmi/id"
+    return {
+        "board_serial": _value(folder, "board_serial")[0],
+        "chassis_serial": _value(folder, "chassis_serial")[0],
+        "disk_serials": sorted(read_disk_serials(sys))[:MAX_DISKS],
+    }
+
+
+def read_disk_serials(sys: Path) -> set[str]:
+    """Of disks that are built in, as far as the kernel shows them without asking the disk: NVMe, and SCSI's page 0x80
+    (SPC-4, 7.7.15)."""
+    found = set()
+    try:
+        disks = sorted((sys / "block").iterdir())
+    except OSError:
+        return found
+    for disk in disks:
+        if (read_text(disk / "removable", 16) or "").strip() == "1":
+            continue
+        serial = clean_text(read_text(disk / "device/serial", 256) or read_text(disk / "serial", 256) or "")
+        if not serial:
+            try:
+                page = (disk / "device/vpd_pg80").read_bytes()[:260]
+            except OSError:
+                page = b""
+            if page[1:2] == b"\x80":
+                serial = clean_text(page[4 : 4 + page[3]].decode("ascii", "replace").strip("\0 "))
+        if not is_junk(serial):
+            found.add(serial[:255])
+    return found
