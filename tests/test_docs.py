@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import click
@@ -74,7 +75,7 @@ def _check_vonggac(words: list[str]) -> str:
 
 @functools.cache
 def _agent_help(command: str) -> str:
-    arguments = [command, "--help"] if command else ["--help"]
+    arguments = [*command.split(), "--help"]
     done = subprocess.run(
         [sys.executable, "-m", "agent.cli", *arguments], capture_output=True, text=True, cwd=PROJECT
     )
@@ -82,7 +83,7 @@ def _agent_help(command: str) -> str:
 
 
 def _check_agent(words: list[str]) -> str:
-    command = words[0] if words and not words[0].startswith("-") else ""
+    command = " ".join(takewhile(lambda word: re.fullmatch("[a-z-]+", word) and word[0] != "-", words[:2]))
     text = _agent_help(command)
     if not text:
         return f"no command {command!r}"
@@ -122,6 +123,8 @@ def test_the_check_of_commands_sees_wrong_ones() -> None:
     assert _check_vonggac(["reprot"])
     assert _check_agent(["run", "--fast"])
     assert _check_agent(["fly"])
+    assert _check_agent(["update", "apply", "--fast"])
+    assert not _check_agent(["update", "apply", "--again", "FILE"])
     assert _check_make(["fly"])
     assert not _check_vonggac(["report", "coverage", "--agency", "all"])
     assert not _check_agent(["once", "--dry-run"])

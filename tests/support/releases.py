@@ -26,7 +26,7 @@ def vonggac(*arguments: str) -> str:
 
 
 def repack(wheel: Path, folder: Path, version: str, changes: Mapping[str, str] | None = None) -> Path:
-    """The agent's part of the project's ``wheel`` as ``version``, in ``folder``. ``changes`` are appended to modules."""
+    """The agent's part of the project's ``wheel`` as ``version``, in ``folder``, ``changes`` appended to modules."""
     old = wheel.name.split("-")[1]
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"vonggac-{version}-py3-none-any.whl"

@@ -58,8 +58,8 @@ class Pace:
 
 @dataclass(frozen=True)
 class Course:
-    """A rollout. Times are seconds since the epoch. ``excused``: how many failed and silent machines of a ring (as text)
-    the person knew who resumed it."""
+    """A rollout. Times are seconds since the epoch. ``excused``: how many failed and silent machines of a ring (as
+    text) the person knew who resumed it."""
 
     version: str
     state: str

@@ -15,7 +15,7 @@ from agent.update import environment
 from agent.update.applying import Apply
 from agent.update.choosing import choose, own_tags
 from agent.update.errors import ReleaseError
-from agent.update.manifest import Wheel, is_version, version_key
+from agent.update.manifest import Wheel, is_version, read_manifest, version_key
 from agent.update.place import DONE, REFUSED, ROLLED_BACK, SWITCHING, Installation, Record
 from agent.update.sources import Folder, ReleaseFile
 from tests.support.releases import Signer
@@ -297,9 +297,7 @@ def test_a_manifest_is_bounded_in_every_part(signer: Signer, wheels: Path, machi
     release = signer.make(wheels)
     with closing(ReleaseFile(release)) as source:
         manifest: dict[str, Any] = msgspec.json.decode(source.manifest())
-    from agent.update.manifest import read_manifest
-
-    for change in (
+    changes: list[dict[str, Any]] = [
         {"format": 2},
         {"product": "other"},
         {"version": "0.2.0/../x"},
@@ -308,6 +306,7 @@ def test_a_manifest_is_bounded_in_every_part(signer: Signer, wheels: Path, machi
         {"wheels": [{**manifest["wheels"][0], "name": "../evil.whl"}]},
         {"version": "0.3.0"},
         {"notes": "x" * 70_000},
-    ):
+    ]
+    for change in changes:
         with pytest.raises(ReleaseError):
             read_manifest(msgspec.json.encode({**manifest, **change}))

@@ -31,9 +31,9 @@ HOUR = timedelta(hours=1)
 PACE = Pace(wait_seconds=3600, spread_seconds=0)
 
 
-def manifest(version: str, **values: bool) -> Manifest:
+def manifest(version: str, *, step_back: bool = False) -> Manifest:
     wheel = Wheel(name=f"vonggac-{version}-py3-none-any.whl", size=5, sha256="0" * 64)
-    return Manifest(1, "vonggac", version, 1, NOW.timestamp(), [wheel], **values)
+    return Manifest(1, "vonggac", version, 1, NOW.timestamp(), [wheel], step_back)
 
 
 @pytest.fixture
