@@ -13,8 +13,8 @@ from collector.steering.settings import publishing
 from collector.steering.settings.groups import (
     ENDPOINT,
     Group,
+    Reckoning,
     as_json,
-    effective,
     flat,
     layers,
     members,
@@ -227,7 +227,7 @@ def of_endpoint(endpoint_id: str, services: RequestServices, principal: Reader) 
         if not found:
             raise NotFoundError(f"no endpoint {endpoint_id!r}")
         (member,) = members(session, principal.scope, Group(ENDPOINT, endpoint_id))
-        shall = effective(member, layers(session))
+        shall = Reckoning(layers(session)).of(member)
     return OfEndpointShape(
         standing=_machine(found[0]),
         settings=flat(shall.settings),

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from collector.state.tables import SettingsPublication
 from collector.steering.settings import publishing
-from collector.steering.settings.groups import ENDPOINT, Group, effective, flat, layers, members
+from collector.steering.settings.groups import ENDPOINT, Group, Reckoning, flat, layers, members
 from collector.steering.settings.standing import STATES, Standing, counts, standings
 from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
@@ -142,7 +142,7 @@ def _shall(session: Session, visit: Visit, titles: Titles, endpoint_id: str) -> 
     if not found:
         return None
     (standing,) = standings(session, scope, simulated=None, endpoint_id=endpoint_id)
-    shall = effective(found[0], layers(session))
+    shall = Reckoning(layers(session)).of(found[0])
     values = flat(shall.settings)
     return Shall(
         _machine(standing, visit),

@@ -39,7 +39,6 @@ def test_settings_are_published_tried_kept_and_taken_back_where_nobody_answers(
     patience = "[collector]\nconnect_timeout_seconds = 3\nanswer_timeout_seconds = 3\n"
     agent = Agent(tmp_path / "agent", stack, patience)
     agent.enroll(stack.token("so-tai-chinh"))
-    agent.start()
 
     def standing() -> dict[str, Any]:
         found: dict[str, Any] = page(admin, f"/api/v1/endpoints/{agent.endpoint_id}/settings")["standing"]
@@ -59,8 +58,9 @@ def test_settings_are_published_tried_kept_and_taken_back_where_nobody_answers(
     def record() -> Record:
         return read_record(agent.state / "settings.json")
 
+    first = publish(0, metrics_seconds=60, disabled=["lan"], trial_seconds=5)
+    agent.start()
     try:
-        first = publish(0, metrics_seconds=60, disabled=["lan"], trial_seconds=5)
         wait_until(lambda: standing()["state"] == "in_force", seconds=60, what="the settings to be kept")
         assert standing()["number"] == first
         assert standing()["stated"] == ["heartbeat_seconds"]

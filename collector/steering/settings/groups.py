@@ -70,9 +70,11 @@ class Member:
 
 @dataclass(frozen=True)
 class Effective:
-    """What a machine shall have. ``origins``: by setting (:func:`flat`) the group that it is from."""
+    """What a machine shall have; ``json`` as :func:`as_json`. ``origins``: by setting (:func:`flat`) the group that it
+    is from."""
 
     settings: Steered
+    json: Mapping[str, Any]
     origins: Mapping[str, Group]
 
 
@@ -106,15 +108,29 @@ def layers(session: Session) -> dict[Group, Layer]:
     return {layer.group: layer for layer in found if layer.settings != Steered()}
 
 
-def effective(member: Member, by_group: Mapping[Group, Layer]) -> Effective:
-    settings = Steered()
-    origins: dict[str, Group] = {}
-    for group in member.groups():
-        layer = by_group.get(group)
-        if layer is not None:
-            settings = layer.settings.over(settings)
-            origins.update(dict.fromkeys(flat(layer.settings), group))
-    return Effective(settings, origins)
+class Reckoning:
+    """What machines shall have by ``by_group``. Most share theirs with thousands, so each is worked out once: what is
+    equal is the same object."""
+
+    def __init__(self, by_group: Mapping[Group, Layer]) -> None:
+        self._by_group = by_group
+        self._known: dict[tuple[Group, ...], Effective] = {}
+
+    def of(self, member: Member) -> Effective:
+        groups = tuple(group for group in member.groups() if group in self._by_group)
+        found = self._known.get(groups)
+        if found is None:
+            found = self._known[groups] = self._worked_out(groups)
+        return found
+
+    def _worked_out(self, groups: tuple[Group, ...]) -> Effective:
+        settings = Steered()
+        origins: dict[str, Group] = {}
+        for group in groups:
+            said = self._by_group[group].settings
+            settings = said.over(settings)
+            origins.update(dict.fromkeys(flat(said), group))
+        return Effective(settings, as_json(settings), origins)
 
 
 def members(session: Session, scope: Scope, group: Group | None = None) -> list[Member]:

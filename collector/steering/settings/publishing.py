@@ -24,9 +24,9 @@ from collector.steering.settings.groups import (
     ROLE,
     Group,
     Layer,
+    Reckoning,
     as_json,
     check_group,
-    effective,
     flat,
     flat_json,
     layers,
@@ -106,11 +106,15 @@ def preview(session: Session, scope: Scope, group: Group, settings: Steered) -> 
     """
     check_group(session, scope, group, whole=True)
     now = layers(session)
-    then = {**now, group: Layer(group, 0, settings)}
+    before, after = Reckoning(now), Reckoning({**now, group: Layer(group, 0, settings)})
     old = now.get(group)
+    known: dict[tuple[int, int], Sequence[Change]] = {}
     changed = []
     for member in members(session, scope, group):
-        changes = difference(effective(member, now).settings, effective(member, then).settings)
+        pair = before.of(member), after.of(member)
+        changes = known.get((id(pair[0]), id(pair[1])))
+        if changes is None:
+            changes = known[id(pair[0]), id(pair[1])] = difference(pair[0].settings, pair[1].settings)
         if changes:
             changed.append((member, changes))
     return Preview(

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, insert, or_, select, update
 
 from collector.state.scope import EVERYTHING
 from collector.state.tables import Assignment, Endpoint, EndpointSettings, SettingsPublication
-from collector.steering.settings.groups import Group, as_json, effective, layers, members
+from collector.steering.settings.groups import Reckoning, layers, members
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy.orm import Session
 
-    from collector.steering.settings.groups import Layer, Member
 
 MOVED: Final = "moved"
 _SYSTEM: Final = "vonggac"
+_NOTHING: Final[dict[str, Any]] = {}
 
 
 def newest_number(session: Session) -> int:
@@ -53,56 +53,56 @@ def settle(session: Session, now: datetime) -> int:
     Needs a write transaction. The number is the newest publication's; a machine that has that one already, and comes to
     other groups, gets one of its own.
     """
-    by_group = layers(session)
+    reckoning = Reckoning(layers(session))
     newest = newest_number(session)
-    known = {row.endpoint_id: row for row in session.scalars(select(EndpointSettings))}
-    again: list[EndpointSettings] = []
-    changed = 0
+    known = {row.endpoint_id: row for row in session.execute(select(EndpointSettings.__table__))}
+    rows: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    changed: list[dict[str, Any]] = []
+    again: list[dict[str, Any]] = []
     for member in members(session, EVERYTHING):
-        row = known.get(member.endpoint_id)
-        if row is None:
-            row = EndpointSettings(
-                endpoint_id=member.endpoint_id,
-                number=0,
-                agency_id=member.agency_id,
-                role=member.role,
-                settings={},
-                settled_at=now,
-            )
-            session.add(row)
-        if _settle(row, member, by_group, now):
-            changed += 1
-            if row.number < newest:
-                row.number = newest
-            else:
+        old = known.get(member.endpoint_id)
+        number, settings = (0, _NOTHING) if old is None else (old.number, old.settings)
+        wanted = reckoning.of(member).json
+        news = wanted != settings
+        if old is not None and not news and (old.role, old.agency_id) == (member.role, member.agency_id):
+            continue
+        row = {
+            "endpoint_id": member.endpoint_id,
+            "number": newest if news and number < newest else number,
+            "agency_id": member.agency_id,
+            "role": member.role,
+            "settings": wanted,
+            "settled_at": now if old is None or news else old.settled_at,
+        }
+        rows[old is None].append(row)
+        if news:
+            changed.append(row)
+            if number >= newest:
                 again.append(row)
     if again:
-        used = SettingsPublication(
-            published_at=now,
-            published_by=_SYSTEM,
-            comment="",
-            group=MOVED,
-            key="",
-            before={},
-            after={},
-            reverts_to=None,
-            machines=len(again),
-        )
-        session.add(used)
-        session.flush()
+        number = _moved(session, len(again), now)
         for row in again:
-            row.number = used.number
+            row["number"] = number
+    if rows[True]:
+        session.execute(insert(EndpointSettings), rows[True])
+    if rows[False]:
+        session.execute(update(EndpointSettings), rows[False])
+    session.expire_all()
+    return len(changed)
+
+
+def _moved(session: Session, machines: int, now: datetime) -> int:
+    used = SettingsPublication(
+        published_at=now,
+        published_by=_SYSTEM,
+        comment="",
+        group=MOVED,
+        key="",
+        before={},
+        after={},
+        reverts_to=None,
+        machines=machines,
+    )
+    session.add(used)
     session.flush()
-    return changed
-
-
-def _settle(row: EndpointSettings, member: Member, by_group: dict[Group, Layer], now: datetime) -> bool:
-    if row.role != member.role:
-        row.role = member.role
-    if row.agency_id != member.agency_id:
-        row.agency_id = member.agency_id
-    wanted = as_json(effective(member, by_group).settings)
-    if wanted == row.settings:
-        return False
-    row.settings, row.settled_at = wanted, now
-    return True
+    return used.number

@@ -19,7 +19,7 @@ from collector.steering.settings.errors import (
     PublicationNotFoundError,
     SettingsRefusedError,
 )
-from collector.steering.settings.groups import Group, effective, layers, members
+from collector.steering.settings.groups import Group, Reckoning, layers, members
 from collector.steering.settings.publishing import (
     Change,
     bring_back,
@@ -79,8 +79,8 @@ def test_the_more_particular_group_holds_setting_by_setting(state: StateStore) -
         put(session, SERVERS, heartbeat_seconds=30, intervals={"lan": 20}, disabled=[])
         put(session, Group("endpoint", "c"), metrics_seconds=60)
     with state.read() as session:
-        by_group = layers(session)
-        found = {each.endpoint_id: effective(each, by_group) for each in members(session, EVERYTHING)}
+        reckoning = Reckoning(layers(session))
+        found = {each.endpoint_id: reckoning.of(each) for each in members(session, EVERYTHING)}
     assert found["a"].settings == Steered(
         heartbeat_seconds=90,
         metrics_seconds=600,
