@@ -1,8 +1,9 @@
 """Reads what sshd, sudo, su, login and the account tools say in the authentication log.
 
-Every pattern is anchored at both ends and takes the user name greedily, because a stranger chooses it:
-``Invalid user root from 203.0.113.9 port 22 from 192.0.2.7 port 40000`` is one user with a strange name from
-192.0.2.7. No pattern has two places of any length, over which a long line would be tried for minutes. OpenSSH escapes control characters in names, and what it escaped is left escaped.
+Every pattern is anchored at both ends and takes the user name greedily, because a stranger chooses it: ``Invalid user
+root from 203.0.113.9 port 22 from 192.0.2.7 port 40000`` is one user with a strange name from 192.0.2.7. No pattern
+has two places of any length, over which a long line would be tried for minutes. OpenSSH escapes control characters in
+names, and what it escaped is left escaped.
 
 Anybody on the machine can write a line to syslog in another program's name; what a text log says is therefore a
 claim. The journal knows the sender, see ``journal``.
