@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 JITTER_RATIO: Final = 0.1
 #: Collectors due within this time run in one waking.
 _SLACK_SECONDS: Final = 0.1
+#: A collector that found nothing of its kind is asked again after this at the earliest: it seldom appears.
+_NOTHING_SECONDS: Final = 10.0
 #: Threads left behind by runs that never end; with so many a lane waits for one to come back.
 _LEFT_BEHIND_AT_MOST: Final = 4
 
@@ -220,6 +222,8 @@ class Lane:
             pause = job.interval * self.patience * (1 + spread)
             if outcome.output is not None and outcome.output.more:
                 pause = min(pause, 2 * _SLACK_SECONDS)
+            if outcome.nothing:
+                pause = max(pause, _NOTHING_SECONDS)
             pause = max(pause, rest(outcome.cpu_seconds, fast=job.collector.fast))
             job.due = self._monotonic() + pause
             job.running = False

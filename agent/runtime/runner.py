@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -507,14 +508,20 @@ def _usable_proxy(settings: Settings) -> Proxy | None:
         raise UnusableSettingsError(str(error)) from error
 
 
+@cache
+def _tree(path: str) -> Path:
+    """Made once: a context is made for every run."""
+    return Path(path)
+
+
 def make_context(
     settings: Settings, memory: MutableMapping[str, object], address: Address | Proxy | None = None
 ) -> Context:
     """What a collector is given. ``address``: whom the agent itself connects to; without, it has not enrolled."""
     return Context(
-        root=Path(settings.host.root),
-        proc=Path(settings.host.proc),
-        sys=Path(settings.host.sys),
+        root=_tree(settings.host.root),
+        proc=_tree(settings.host.proc),
+        sys=_tree(settings.host.sys),
         now=time.time,
         settings=settings.collectors,
         state=memory,

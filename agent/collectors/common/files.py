@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 SMALL_BYTES = 256 << 10
 
 
+@lru_cache(maxsize=256)  # the same few, every two seconds
 def under(root: Path, path: str) -> Path:
     """``path``, absolute on the host, as it is reached through ``root``."""
     return root / path.lstrip("/")

@@ -277,6 +277,16 @@ def test_a_name_taken_twice_fails_at_import(monkeypatch: pytest.MonkeyPatch) -> 
         register(fine)
 
 
+def test_a_collector_that_finds_nothing_of_its_kind_is_asked_less_often() -> None:
+    def none(_: Context) -> Output:
+        raise NothingToReport("no journal")
+
+    bench = Bench(make("journal", none, 2), make("fine", fine, 2))
+    bench.advance(20)
+    assert [at for at, name in bench.ran if name == "journal"] == [0, 10, 20]
+    assert len([at for at, name in bench.ran if name == "fine"]) == 11
+
+
 def test_a_lane_that_is_patient_runs_its_collectors_less_often() -> None:
     bench = Bench(make("a", fine, 60))
     bench.lane.patience = 2.0
