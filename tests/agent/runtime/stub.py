@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+FIRST_ID = "00000000-0000-4000-8000-000000000001"
+#: Of a machine that says that it is another one.
+OWN_ID = "00000000-0000-4000-8000-000000000002"
 DAY = dt.timedelta(days=1)
 
 
@@ -157,12 +160,12 @@ class StubCollector:
         return 201, self._certify(request["csr_pem"])
 
     def renew(self, body: bytes) -> tuple[int, bytes]:
-        return 200, self._certify(json.loads(body)["csr_pem"])
+        asked = json.loads(body)
+        return 200, self._certify(asked["csr_pem"], OWN_ID if asked.get("moved") else FIRST_ID)
 
-    def _certify(self, csr_pem: str) -> bytes:
+    def _certify(self, csr_pem: str, endpoint_id: str = FIRST_ID) -> bytes:
         request = x509.load_pem_x509_csr(csr_pem.encode())
         assert request.is_signature_valid
-        endpoint_id = "00000000-0000-4000-8000-000000000001"
         reply = EnrolReply(
             endpoint_id=endpoint_id,
             certificate_pem=self.authority.sign(

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRouter
 from sqlalchemy import select
 
-from collector.state.tables import CheckException, Document, DocumentChange, Incident
+from collector.state.tables import CheckException, Document, DocumentChange, Incident, MachineLink
 from soc_api.accounts.declared import (
     DeclaredRoute,
     UndeclaredRouteError,
@@ -56,6 +56,7 @@ def call(client: TestClient, route: DeclaredRoute, path: str) -> Response:
 def foreign(world: Any, services: Services) -> dict[str, str]:
     """Objects of the agency ``there``, by the names of path parameters."""
     endpoint_id = world.endpoint(world.there, f"host-{MARK}")
+    other_id = world.endpoint(world.there, f"other-{MARK}")
     alert_id = world.alert(world.there, f"alert-{MARK}", endpoint_id=endpoint_id)
     now = world.clock.now
     with services.state.write() as session:
@@ -81,12 +82,23 @@ def foreign(world: Any, services: Services) -> dict[str, str]:
             expires_at=now + timedelta(days=300),
         )
         session.add(excepted)
+        pair = MachineLink(
+            older_id=endpoint_id,
+            newer_id=other_id,
+            kind="reimaged",
+            score=90,
+            state="proposed",
+            evidence={},
+            made_at=now,
+        )
+        session.add(pair)
         session.flush()
-        incident_id, exception_id = incident.id, excepted.id
+        incident_id, exception_id, link_id = incident.id, excepted.id, pair.id
     return {
         "alert_id": str(alert_id),
         "incident_id": str(incident_id),
         "exception_id": str(exception_id),
+        "link_id": str(link_id),
         "endpoint_id": endpoint_id,
         "code": "so-noi-vu",
         "token_id": "0" * 16,
@@ -212,7 +224,7 @@ def test_an_officer_finds_nothing_of_another_agency_by_its_id(
     client = signed_in("officer")
     tried = 0
     for route in routes_of(services):
-        if not {"alert_id", "incident_id", "endpoint_id", "code"} & set(_parameters(route.path)):
+        if not {"alert_id", "incident_id", "endpoint_id", "link_id", "code"} & set(_parameters(route.path)):
             continue
         tried += 1
         path = filled(route.path, foreign)
