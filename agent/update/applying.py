@@ -17,19 +17,19 @@ import msgspec
 
 from agent.runtime.files import sync_directory
 from agent.runtime.locking import OPEN_FLAGS, hold
-from agent.runtime.status import read_status
+from agent.runtime.status import Status
 from agent.update import environment
 from agent.update.choosing import check_version, choose, own_tags
 from agent.update.errors import ReleaseError
 from agent.update.manifest import is_version
 from agent.update.place import DONE, REFUSED, ROLLED_BACK, SWITCHING, Installation, Record
 from agent.update.signing import load_public, verified
+from agent.update.sources import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from agent.runtime.status import Status
     from agent.update.manifest import Manifest, Wheel
     from agent.update.sources import Source
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _GROWTH: Final = 6
 _KEPT_FREE_BYTES: Final = 64 << 20
 _LOOK_SECONDS: Final = 0.5
+_MOST_STATUS_BYTES: Final = 1 << 20
 #: A version that cannot reach the collector, where the one before it could not either, is not to blame.
 UNREACHABLE: Final = "unreachable"
 
@@ -119,7 +120,7 @@ class Apply:
         except OSError as error:
             self._clear()
             return self._note(record, REFUSED, "disk", f"{error.filename or ''}: {error.strerror}"[:300])
-        link = _link(read_status(self._status))
+        link = _link(self._read_status())
         record = self._note(record, SWITCHING, "", "")
         self._place.switch(record.version)
         return self._prove(record, had_link=link == "ok")
@@ -167,7 +168,7 @@ class Apply:
     def _restart_and_wait(self, version: str, *, need_link: bool) -> tuple[str, str]:
         """Why ``version`` does not work, as a code and in words; empty where it does: it runs, has written its status
         since, and reaches the collector where that was to be reached before."""
-        before = read_status(self._status)
+        before = self._read_status()
         since = self._now()
         try:
             self._restart()
@@ -176,7 +177,7 @@ class Apply:
         patience = time.monotonic() + self._health_seconds
         code, detail = "silent", f"{version} has not said a word within {self._health_seconds:g} s"
         while time.monotonic() < patience:
-            status = read_status(self._status)
+            status = self._read_status()
             if status is not None and status.version == version and _is_new(status, before, since):
                 link = _link(status)
                 if link == "ok" or (not need_link and link not in ("starting", "stopped")):
@@ -184,6 +185,14 @@ class Apply:
                 code, detail = UNREACHABLE, f"{version} runs and does not reach the collector: {link}"
             time.sleep(_LOOK_SECONDS)
         return code, detail
+
+    def _read_status(self) -> Status | None:
+        """Read as what it is: a file of a user who is not root."""
+        try:
+            data = Folder(self._status.parent).read(self._status.name, _MOST_STATUS_BYTES)
+            return msgspec.json.decode(data, type=Status)
+        except (ReleaseError, OSError, msgspec.MsgspecError):
+            return None
 
     def _check_room(self, needed: int) -> None:
         free = shutil.disk_usage(self._place.root).free

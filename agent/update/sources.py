@@ -41,17 +41,18 @@ class Folder:
         self._path = path
 
     def manifest(self) -> bytes:
-        return self._read(MANIFEST, MOST_MANIFEST_BYTES + 1)
+        return self.read(MANIFEST, MOST_MANIFEST_BYTES + 1)
 
     def signature(self) -> bytes:
-        return self._read(SIGNATURE, SIGNATURE_BYTES + 1)
+        return self.read(SIGNATURE, SIGNATURE_BYTES + 1)
 
     def wheel(self, name: str) -> Iterator[bytes]:
         with self._open(name) as file:
             while piece := file.read(1 << 20):
                 yield piece
 
-    def _read(self, name: str, most: int) -> bytes:
+    def read(self, name: str, most: int) -> bytes:
+        """The first ``most`` bytes of a file; raise :class:`ReleaseError` where it is none."""
         with self._open(name) as file:
             return file.read(most)
 

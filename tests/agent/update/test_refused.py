@@ -229,6 +229,13 @@ def test_what_a_folder_of_the_agents_user_holds_is_read_without_links_or_pipes(t
             read()
 
 
+def test_a_status_that_is_a_pipe_holds_nobody_up(machine: Machine, signer: Signer, wheels: Path) -> None:
+    machine.status.unlink()
+    os.mkfifo(machine.status)
+    machine.works = lambda _version: ""
+    assert machine.take(signer.make(wheels)).state == ROLLED_BACK
+
+
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"\0" * 100])
 def test_what_is_no_release_is_said_to_be_none(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.vgrelease"

@@ -80,7 +80,7 @@ class Machine:
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout
 
-    def apply(self, *arguments: str, status: int = 0, seconds: float = 20) -> dict[str, Any]:
+    def apply(self, *arguments: str, status: int = 0, seconds: float = 90) -> dict[str, Any]:
         options = ["--restart", shlex.join(self.restart), "--health-seconds", str(seconds), "--json"]
         said: dict[str, Any] = json.loads(self.run("update", "apply", *arguments, *options, status=status))
         return said
@@ -143,7 +143,7 @@ def test_a_good_release_is_taken_and_a_broken_one_is_rolled_back(
     machine.start()
     try:
         wait_until(
-            lambda: machine.told().get("state") == "ready", seconds=40, what="the release to be fetched"
+            lambda: machine.told().get("state") == "ready", seconds=90, what="the release to be fetched"
         )
         applied = machine.apply()
         assert (applied["state"], applied["version"], applied["before"]) == ("done", "0.2.0", "0.1.0")
@@ -153,7 +153,7 @@ def test_a_good_release_is_taken_and_a_broken_one_is_rolled_back(
         assert json.loads(machine.run("status", "--json"))["status"]["version"] == "0.2.0"
         wait_until(
             lambda: ("0.2.0", "done") in told_of(site),
-            seconds=20,
+            seconds=60,
             what="the new version to tell the collector",
         )
 
@@ -168,7 +168,7 @@ def test_a_good_release_is_taken_and_a_broken_one_is_rolled_back(
         assert machine.version == "0.2.0"
         assert machine.versions() == ["0.1.0", "0.2.0"]
         wait_until(
-            lambda: ("0.2.0", "rolled_back") in told_of(site), seconds=20, what="the roll-back to be told"
+            lambda: ("0.2.0", "rolled_back") in told_of(site), seconds=60, what="the roll-back to be told"
         )
         again = machine.apply(str(carried), status=1)
         assert (again["state"], again["code"]) == ("refused", "failed_before")
