@@ -441,6 +441,8 @@ class Runner:
             self._log.say("restarting", reason=excess)
         self._wake.stop()
         self._stop(sending)
+        if excess in ("", ANOTHER_ENDPOINT):  # what the watchdog ends counts against settings on trial
+            self._managed.stopped()
         return excess
 
     def _tell_of_restart(self) -> None:
@@ -481,7 +483,6 @@ class Runner:
             self.outbox.checkpoint()
         except SpoolError as error:
             self._log.say("stopped_unsaved", reason=str(error))
-        self._managed.stopped()
         self.status.link.code = "stopped"
         self.write_status()
         self._log.say("stopped", backlog=self.status.backlog_batches)

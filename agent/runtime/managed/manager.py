@@ -195,6 +195,7 @@ class Managed:
             self._answers_at_half = self._talk.answers
             self._end = max(self._end, now + self._end - self._half)
             self._talk.hurry()
+            return 0.0
         if now < self._end:
             return self._end - now
         if self._talk.answers > self._answers_at_half:

@@ -132,10 +132,13 @@ def test_settings_are_tried_and_kept_when_the_collector_answers_in_the_second_ha
     assert machine.managed.tell() == {"number": 3, "state": "trying"}
     assert machine.used[-1].agent.heartbeat_seconds == 120
     assert machine.used[-1].collectors.disabled == ("lan",)
+    assert machine.managed.watch() == TRIAL / 2
     machine.after(TRIAL / 2 - 1, answers=5)
     assert machine.hurried == 0
-    machine.after(1)
+    machine.clock += 1
+    assert machine.managed.watch() == 0
     assert machine.hurried == 1
+    assert machine.managed.watch() == TRIAL / 2
     assert machine.after(TRIAL / 2 - 1, answers=1)["state"] == "trying"
     assert machine.after(1) == {"number": 3, "state": "in_force"}
     machine.start()
