@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
-_PLAIN: Final = ("ca", "bundle", "rules", "vonggac.toml")
+_PLAIN: Final = ("ca", "bundle", "releases", "release.pub", "rules", "vonggac.toml")
 _CHUNK: Final = 1 << 20
 _MANIFEST_BYTES: Final = 256 << 20
 
