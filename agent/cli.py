@@ -114,9 +114,14 @@ def _parser() -> argparse.ArgumentParser:
         help="verify the release that was fetched, or FILE; switch to it; go back where it does not work",
         epilog="example: vonggac-agent update apply /media/usb/vonggac-0.3.0.vgrelease",
     )
-    apply.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a .vgrelease that was brought here")
     apply.add_argument(
-        "--key", type=Path, metavar="FILE", help="the public keys that count (release.pub beside the settings)"
+        "file", nargs="?", type=Path, metavar="FILE", help="a .vgrelease that was brought here"
+    )
+    apply.add_argument(
+        "--key",
+        type=Path,
+        metavar="FILE",
+        help="the public keys that count (release.pub beside the settings)",
     )
     apply.add_argument(
         "--restart",
@@ -163,7 +168,7 @@ def _print_json(value: object) -> None:
 def _enroll(arguments: argparse.Namespace) -> int:
     from agent.runtime.errors import AgentError
     from agent.runtime.proxy import proxy_of
-    from agent.runtime.runner import hold_lock
+    from agent.runtime.locking import hold_state
     from agent.runtime.transport import Address
 
     settings, state, _ = _load(arguments)
@@ -180,7 +185,7 @@ def _enroll(arguments: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         raise _Failure(str(error), 2) from error
     try:
-        hold_lock(state)
+        hold_state(state)
         from agent.runtime.enrolment import enrol
         from agent.runtime.evidence import host_facts
 
@@ -212,7 +217,7 @@ def _once(arguments: argparse.Namespace) -> int:
     from agent.runtime.errors import AgentError
     from agent.runtime.identity import load_identity
     from agent.runtime.log import Log
-    from agent.runtime.runner import hold_lock
+    from agent.runtime.locking import hold_state
     from agent.settings import stated
 
     known = {c.name for c in collectors}
@@ -232,7 +237,7 @@ def _once(arguments: argparse.Namespace) -> int:
         raise _Failure("--only goes with --dry-run: a part of the truth is not sent", 2)
     try:
         load_identity(state, finish=False)
-        hold_lock(state)
+        hold_state(state)
         said = stated(arguments.config)
         sent = once.collect_and_send(settings, state, collectors, Log(), stated=said)
     except (AgentError, OSError) as error:
@@ -272,7 +277,9 @@ def _update_apply(arguments: argparse.Namespace) -> int:
     from agent.update.place import DONE
 
     _, state, _ = _load(arguments)
-    arguments.key = arguments.key or (arguments.config.parent / "release.pub" if arguments.config else commands.KEY)
+    arguments.key = arguments.key or (
+        arguments.config.parent / "release.pub" if arguments.config else commands.KEY
+    )
     try:
         record, line = commands.apply(arguments, state)
     except (AgentError, OSError) as error:

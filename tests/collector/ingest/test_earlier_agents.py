@@ -52,7 +52,12 @@ def test_every_request_of_an_earlier_agent_is_taken_and_all_of_it_is_read(
             decoded = decode(body)
             assert decoded.refusals == []
             assert len(decoded.events) == 1
-            assert {each[-1].kind for each in decoded.documents} >= {"host", "software", "antivirus", "firewall"}
+            assert {each[-1].kind for each in decoded.documents} >= {
+                "host",
+                "software",
+                "antivirus",
+                "firewall",
+            }
             assert decoded.metrics
             assert decoded.health
     assert [request["path"] for request in said["requests"]] == ["/v1/batches", "/v1/heartbeat"]
