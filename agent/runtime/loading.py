@@ -12,7 +12,6 @@ from agent.runtime.transport import Address
 from agent.settings import Settings, StateDirectory
 
 if TYPE_CHECKING:
-
     from agent.collectors.registry import Collector
 
 

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+from agent.runtime.errors import AlreadyRunningError, NotEnrolledError
+
+if TYPE_CHECKING:
+    from agent.settings import StateDirectory
+
+_LOCK_SECONDS: Final = 0.5
 
 if sys.platform == "win32":
     import msvcrt
@@ -32,3 +41,28 @@ else:
         except OSError:
             return False
         return True
+
+
+def hold_state(state: StateDirectory) -> int:
+    """Return a descriptor that holds the state directory until the process ends.
+
+    Raises:
+        AlreadyRunningError: another agent has it.
+        NotEnrolledError: there is no such directory, or it may not be written.
+    """
+    try:
+        state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, 0o600)
+    except OSError as error:
+        raise NotEnrolledError(f"{state.root}: {error.strerror}: run as root, or give --state") from error
+    # 'vonggac-agent status' holds it for an instant to see whether somebody else does.
+    patience = time.monotonic() + _LOCK_SECONDS
+    while True:
+        if hold(descriptor):
+            return descriptor
+        if time.monotonic() >= patience:
+            os.close(descriptor)
+            raise AlreadyRunningError(
+                f"{state.root}: another agent is running with this state directory: stop it first"
+            )
+        time.sleep(0.05)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from agent.collectors.registry import Output
+from agent.runtime.contexts import make_context
 from agent.runtime.lanes import execute
-from agent.runtime.runner import Runner, make_context
+from agent.runtime.runner import Runner
 
 if TYPE_CHECKING:
     from agent.collectors.registry import Collector

@@ -22,11 +22,11 @@ from agent.runtime.errors import AgentError  # noqa: E402
 from agent.runtime.identity import load_identity  # noqa: E402
 from agent.runtime.keeping import ANOTHER_ENDPOINT  # noqa: E402
 from agent.runtime.loading import load  # noqa: E402
+from agent.runtime.locking import hold_state  # noqa: E402
 from agent.runtime.log import Log  # noqa: E402
-from agent.runtime.runner import Runner, hold_lock  # noqa: E402
+from agent.runtime.runner import Runner  # noqa: E402
 from agent.settings import stated  # noqa: E402
 from agent.settings_file import SettingsError  # noqa: E402
-
 
 #: Its name in the second process is ``__main__``.
 _MODULE: Final = "agent.runtime.process"
@@ -58,14 +58,14 @@ def run(order: Order) -> int:
             settings, state, collectors = load(config, None if order.state is None else Path(order.state))
             said = stated(config)
             load_identity(state, finish=False)  # before anything is made on a machine that has not enrolled
-            lock = hold_lock(state)
+            lock = hold_state(state)
             runner = Runner(settings, state, collectors, Log(), stated=said, restarted=order.restarted)
             reason = runner.run()
         except (AgentError, OSError) as error:
-            print(f"vonggac-agent: {error}", file=sys.stderr)
+            sys.stderr.write(f"vonggac-agent: {error}\n")
             return 1
         except (SettingsError, ValueError) as error:
-            print(f"vonggac-agent: {error}", file=sys.stderr)
+            sys.stderr.write(f"vonggac-agent: {error}\n")
             return 2
         if not reason:
             return 0

@@ -10,22 +10,17 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sys
 import threading
 import time
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 import agent
 from agent import reasons
-from agent.collectors.registry import CollectorError, Context, Output
+from agent.collectors.registry import CollectorError
 from agent.messages import CollectorHealth
+from agent.runtime.contexts import make_context
 from agent.runtime.errors import (
-    AlreadyRunningError,
-    NotEnrolledError,
     SpoolError,
     TransportError,
     UnusableSettingsError,
@@ -34,9 +29,7 @@ from agent.runtime.evidence import host_facts
 from agent.runtime.identity import load_identity, own_context
 from agent.runtime.keeping import ANOTHER_ENDPOINT, Keeper
 from agent.runtime.lanes import Lane, Outcome, execute
-from agent.runtime.locking import OPEN_FLAGS, hold
 from agent.runtime.managed.manager import Managed
-from agent.runtime.memory import give_back, resident_bytes
 from agent.runtime.outbox import Outbox
 from agent.runtime.proxy import proxy_of
 from agent.runtime.routes import Routes
@@ -44,16 +37,14 @@ from agent.runtime.sender import Sender
 from agent.runtime.spool import Spool
 from agent.runtime.status import CollectorState, Status, write_status
 from agent.runtime.steering import AGENT, NEVER, Follower, Steering
-from agent.runtime.surroundings import Lookout, first_wait, uptime_seconds
+from agent.runtime.surroundings import first_wait, uptime_seconds
 from agent.runtime.transport import Address, Connection
+from agent.runtime.upkeep import Upkeep
 from agent.runtime.wake import Wake
-from agent.runtime.watchdog import WATCHDOG, Watchdog
 from agent.update.following import Updates
 from agent.update.place import own_installation
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
-
     from agent.collectors.registry import Collector
     from agent.runtime.log import Log
     from agent.runtime.proxy import Proxy
@@ -62,49 +53,13 @@ if TYPE_CHECKING:
 _WATCH_SECONDS: Final = 5.0
 _STATUS_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 5.0
-_LOCK_SECONDS: Final = 0.5
 _STEERING_RETRY_SECONDS: Final = 60.0
-#: On battery intervals are so many times as long: what is polled every two seconds is what keeps a processor awake.
-_BATTERY_FAST: Final = 2.5
-_BATTERY_SLOW: Final = 2.0
-#: On a metered link metrics wait so long for something to travel with.
-_METERED_METRICS_SECONDS: Final = 6 * 3600.0
-#: When memory is given back: behind the first round of every collector, and from time to time.
-_TIDY_FIRST_SECONDS: Final = 45.0
-_TIDY_SECONDS: Final = 900.0
-#: An agent that started itself anew counts as well again after so long.
-_FORGIVEN_SECONDS: Final = 3600.0
-
-
-def hold_lock(state: StateDirectory) -> int:
-    """Return a descriptor that holds the state directory until the process ends.
-
-    Raises:
-        AlreadyRunningError: another agent has it.
-        NotEnrolledError: there is no such directory, or it may not be written.
-    """
-    try:
-        state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, 0o600)
-    except OSError as error:
-        raise NotEnrolledError(f"{state.root}: {error.strerror}: run as root, or give --state") from error
-    # 'vonggac-agent status' holds it for an instant to see whether somebody else does.
-    patience = time.monotonic() + _LOCK_SECONDS
-    while True:
-        if hold(descriptor):
-            return descriptor
-        if time.monotonic() >= patience:
-            os.close(descriptor)
-            raise AlreadyRunningError(
-                f"{state.root}: another agent is running with this state directory: stop it first"
-            )
-        time.sleep(0.05)
 
 
 class Runner:
-    """Assembles the agent. Needs the lock (:func:`hold_lock`) and an identity. ``stated``: which of ``settings`` the
-    machine's own file says (:func:`agent.settings.stated`), so that the collector's do not hold. ``restarted``: why the
-    process before this one started itself anew, where it did."""
+    """Assembles the agent. Needs the lock (:func:`agent.runtime.locking.hold_state`) and an identity. ``stated``: which
+    of ``settings`` the machine's own file says (:func:`agent.settings.stated`), so that the collector's do not hold.
+    ``restarted``: why the process before this one started itself anew, where it did."""
 
     def __init__(
         self,
@@ -164,7 +119,6 @@ class Runner:
                 random.random,
             ),
         )
-        self._lookout = Lookout(Path(settings.host.sys), settings.agent.link, monotonic=time.monotonic)
         self._known = collectors
         self._lanes = {
             fast: Lane(
@@ -177,15 +131,11 @@ class Runner:
             )
             for fast in (True, False)
         }
+        self._upkeep = Upkeep(
+            settings, self.spool, self.outbox, self._lanes, monotonic=time.monotonic, restarted=restarted
+        )
         self.use(settings)
         self._steering = Steering(self._followers())
-        self._watchdog = Watchdog(
-            settings.agent.memory_bytes,
-            memory=resident_bytes,
-            cpu=time.process_time,
-            monotonic=time.monotonic,
-        )
-        self._restarted = restarted
         self._wake = Wake()
         self._send_now = threading.Condition()
         self._unsent = False
@@ -219,7 +169,7 @@ class Runner:
         from the ones before."""
         self._settings = settings
         self.sender.heartbeat_seconds = settings.agent.heartbeat_seconds
-        self._suit()
+        self._upkeep.suit(settings)
         self.spool.limit_bytes = settings.agent.spool_bytes
         self.spool.limit_seconds = settings.agent.spool_hours * 3600
         self.collectors = [c for c in self._known if c.name not in settings.collectors.disabled]
@@ -232,15 +182,6 @@ class Runner:
                 ]
             )
         self._retire()
-
-    def _suit(self) -> None:
-        """Wait with what can wait, where the machine stands so."""
-        around = self._lookout.now
-        for fast, lane in self._lanes.items():
-            lane.patience = (_BATTERY_FAST if fast else _BATTERY_SLOW) if around.on_battery else 1.0
-        self.outbox.metrics_seconds = max(
-            self._settings.agent.metrics_seconds, _METERED_METRICS_SECONDS if around.metered else 0.0
-        )
 
     def _retire(self) -> None:
         names = {c.name for c in self.collectors}
@@ -360,7 +301,7 @@ class Runner:
         if not self.sender.offline:
             try:
                 due = self._steering.step(
-                    self.sender.wanted, self._routes, now, sparing=self._lookout.now.metered
+                    self.sender.wanted, self._routes, now, sparing=self._upkeep.around.metered
                 )
             except TransportError as error:
                 self._log.lost("steering", error.detail)
@@ -412,25 +353,13 @@ class Runner:
         sending = threading.Thread(target=self._send_loop, name="sender", daemon=True)
         sending.start()
         status_due, told = 0.0, ""
-        begun = aged = time.monotonic()
-        tidy_due, excess = begun + _TIDY_FIRST_SECONDS, ""
-        self._tell_of_restart()
+        excess = ""
         while not self._wake.stopping and not excess:
             now = time.monotonic()
             if self.outbox.due() <= now:
                 self.flush()
             self._watch()
-            self._lookout.look()
-            self._suit()
-            self.spool.grow_older(now - aged)
-            aged = now
-            excess = ANOTHER_ENDPOINT if self._keeper.endpoint_changed else self._watchdog.look()
-            if now >= tidy_due:
-                tidy_due = now + _TIDY_SECONDS
-                give_back()
-            if self._restarted and now >= begun + _FORGIVEN_SECONDS:
-                self._restarted = ""
-                self._tell_of_restart()
+            excess = ANOTHER_ENDPOINT if self._keeper.endpoint_changed else self._upkeep.step()
             if now >= status_due or self._news() != told:
                 told = self._news()
                 status_due = now + _STATUS_SECONDS
@@ -444,15 +373,6 @@ class Runner:
         if excess in ("", ANOTHER_ENDPOINT):  # what the watchdog ends counts against settings on trial
             self._managed.stopped()
         return excess
-
-    def _tell_of_restart(self) -> None:
-        """A health of the agent's own, beside those of its collectors; on a machine where it never happened, none."""
-        if self._restarted or WATCHDOG in self.outbox.memory(WATCHDOG):
-            health = CollectorHealth(
-                name=WATCHDOG, ok=not self._restarted, duration_seconds=0.0, reason=self._restarted
-            )
-            self.outbox.take(WATCHDOG, Output(), {WATCHDOG: True} if self._restarted else {})
-            self.outbox.report(health)
 
     def _news(self) -> str:
         """Changes when ``status`` has something new to say; counts and times may wait for their minute."""
@@ -507,25 +427,3 @@ def _usable_proxy(settings: Settings) -> Proxy | None:
         return proxy_of(settings.collector)
     except ValueError as error:
         raise UnusableSettingsError(str(error)) from error
-
-
-@cache
-def _tree(path: str) -> Path:
-    """Made once: a context is made for every run."""
-    return Path(path)
-
-
-def make_context(
-    settings: Settings, memory: MutableMapping[str, object], address: Address | Proxy | None = None
-) -> Context:
-    """What a collector is given. ``address``: whom the agent itself connects to; without, it has not enrolled."""
-    return Context(
-        root=_tree(settings.host.root),
-        proc=_tree(settings.host.proc),
-        sys=_tree(settings.host.sys),
-        now=time.time,
-        settings=settings.collectors,
-        state=memory,
-        collector_host=address.host if address else "",
-        collector_port=address.port if address else 8444,
-    )

@@ -8,7 +8,6 @@ import msgspec
 from msgspec import Struct
 
 from agent.messages import UNREADABLE
-
 from agent.runtime.files import write_atomically
 
 if TYPE_CHECKING:

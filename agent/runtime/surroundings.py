@@ -132,8 +132,8 @@ def first_wait(
     uptime: float | None, enrolled_for_seconds: float, spread_seconds: float, random: Callable[[], float]
 ) -> float:
     """How long an agent waits before its first word, in seconds: not at all, but where the machine itself has just
-    started, and so perhaps have all of the province's (power came back, the working day begins). A machine that has just
-    enrolled is waited for."""
+    started, and so perhaps have all of the province's (power came back, the working day begins). Somebody waits for a
+    machine that has just enrolled."""
     if uptime is None or uptime >= JUST_STARTED_SECONDS or enrolled_for_seconds < 3600:
         return 0.0
     return spread_seconds * random()
