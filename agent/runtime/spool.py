@@ -25,7 +25,6 @@ import contextlib
 import itertools
 import os
 import threading
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -34,8 +33,8 @@ from agent.messages import UNREADABLE, Importance
 from agent.runtime.errors import SpoolError, TornFileError
 from agent.runtime.files import sync_directory, write_atomically
 from agent.runtime.models import Backlog, Mark, Outgoing, Piece, Saved
-from agent.runtime.packing import join
 from agent.runtime.spool_file import ALARMS, IMPORTANCE, FileName, Head, decode_file, encode_file
+from agent.runtime.spool_folder import joined_file, left_over, set_aside
 from agent.runtime.spool_index import SpoolIndex
 
 if TYPE_CHECKING:
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
 
 #: So many acknowledged files are removed behind one checkpoint while a backlog is sent.
 _ACKNOWLEDGED_AT_ONCE: Final = 32
-#: So many files are kept of those set aside, refused or torn, the newest.
-_ASIDE_KEPT: Final = 20
 #: So many small batches at least, and at most, become one when they are sent: each costs the collector a request, and
 #: of those an endpoint has a quota.
 _JOINED_LEAST: Final = 8
@@ -124,14 +121,7 @@ class Spool:
         self._save()
 
     def _recover(self) -> None:
-        names: list[FileName] = []
-        for entry in os.scandir(self._folder):
-            name = FileName.decode(entry.name)
-            if name is not None:
-                names.append(name)
-            elif entry.name.endswith(".tmp"):
-                (self._folder / entry.name).unlink()
-        names = self._without_replaced(sorted(names, key=lambda n: n.id))
+        names = left_over(self._folder)
         unfinished: list[tuple[FileName, Head, int]] = []
         for name in names:
             path = self._folder / name.encode()
@@ -144,7 +134,7 @@ class Spool:
             except TornFileError as error:
                 self._discard(unfinished)
                 unfinished = []
-                self._set_aside(name, error)
+                self._torn(name, error)
                 continue
             unfinished.append((name, head, len(data)))
             if not head.more:
@@ -156,33 +146,15 @@ class Spool:
         self._discard(unfinished)
         self.saved.last_seq = max(self.saved.last_seq, *(name.seq for name in names), 0)
 
-    def _without_replaced(self, names: list[FileName]) -> list[FileName]:
-        """Remove the files that a joined one replaces, and return the others."""
-        gone: set[FileName] = set()
-        for name in names:
-            if not name.seq:
-                continue
-            with contextlib.suppress(OSError, TornFileError):
-                head, _ = decode_file((self._folder / name.encode()).read_bytes())
-                gone |= {FileName(each, name.weight) for each in (name.id, *head.replaces)}
-        gone &= set(names)
-        for name in gone:
-            (self._folder / name.encode()).unlink()
-        if gone:
-            sync_directory(self._folder)
-        return [name for name in names if name not in gone]
-
     def _discard(self, unfinished: list[tuple[FileName, Head, int]]) -> None:
         """Remove the first files of a commit that was cut off: their cursors never moved, they come again."""
         for name, _, _ in unfinished:
             (self._folder / name.encode()).unlink()
 
-    def _set_aside(self, name: FileName, error: TornFileError) -> None:
-        path = self._folder / name.encode()
-        path.rename(self._folder / "torn" / path.name)
-        _thin_out(self._folder / "torn")
+    def _torn(self, name: FileName, error: TornFileError) -> None:
+        set_aside(self._folder, name, "torn")
         self._count({"batches": 1})
-        self._notice("torn_file", f"{path.name}: {error}; kept in spool/torn")
+        self._notice("torn_file", f"{name.encode()}: {error}; kept in spool/torn")
 
     def _apply(self, head: Head) -> None:
         self.saved.cursors.update(head.cursors)
@@ -341,7 +313,7 @@ class Spool:
                     self._index.leave(name)
                     self._flight = None
                     if path.exists():
-                        self._set_aside(name, TornFileError(str(error)))
+                        self._torn(name, TornFileError(str(error)))
                     continue
                 if not name.seq:
                     name = FileName(name.id, name.weight, self.saved.last_seq + 1)
@@ -366,16 +338,10 @@ class Spool:
         waiting = [name for name, _ in itertools.islice(self._index.waiting(first.weight), _JOINED_MOST)]
         if len(waiting) < _JOINED_LEAST:
             return None
-        found: list[tuple[Head, bytes]] = []
-        with contextlib.suppress(OSError, TornFileError):  # it is set aside when its turn comes
-            for name in waiting:
-                found.append(decode_file((self._folder / name.encode()).read_bytes()))  # noqa: PERF401 - until one fails
-        taken, body = join([body for _, body in found])
-        if taken < 2:
+        made = joined_file(self._folder, waiting)
+        if made is None:
             return None
-        names = waiting[:taken]
-        head = _head_of_all([head for head, _ in found[:taken]], [name.id for name in names[1:]])
-        data = encode_file(head, body)
+        names, data = made
         joined = FileName(first.id, first.weight, self.saved.last_seq + 1)
         try:
             self._sweep()  # what the heads carry is remembered before they are gone
@@ -401,15 +367,11 @@ class Spool:
         with self._lock:
             name = self._settle(outgoing)
             self._settled.pop()
-            path = self._folder / name.encode()
-            aside = self._folder / "refused" / path.name
             self.saved.refused += 1
-            head, _ = decode_file(path.read_bytes())
+            head, _ = decode_file((self._folder / name.encode()).read_bytes())
             self._count(head.counts)
             self._save()
-            write_atomically(aside.with_suffix(".txt"), (reason + "\n").encode(), durable=False)
-            path.rename(aside)
-            _thin_out(aside.parent)
+            set_aside(self._folder, name, "refused", reason)
 
     def _settle(self, outgoing: Outgoing) -> FileName:
         name = self._flight
@@ -449,20 +411,6 @@ class Spool:
     def backlog(self) -> Backlog:
         with self._lock:
             return self._index.backlog()
-
-
-def _head_of_all(heads: list[Head], replaces: list[int]) -> Head:
-    counts = Counter[str]()
-    for head in heads:
-        counts.update(head.counts)
-    digests = {key: digest for head in heads for key, digest in head.digests.items()}
-    return Head(made_at=heads[0].made_at, counts=dict(counts), digests=digests, replaces=replaces)
-
-
-def _thin_out(folder: Path) -> None:
-    for old in sorted(folder.glob("*.zst"))[:-_ASIDE_KEPT]:
-        old.unlink()
-        old.with_suffix(".txt").unlink(missing_ok=True)
 
 
 def _last_is_true(length: int) -> list[bool]:
