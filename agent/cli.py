@@ -167,8 +167,8 @@ def _print_json(value: object) -> None:
 
 def _enroll(arguments: argparse.Namespace) -> int:
     from agent.runtime.errors import AgentError
-    from agent.runtime.proxy import proxy_of
     from agent.runtime.locking import hold_state
+    from agent.runtime.proxy import proxy_of
     from agent.runtime.transport import Address
 
     settings, state, _ = _load(arguments)
@@ -216,8 +216,8 @@ def _once(arguments: argparse.Namespace) -> int:
     from agent.runtime import once
     from agent.runtime.errors import AgentError
     from agent.runtime.identity import load_identity
-    from agent.runtime.log import Log
     from agent.runtime.locking import hold_state
+    from agent.runtime.log import Log
     from agent.settings import stated
 
     known = {c.name for c in collectors}

@@ -57,8 +57,8 @@ _FINAL: Final = (400, 401, 403, 404, 409, 413, 422)
 
 
 class Order(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the process is told on standard input. ``token`` is empty for a renewal, of which ``moved`` and ``rekey`` are
-    those of :class:`agent.messages.RenewRequest`."""
+    """What the process is told on standard input. ``token`` is empty for a renewal, of which ``moved`` and ``rekey``
+    are those of :class:`agent.messages.RenewRequest`."""
 
     state_dir: str
     url: str = ""
@@ -197,9 +197,9 @@ def renew(
     moved: bool = False,
     rekey: int = 0,
 ) -> Identity:
-    """Exchange key and certificate for new ones, with the old ones as proof. Who is ``moved`` or changes his key because
-    others have it may be given an endpoint of his own; the key that he asks with is kept until he has the answer, since
-    by it the collector knows who asks again.
+    """Exchange key and certificate for new ones, with the old ones as proof. Who is ``moved``, or changes his key
+    because others have it, may be given an endpoint of his own; the key that he asks with is kept until he has the
+    answer, since by it the collector knows who asks again.
 
     Raises:
         RefusedError: the collector answered that it will not.

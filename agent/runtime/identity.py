@@ -23,8 +23,8 @@ RENEW_AT_RATIO: Final = 2 / 3
 
 
 class Identity(Struct, frozen=True):
-    """``identity.json``. Times in seconds since the epoch; ``ca_sha256`` is of the CA certificate's DER. ``machine``: what
-    the machine was that it was given to; ``rekeyed``: the last order to change keys that was followed."""
+    """``identity.json``. Times in seconds since the epoch; ``ca_sha256`` is of the CA certificate's DER. ``machine``:
+    what the machine was that it was given to; ``rekeyed``: the last order to change keys that was followed."""
 
     endpoint_id: str
     collector_url: str

@@ -1,8 +1,9 @@
 """The coverage ledger: every machine that is known, in exactly one state, with the reason.
 
-An endpoint's state is the first of these that holds: retired, or a record that another goes on for (not counted), silent,
-a copy that nobody has confirmed (unknown), then what its antivirus documents say (:mod:`collector.coverage.protection`). The national limit (15 days) decides ``outdated``; the
-stricter local limit sets the flag ``late``, for both have their alerts but only one may decide a
+An endpoint's state is the first of these that holds: retired, or a record that another goes on for (not counted),
+silent, a copy that nobody has confirmed (unknown), then what its antivirus documents say
+(:mod:`collector.coverage.protection`). The national limit (15 days) decides ``outdated``; the stricter local limit sets
+the flag ``late``, for both have their alerts but only one may decide a
 percentage. A device is ``unmanaged`` unless its MAC is an enrolled endpoint's; a default gateway is listed,
 not counted.
 """

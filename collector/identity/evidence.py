@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from agent.messages import HostFacts
 
-#: ``uuid`` to ``mac`` are of the hardware, ``machine_id`` (machine-id, MachineGuid) of the system that was set up on it.
+#: ``uuid`` to ``mac`` are of the hardware, ``machine_id`` (machine-id, MachineGuid) of the system that is set up on it.
 KINDS: Final = ("uuid", "serial", "board_serial", "chassis_serial", "disk_serial", "mac", "machine_id")
 #: Of the machine itself: a disk or a card may be carried from one to another.
 CASE: Final = ("uuid", "serial", "board_serial", "chassis_serial")

@@ -116,7 +116,9 @@ def list_endpoints(
     ] = None,
     role: Literal["workstation", "server", "unknown"] | None = None,
     simulated: Annotated[bool | None, Query(description="Leave out for both.")] = None,
-    retired: Annotated[bool, Query(description="Those instead that are retired, or that another record goes on for.")] = False,
+    retired: Annotated[
+        bool, Query(description="Those instead that are retired, or that another record goes on for.")
+    ] = False,
 ) -> Page[EndpointShape]:
     """By host name."""
     filters = service.Filters(agency_id=agency_id, text=text, role=role, simulated=simulated, retired=retired)

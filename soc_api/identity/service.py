@@ -1,5 +1,5 @@
-"""What is known of who a machine is, and what a signed-in person decides about it: the collector's service and the audit
-entry in one transaction. API and pages both come through here."""
+"""What is known of who a machine is, and what a signed-in person decides about it: the collector's service and the
+audit entry in one transaction. API and pages both come through here."""
 
 from __future__ import annotations
 

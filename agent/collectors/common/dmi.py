@@ -152,7 +152,7 @@ def read_serials(sys: Path) -> dict[str, Any]:
 def read_disk_serials(sys: Path) -> set[str]:
     """Of disks that are built in, as far as the kernel shows them without asking the disk: NVMe, and SCSI's page 0x80
     (SPC-4, 7.7.15)."""
-    found = set()
+    found: set[str] = set()
     try:
         disks = sorted((sys / "block").iterdir())
     except OSError:

@@ -68,11 +68,8 @@ def test_uuids_that_whole_series_of_boards_share_are_nobodys(text: str) -> None:
 
 
 def test_a_uuid_is_the_same_in_both_orders_of_its_bytes() -> None:
-    assert (
-        normal_uuid(UUID)
-        == normal_uuid("44454C4C-4700-1035-8030-B4C04F4D3233")
-        != normal_uuid(OTHER["product_uuid"])
-    )  # type: ignore[arg-type]
+    assert normal_uuid(UUID) == normal_uuid("44454C4C-4700-1035-8030-B4C04F4D3233")
+    assert normal_uuid(UUID) != normal_uuid("a1b2c3d4-1111-4222-8333-444455556666")
 
 
 def test_cards_that_software_makes_are_nobodys() -> None:
