@@ -253,7 +253,8 @@ class IngestApp:
             _log.warning("renewal refused", extra={"endpoint": identity.endpoint_id, "reason": str(error)})
             raise problems.conflict(str(error)) from error
         _log.info(
-            "certificate renewed", extra={"endpoint": reply.endpoint_id, "certificate_of": identity.endpoint_id}
+            "certificate renewed",
+            extra={"endpoint": reply.endpoint_id, "certificate_of": identity.endpoint_id},
         )
         return await answer_json(send, reply)
 

@@ -22,7 +22,9 @@ SENTENCES: Final = {
     "no_agent": N_("Seen on the network as %(ip)s (%(mac)s) by %(seen_by)s, without an agent"),
     "retired_but_seen": N_("%(hostname)s was retired, but is still seen on the network as %(ip)s (%(mac)s)"),
     "waiting_for_first_report": N_("Enrolled; its first report has not come yet"),
-    "copy_not_confirmed": N_("It came with a copy of the key of %(hostname)s, and nobody has confirmed it yet"),
+    "copy_not_confirmed": N_(
+        "It came with a copy of the key of %(hostname)s, and nobody has confirmed it yet"
+    ),
     "no_antivirus_report": N_("The agent has not said anything about antivirus"),
     "antivirus_unknown": N_("The agent cannot tell the state of %(product)s: %(detail)s"),
     "signature_age_unknown": N_("%(product)s runs, but the date of its signatures is not known"),
