@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess  # our own interpreter and module
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -58,6 +59,9 @@ class Keeper:
         self._random = random
         self.identity = identity
         self.endpoint_changed = False
+        self._starting = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ended = False
         self.moved = identity.machine is not None and is_other_machine(identity.machine, machine)
         self._due = 0.0 if self.moved else identity.renew_at
         self._rekey_due = 0.0
@@ -97,16 +101,10 @@ class Keeper:
             "moved": self.moved,
             "rekey": order,
         }
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "agent.runtime.enrolment", "renew"],
-            input=msgspec.json.encode(request),
-            capture_output=True,
-            timeout=_TIMEOUT_SECONDS,
-            check=False,
-        )
-        if done.returncode != 0:
-            self._log.lost("renewal", done.stdout.decode(errors="replace").strip()[:500])
-            if self.moved and done.returncode == REFUSED:
+        status, said = self._run(msgspec.json.encode(request))
+        if status != 0:
+            self._log.lost("renewal", said.decode(errors="replace").strip()[:500])
+            if self.moved and status == REFUSED:
                 # An older collector, or one where too many copies wait: speaking as the other is better than silence,
                 # and the collector notices that two do.
                 self.moved = False
@@ -118,6 +116,34 @@ class Keeper:
         self._log.found("renewal")
         self._log.say("renewed", not_after=self.identity.not_after, endpoint_id=self.identity.endpoint_id)
         return True
+
+    def _run(self, request: bytes) -> tuple[int, bytes]:
+        """The process's exit status and what it said."""
+        with self._starting:
+            if self._ended:
+                return 1, b"the agent ends"
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "agent.runtime.enrolment", "renew"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd="/" if sys.platform != "win32" else None,
+            )
+        with self._process as process:
+            try:
+                said, _ = process.communicate(request, timeout=_TIMEOUT_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                said = b"no answer in time"
+        return process.returncode, said
+
+    def end(self) -> None:
+        """Let no process go on that changes the key, from any thread: who starts next would find it half done."""
+        with self._starting:
+            self._ended = True
+            if self._process is not None:
+                self._process.kill()
+                self._process.wait()
 
     def _note_machine(self) -> Identity:
         try:

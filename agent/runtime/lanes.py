@@ -224,7 +224,7 @@ class Lane:
                 pause = min(pause, 2 * _SLACK_SECONDS)
             if outcome.nothing:
                 pause = max(pause, _NOTHING_SECONDS)
-            pause = max(pause, rest(outcome.cpu_seconds, fast=job.collector.fast))
+            pause = max(pause, rest(outcome.cpu_seconds, job.interval, fast=job.collector.fast))
             job.due = self._monotonic() + pause
             job.running = False
             if job.wanted:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _MAX_ENCODED_BYTES: Final = 4 << 20
 _LEVEL: Final = 3
 #: What joining may hold decoded; the batches that it is for are of a few hundred bytes.
-_MAX_JOINED_BYTES: Final = 512 << 10
+MOST_JOINED_BYTES: Final = 512 << 10
 
 
 class Content(Struct, frozen=True):
@@ -154,13 +154,15 @@ def join(bodies: Sequence[bytes]) -> tuple[int, bytes]:
     decompressor = zstandard.ZstdDecompressor()
     for body in bodies:
         try:
-            decoded = decompressor.decompress(body, max_output_size=_MAX_JOINED_BYTES)
+            if zstandard.frame_content_size(body) > MOST_JOINED_BYTES:
+                break
+            decoded = decompressor.decompress(body, max_output_size=MOST_JOINED_BYTES)
             batch = decode_batch(decoded)
         except (zstandard.ZstdError, *UNREADABLE):
             break
         parts += len(batch.events) + len(batch.documents) + len(batch.metrics) + len(batch.health)
         size += len(decoded)
-        if parts > MAX_BATCH_PARTS or size > _MAX_JOINED_BYTES:
+        if parts > MAX_BATCH_PARTS or size > MOST_JOINED_BYTES:
             break
         batches.append(batch)
     if not batches:

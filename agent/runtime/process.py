@@ -28,6 +28,8 @@ from agent.runtime.runner import Runner  # noqa: E402
 from agent.settings import stated  # noqa: E402
 from agent.settings_file import SettingsError  # noqa: E402
 
+#: The exit status of an agent that wants to be started anew, where it cannot do that itself (sysexits.h, EX_TEMPFAIL).
+START_ANEW: Final = 75
 #: Its name in the second process is ``__main__``.
 _MODULE: Final = "agent.runtime.process"
 
@@ -51,28 +53,27 @@ def become(order: Order) -> NoReturn:
 
 
 def run(order: Order) -> int:
-    """Observe and report until stopped; return the exit status, as those of :mod:`agent.cli`."""
-    while True:
-        try:
-            config = None if order.config is None else Path(order.config)
-            settings, state, collectors = load(config, None if order.state is None else Path(order.state))
-            said = stated(config)
-            load_identity(state, finish=False)  # before anything is made on a machine that has not enrolled
-            lock = hold_state(state)
-            runner = Runner(settings, state, collectors, Log(), stated=said, restarted=order.restarted)
-            reason = runner.run()
-        except (AgentError, OSError) as error:
-            sys.stderr.write(f"vonggac-agent: {error}\n")
-            return 1
-        except (SettingsError, ValueError) as error:
-            sys.stderr.write(f"vonggac-agent: {error}\n")
-            return 2
-        if not reason:
-            return 0
-        os.close(lock)
-        order = msgspec.structs.replace(order, restarted="" if reason == ANOTHER_ENDPOINT else reason)
-        if sys.platform != "win32":
-            become(order)
+    """Observe and report until stopped; return the exit status, as those of :mod:`agent.cli`, or :data:`START_ANEW`."""
+    try:
+        config = None if order.config is None else Path(order.config)
+        settings, state, collectors = load(config, None if order.state is None else Path(order.state))
+        said = stated(config)
+        load_identity(state, finish=False)  # before anything is made on a machine that has not enrolled
+        hold_state(state)
+        runner = Runner(settings, state, collectors, Log(), stated=said, restarted=order.restarted)
+        reason = runner.run()
+    except (AgentError, OSError) as error:
+        sys.stderr.write(f"vonggac-agent: {error}\n")
+        return 1
+    except (SettingsError, ValueError) as error:
+        sys.stderr.write(f"vonggac-agent: {error}\n")
+        return 2
+    if not reason:
+        return 0
+    if sys.platform == "win32":
+        return START_ANEW
+    # The lock's descriptor is closed by the system as it puts the new program in this one's place.
+    become(msgspec.structs.replace(order, restarted="" if reason == ANOTHER_ENDPOINT else reason))
 
 
 if __name__ == "__main__":

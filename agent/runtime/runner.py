@@ -398,6 +398,7 @@ class Runner:
         self.flush()
         with self._send_now:
             self._send_now.notify_all()
+        self._keeper.end()
         sending.join(_STOP_SECONDS)
         try:
             self.outbox.checkpoint()

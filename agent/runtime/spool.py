@@ -33,6 +33,7 @@ from agent.messages import UNREADABLE, Importance
 from agent.runtime.errors import SpoolError, TornFileError
 from agent.runtime.files import sync_directory, write_atomically
 from agent.runtime.models import Backlog, Mark, Outgoing, Piece, Saved
+from agent.runtime.packing import MOST_JOINED_BYTES
 from agent.runtime.spool_file import ALARMS, IMPORTANCE, FileName, Head, decode_file, encode_file
 from agent.runtime.spool_folder import joined_file, left_over, set_aside
 from agent.runtime.spool_index import SpoolIndex
@@ -77,6 +78,7 @@ class Spool:
         self._flight: FileName | None = None
         self._settled: list[FileName] = []
         self._replaced: list[FileName] = []
+        self._apart: set[int] = set()
         #: Documents were let go: whoever collects them should do so again. Reset by the reader.
         self.documents_lost = False
         #: The disk took nothing when last asked: what was found since waits in memory, and nobody is told of it.
@@ -301,8 +303,12 @@ class Spool:
 
         Raises:
             OSError: the disk does not take the number; the batch keeps its place.
+            SpoolError: it does not take what was acknowledged either, of which there is much already: sent is no more
+                than could be sent again.
         """
         with self._lock:
+            if len(self._settled) >= _ACKNOWLEDGED_AT_ONCE:
+                self._sweep()
             while (name := self._index.first(least)) is not None:
                 if not name.seq:
                     name = self._joined(name) or name
@@ -318,6 +324,7 @@ class Spool:
                 if not name.seq:
                     name = FileName(name.id, name.weight, self.saved.last_seq + 1)
                     path.rename(self._folder / name.encode())
+                    sync_directory(self._folder)  # another content may never get that number
                     self._number(name)
                 self._flight = name
                 return Outgoing(
@@ -335,7 +342,13 @@ class Spool:
 
     def _joined(self, first: FileName) -> FileName | None:
         """Make one batch of ``first`` and those that wait behind it, where there are many and the disk takes it."""
-        waiting = [name for name, _ in itertools.islice(self._index.waiting(first.weight), _JOINED_MOST)]
+        waiting: list[FileName] = []
+        size = 0
+        for name, its_size in itertools.islice(self._index.waiting(first.weight), _JOINED_MOST):
+            size += its_size
+            if name.id in self._apart or size > MOST_JOINED_BYTES:
+                break
+            waiting.append(name)
         if len(waiting) < _JOINED_LEAST:
             return None
         made = joined_file(self._folder, waiting)
@@ -363,15 +376,33 @@ class Spool:
                 self._sweep()
 
     def refuse(self, outgoing: Outgoing, reason: str) -> None:
-        """The collector will never take it: keep it in ``spool/refused`` with the reason, and go on."""
+        """The collector will never take it: keep it in ``spool/refused`` with the reason, and go on. A joined one is
+        taken apart instead, for most of what it holds may be taken."""
         with self._lock:
             name = self._settle(outgoing)
             self._settled.pop()
-            self.saved.refused += 1
             head, _ = decode_file((self._folder / name.encode()).read_bytes())
+            if head.replaces and self._taken_apart(name, head):
+                return
+            self.saved.refused += 1
             self._count(head.counts)
             self._save()
             set_aside(self._folder, name, "refused", reason)
+
+    def _taken_apart(self, joined: FileName, head: Head) -> bool:
+        """Put the files that ``joined`` replaces back in its place, the first under its number, where they are still
+        there; they are not joined again."""
+        first = FileName(joined.id, joined.weight)
+        rest = [FileName(each, joined.weight) for each in head.replaces]
+        if not {first, *rest} <= set(self._replaced):
+            return False
+        self._replaced = [name for name in self._replaced if name not in {first, *rest}]
+        (self._folder / first.encode()).rename(self._folder / joined.encode())
+        sync_directory(self._folder)
+        self._apart |= {name.id for name in (first, *rest)}
+        for name in (joined, *rest):
+            self._index.enter(name, (self._folder / name.encode()).stat().st_size)
+        return True
 
     def _settle(self, outgoing: Outgoing) -> FileName:
         name = self._flight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect
 from typing import TYPE_CHECKING
 
 from agent.runtime.models import Backlog
@@ -23,7 +24,7 @@ class _Line:
 
 
 class SpoolIndex:
-    """Files enter in the order of their ids, within their weight. Numbers in the stream are those that were given."""
+    """By weight, in the order of the files' ids. Numbers in the stream are those that were given."""
 
     def __init__(self) -> None:
         self._lines = [_Line() for _ in WEIGHTS]
@@ -34,8 +35,9 @@ class SpoolIndex:
         if name.seq:
             self._numbers[name.id] = name.seq
         line = self._lines[name.weight]
-        line.ids.append(name.id)
-        line.sizes.append(size)
+        at = bisect(line.ids, name.id)
+        line.ids.insert(at, name.id)
+        line.sizes.insert(at, size)
         self.bytes += size
 
     def leave(self, name: FileName) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
 #: Where programs of the administrator lie; a service's PATH often lacks the ``sbin`` folders.
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OUTPUT_BYTES = 8 << 20
+
+
+#: By thread: what programs have taken of a processor.
+_spent = threading.local()
 
 
 class Ran(Struct, frozen=True):
@@ -41,6 +47,20 @@ def find_program(name: str) -> str | None:
     return which(name, path=SEARCH_PATH)
 
 
+def program_seconds() -> float:
+    """CPU seconds of all programs that this thread has run by :func:`run_program`."""
+    return float(getattr(_spent, "seconds", 0.0))
+
+
+def _children_seconds() -> float:
+    if sys.platform == "win32":
+        return 0.0
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def run_program(arguments: Sequence[str], timeout_seconds: float) -> Ran:
     """Run ``arguments`` to the end.
 
@@ -50,6 +70,7 @@ def run_program(arguments: Sequence[str], timeout_seconds: float) -> Ran:
     """
     import subprocess
 
+    before = _children_seconds()
     environment = {"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
     try:
         done = subprocess.run(
@@ -64,5 +85,7 @@ def run_program(arguments: Sequence[str], timeout_seconds: float) -> Ran:
     except subprocess.TimeoutExpired as error:
         slow = reasons.PROGRAM_SLOW(program=arguments[0], seconds=f"{timeout_seconds:g}")
         raise ProgramTooSlowError(slow) from error
+    finally:
+        _spent.seconds = program_seconds() + _children_seconds() - before
     errors = done.stderr[:2000].decode("utf-8", "replace").strip()
     return Ran(status=done.returncode, output=done.stdout[:OUTPUT_BYTES], errors=errors)

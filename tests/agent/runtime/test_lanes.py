@@ -101,7 +101,7 @@ def test_slow_collectors_are_spread_and_fast_ones_are_not(luck: float) -> None:
 
 @pytest.mark.parametrize(("interval", "rests"), [(2.0, 4), (60.0, 49)])
 def test_a_collector_that_has_more_runs_again_soon_but_keeps_its_budget(interval: float, rests: int) -> None:
-    left = [3.0, 0.01, 0.0]  # what each run takes; nothing is left after the last
+    left = [0.5, 0.01, 0.0]  # what each run takes; nothing is left after the last
 
     def collect(_: Context) -> Output:
         bench.spent += left.pop(0)
@@ -114,7 +114,7 @@ def test_a_collector_that_has_more_runs_again_soon_but_keeps_its_budget(interval
         assert wait is not None
         waits.append(wait)
         bench.clock += wait
-    assert waits == pytest.approx([3 * rests, max(0.2, 0.01 * rests), interval])
+    assert waits == pytest.approx([0.5 * rests, max(0.2, 0.01 * rests), interval])
 
 
 def test_a_collector_that_takes_too_much_of_the_processor_is_asked_less_often() -> None:
@@ -285,6 +285,16 @@ def test_a_collector_that_finds_nothing_of_its_kind_is_asked_less_often() -> Non
     bench.advance(20)
     assert [at for at, name in bench.ran if name == "journal"] == [0, 10, 20]
     assert len([at for at, name in bench.ran if name == "fine"]) == 11
+
+
+def test_no_rest_is_longer_than_fifteen_intervals() -> None:
+    def collect(_: Context) -> Output:
+        bench.spent += 1000.0
+        return Output()
+
+    bench = Bench(make("hog", collect, 2))
+    bench.advance(65)
+    assert [at for at, _ in bench.ran] == [0, 30, 60]
 
 
 def test_a_lane_that_is_patient_runs_its_collectors_less_often() -> None:

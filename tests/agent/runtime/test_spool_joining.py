@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agent.runtime.models import Outgoing
+    from agent.runtime.spool_file import FileName
 
 SSHD = LogSource(product="linux", service="auth")
 ANTIVIRUS = LogSource(product="linux", category="antivirus")
@@ -123,8 +126,72 @@ def test_documents_of_a_joined_batch_are_owed_again_where_it_is_let_go(tmp_path:
     assert outgoing is not None
     assert len(read(outgoing).documents) == 10
     assert spool.saved.digests == {"lan": "d9"}
-    spool.refuse(outgoing, "too strange")
-    assert spool.saved.dropped == {"documents": 10}
+    spool = Spool(tmp_path / "spool", tmp_path / "cursors.json", 1 << 20)  # what it was made of is gone now
+    again = spool.next()
+    assert again is not None
+    spool.refuse(again, "too strange")
+    assert (spool.saved.dropped, spool.saved.refused) == ({"documents": 10}, 1)
+
+
+def test_a_joined_batch_that_is_refused_is_taken_apart_and_one_alone_is_refused(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    for number in range(12):
+        append(spool, event(number))
+    joined = spool.next()
+    assert joined is not None
+    append(spool, event(12))
+    spool.refuse(joined, "413")
+    assert (spool.saved.dropped, spool.saved.refused, spool.backlog().files) == ({}, 0, 13)
+    first = spool.next()
+    assert first is not None
+    assert (first.seq, numbers([read(first)])) == (joined.seq, [0])
+    spool = opened(tmp_path)
+    first = spool.next()
+    assert first is not None
+    spool.refuse(first, "413")
+    assert (spool.saved.dropped, spool.saved.refused) == ({"events": 1}, 1)
+    sent = drain(spool)
+    assert numbers([read(each) for each in sent]) == list(range(1, 13))
+    assert [each.seq for each in sent] == list(range(2, 2 + len(sent)))
+
+
+def test_large_batches_are_not_read_to_be_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = opened(tmp_path)
+    noise = random.Random(7)
+    for number in range(10):
+        text = noise.randbytes(60_000).hex()
+        append(spool, Event(time=1.0, logsource=SSHD, fields={"number": number, "text": text}))
+    opened_files: list[int] = []
+
+    def counted(folder: Path, waiting: Sequence[FileName]) -> None:
+        opened_files.append(len(waiting))
+
+    monkeypatch.setattr(spool_module, "joined_file", counted)
+    assert numbers([read(each) for each in drain(spool)]) == list(range(10))
+    assert opened_files == [8, 8, 8]  # as many as may be one; seven are too few
+
+
+def test_no_more_is_sent_than_could_be_sent_again_while_the_disk_takes_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = opened(tmp_path)
+    monkeypatch.setattr(spool_module, "_JOINED_LEAST", 1000)
+    for number in range(50):
+        append(spool, event(number))
+
+    def full(path: Path, data: bytes, **_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(spool_module, "write_atomically", full)
+    sent = 0
+    with pytest.raises(SpoolError):
+        while (outgoing := spool.next()) is not None:
+            sent += 1
+            with contextlib.suppress(SpoolError):
+                spool.acknowledge(outgoing)
+    assert sent == 32
+    monkeypatch.undo()
+    assert numbers([read(each) for each in drain(spool)]) == list(range(32, 50))
 
 
 def test_a_disk_that_takes_no_joined_batch_is_sent_from_all_the_same(
