@@ -56,20 +56,31 @@ class Board:
         return self._headers.get(endpoint_id)
 
     def look(self) -> None:
-        """Read what changed. What cannot be read now stays as it was."""
+        """Read what changed. What cannot be read now, or of one source, stays as it was."""
+        changed: dict[str, _Read] = {}
         try:
             with self._state.read() as session:
-                changed = {
-                    source.name: _Read(stamp, source.wanted(session))
-                    for source in self._sources
-                    if (stamp := source.stamp(session)) != self._read[source.name].stamp
-                }
+                for source in self._sources:
+                    read = self._read_anew(source, session)
+                    if read is not None:
+                        changed[source.name] = read
         except SQLAlchemyError as error:
             log.warning("what is wanted of the endpoints cannot be read", extra={"reason": str(error)[:500]})
             return
         if changed:
             self._read.update(changed)
             self._headers = self._encoded()
+
+    def _read_anew(self, source: Source, session: Session) -> _Read | None:
+        """None where nothing changed, and where the source fails otherwise than by the state store."""
+        try:
+            stamp = source.stamp(session)
+            return None if stamp == self._read[source.name].stamp else _Read(stamp, source.wanted(session))
+        except SQLAlchemyError:
+            raise
+        except Exception:
+            log.exception("what is wanted of the endpoints is not known", extra={"source": source.name})
+            return None
 
     def _encoded(self) -> dict[str, bytes]:
         ids = {each for read in self._read.values() for each in read.values}

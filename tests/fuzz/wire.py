@@ -33,6 +33,9 @@ from collector.enrolment import requests
 from collector.enrolment.errors import CertificateRequestError
 from collector.ingest import envelope, limits, peer
 from collector.ingest.problems import RefusalError
+from collector.steering.releases import rollout
+from collector.steering.releases import standing as release_standing
+from collector.steering.settings import standing as settings_standing
 from collector.vulnerabilities import cvss, ecosystems, judging, kev, nvd, osv, reading, versions
 from collector.vulnerabilities import windows as products
 from collector.vulnerabilities.errors import FeedError, RecordError
@@ -144,6 +147,18 @@ def _differences(value: Any) -> object:
     checks = assessment.difference_of(old, new), assessment.changes(old, new), assessment.tally(new)
     packages = diff.packages_difference(old.get("packages"), new.get("packages"))
     return diff.difference(old, new), packages, checks
+
+
+def _update(value: Any) -> object:
+    told = release_standing.told_of(value)
+    machines = [rollout.Machine(each, 0, each, 1.0, told) for each in ("0.2.0", "0.3.0")]
+    course = rollout.Course("0.3.0", rollout.RUNNING, 0, 0.0)
+    return rollout.judge(course, machines, 2e5), [each.trouble("0.3.0") for each in machines]
+
+
+def _settled(value: Any) -> object:
+    told = settings_standing.told_of(value)
+    return settings_standing.state_of(3, told), hash(told)
 
 
 def _clean(value: Any) -> object:
@@ -458,6 +473,24 @@ PARSERS: Final[tuple[Parser, ...]] = (
                 {"checks": {"ssh-root": {"result": "passed"}}},
                 {"checks": {"ssh-root": {"result": "failed", "reason": "x"}}},
             ],
+        ),
+    ),
+    parser(
+        "value",
+        _update,
+        release_standing.told_of,
+        seeds=(
+            {"update": {"wanted": "0.3.0", "state": "refused", "code": "disk", "detail": "x", "starts": 12}},
+            {"update": {"last": {"version": "0.3.0", "state": "refused", "code": "build", "detail": "x"}}},
+        ),
+    ),
+    parser(
+        "value",
+        _settled,
+        settings_standing.told_of,
+        seeds=(
+            {"settings": {"number": 3, "state": "trying", "stated": ["spool_bytes"]}},
+            {"settings": {"number": 2, "failed": 3, "failure": "rolled_back", "reason": "x"}},
         ),
     ),
     parser(

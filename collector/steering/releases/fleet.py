@@ -10,6 +10,7 @@ from sqlalchemy import and_, func, select
 from collector.state.scope import EVERYTHING, Scope
 from collector.state.tables import Agency, AgencyRing, Assignment, Document, Endpoint, EndpointRing
 from collector.steering.releases.rollout import LAST_RING, Machine
+from collector.steering.releases.standing import told_of
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -54,14 +55,13 @@ def machines(session: Session, scope: Scope = EVERYTHING) -> list[Known]:
     )
     found = []
     for endpoint_id, hostname, version, seen, number, code, name, body in session.execute(query):
-        update = body.get("update") if isinstance(body, dict) else None
         found.append(
             Known(
                 endpoint_id,
                 number,
                 version,
                 None if seen is None else seen.timestamp(),
-                update if isinstance(update, dict) else {},
+                told_of(body),
                 hostname,
                 code or "",
                 name or "",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from collector.detect.values import moment
 from collector.steering.releases import service
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
 
 _EVERY_SECONDS: Final = 30.0
 
+log = logging.getLogger("vonggac.steering")
+
 
 class Going:
     """Looks in the watch's look, carries out in the transaction of what the watch found."""
@@ -23,11 +28,20 @@ class Going:
         self._found: tuple[int, Judgement] | None = None
 
     def look(self, session: Session, now: float, steady: float) -> None:
-        """Judge, where it is time. Not to be asked while the wall clock ``now`` has just been set."""
+        """Judge, where it is time. Not to be asked while the wall clock ``now`` has just been set.
+
+        Raises what the state store raises. Any other fault is said and leaves the rollout as it is: the watch and what
+        runs in its process must not end for it.
+        """
         self._found = None
         if steady >= self._next:
             self._next = steady + _EVERY_SECONDS
-            self._found = service.look(session, now)
+            try:
+                self._found = service.look(session, now)
+            except SQLAlchemyError:
+                raise
+            except Exception:
+                log.exception("the rollout cannot be judged: it stays as it is")
 
     def write(self, session: Session, now: float) -> None:
         if self._found is not None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from agent.update.manifest import version_key
+from collector.steering.releases.standing import NOTHING, Told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,6 +33,8 @@ SUPPORTED_LINES: Final = 3
 
 #: Why root's command or the agent did not take a release, where that passes by itself.
 _PASSING: Final = frozenset({"interrupted", "disk", "busy", "not_served", "no_key", "unreachable"})
+#: A release that started so often within a day on a machine comes up, and does not stay up.
+_RESTARTING: Final = 10
 
 
 @dataclass(frozen=True)
@@ -76,34 +79,36 @@ class Course:
 
 @dataclass(frozen=True)
 class Machine:
-    """An endpoint as it is known: its ``version`` as it last said, and of its ``update`` what its document says."""
+    """An endpoint as it is known: its ``version`` as it last said, and what its document ``told`` of its update."""
 
     endpoint_id: str
     ring: int
     version: str
     last_seen: float | None
-    update: Mapping[str, Any] = field(default_factory=dict)
+    told: Told = NOTHING
 
     def runs(self, version: str) -> bool:
         return self.version == version
 
     def trouble(self, version: str) -> tuple[str, str]:
-        """Why it does not run ``version`` although it tried, as a code and in words; empty where it has not (yet)."""
+        """Why it does not run ``version`` well although it tried, as a code and in words; empty where it does, or has
+        not tried (yet)."""
         if self.version == version:
-            return "", ""
-        last = self.update.get("last")
-        if isinstance(last, dict) and last.get("version") == version:
-            if last.get("state") == "rolled_back":
-                return _words(last, "rolled_back")
-            if last.get("state") == "refused" and last.get("code") not in _PASSING:
-                return _words(last, "refused")
-        if self.update.get("wanted") == version and self.update.get("state") == "refused":
-            return _words(self.update, "refused")
+            again = self.told.starts
+            return ("restarts", f"{again} / 24 h") if again >= _RESTARTING else ("", "")
+        last, wanted = self.told.last, self.told.wanted
+        if last.version == version:
+            if last.state == "rolled_back":
+                return last.code or "rolled_back", last.detail
+            if last.state == "refused" and last.code not in _PASSING:
+                return last.code or "refused", last.detail
+        if wanted.version == version and wanted.state == "refused":
+            return wanted.code or "refused", wanted.detail
         return "", ""
 
     def has_taken(self, version: str) -> bool:
         """Whether the release has had its chance to harm: it runs, or root's command has been called."""
-        ready = self.update.get("wanted") == version and self.update.get("state") == "ready"
+        ready = self.told.wanted.version == version and self.told.wanted.state == "ready"
         return self.version == version or ready or self.trouble(version)[0] != ""
 
 
@@ -165,7 +170,7 @@ def count(course: Course, ring: int, machines: Sequence[Machine], now: float) ->
         machines=len(members),
         due=len(due),
         heard=len(heard),
-        healthy=sum(each.runs(course.version) for each in heard),
+        healthy=sum(each.runs(course.version) and not each.trouble(course.version)[0] for each in heard),
         failed=sum(each.trouble(course.version)[0] != "" for each in members),
         silent=silent,
     )
@@ -222,7 +227,3 @@ def _usual_silence(course: Course, machines: Sequence[Machine], now: float) -> f
         and each.last_seen >= course.ring_since - course.pace.silent_seconds
     ]
     return sum(_is_silent(course, each, now) for each in others) / len(others) if others else None
-
-
-def _words(said: Mapping[str, Any], otherwise: str) -> tuple[str, str]:
-    return str(said.get("code") or otherwise)[:64], str(said.get("detail") or "")[:300]

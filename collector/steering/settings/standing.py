@@ -53,7 +53,7 @@ class Standing:
 
 def told_of(body: Mapping[str, Any] | None) -> Told:
     """The part about settings of an ``agent`` document, whatever it holds."""
-    said = (body or {}).get("settings")
+    said = body.get("settings") if isinstance(body, dict) else None
     if not isinstance(said, dict):
         return Told()
 

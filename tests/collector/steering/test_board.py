@@ -24,11 +24,11 @@ class Said:
     values: dict[str, Any]
     number: int = 0
     read: list[int] = field(default_factory=list)
-    failing: bool = False
+    failing: Exception | None = None
 
     def stamp(self, _session: Session) -> object:
-        if self.failing:
-            raise OperationalError("SELECT", {}, Exception("gone"))
+        if self.failing is not None:
+            raise self.failing
         return self.number
 
     def wanted(self, _session: Session) -> Mapping[str, Any]:
@@ -64,9 +64,19 @@ def test_only_what_changed_is_read_again_and_what_is_gone_is_not_said(
 def test_a_state_store_that_fails_leaves_what_was_known(tmp_path: Path, sources: list[Said]) -> None:
     board = Board(new_state(tmp_path), sources)
     board.look()
-    sources[1].failing, sources[0].number, sources[0].values = True, 2, {}
+    sources[1].failing = OperationalError("SELECT", {}, Exception("gone"))
+    sources[0].number, sources[0].values = 2, {}
     board.look()
     assert board.header("a") == b"settings=3"
-    sources[1].failing = False
+    sources[1].failing = None
     board.look()
     assert board.header("a") is None
+
+
+def test_a_source_that_fails_keeps_no_other_from_being_heard(tmp_path: Path, sources: list[Said]) -> None:
+    board = Board(new_state(tmp_path), sources)
+    board.look()
+    settings, release = sources
+    settings.failing, release.values, release.number = TypeError("a fault of ours"), {"b": "0.4"}, 2
+    board.look()
+    assert (board.header("a"), board.header("b")) == (b"settings=3", b"settings=4;release=0.4")

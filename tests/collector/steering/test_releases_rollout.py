@@ -18,6 +18,7 @@ from collector.steering.releases.rollout import (
     judge,
     unsupported,
 )
+from collector.steering.releases.standing import told_of
 
 T0 = 1_800_000_000.0
 HOUR = 3600.0
@@ -28,6 +29,7 @@ COURSE = Course(NEW, RUNNING, 0, T0, PACE)
 
 def fleet(ring: int, size: int, **values: Any) -> list[Machine]:
     common: dict[str, Any] = {"version": "0.2.0", "last_seen": T0 + 30 * HOUR, **values}
+    common["told"] = told_of({"update": common.pop("update", {})})
     return [Machine(f"{ring}-{number}-{common['version']}", ring, **common) for number in range(size)]
 
 
@@ -98,12 +100,32 @@ def test_a_failure_in_an_earlier_ring_halts_it_too() -> None:
 @pytest.mark.parametrize("code", ["disk", "interrupted", "busy"])
 def test_what_passes_by_itself_is_no_failure(code: str) -> None:
     update = {"last": {"version": NEW, "state": "refused", "code": code}}
-    assert Machine("a", 0, "0.2.0", T0, update).trouble(NEW) == ("", "")
+    assert Machine("a", 0, "0.2.0", T0, told_of({"update": update})).trouble(NEW) == ("", "")
 
 
-@pytest.mark.parametrize("update", [{"last": 3}, {"last": {"version": NEW}}, {"wanted": [NEW], "state": {}}])
-def test_what_a_hostile_document_says_is_no_trouble(update: dict[str, Any]) -> None:
-    assert Machine("a", 0, "0.2.0", T0, update).trouble(NEW) == ("", "")
+@pytest.mark.parametrize(
+    "update",
+    [3, [], {"last": 3}, {"last": {"version": NEW}}, {"wanted": [NEW], "state": {}}, {"starts": True}],
+)
+def test_what_a_hostile_document_says_is_no_trouble(update: object) -> None:
+    for version in ("0.2.0", NEW):
+        assert Machine("a", 0, version, T0, told_of({"update": update})).trouble(NEW) == ("", "")
+
+
+def test_a_hostile_reason_is_cut_or_left_out() -> None:
+    last = {"version": NEW, "state": "refused", "code": [], "detail": "x" * 10_000}
+    machine = Machine("a", 0, "0.2.0", T0, told_of({"update": {"last": last}}))
+    assert machine.trouble(NEW) == ("refused", "x" * 300)
+
+
+def test_a_release_that_comes_up_again_and_again_has_failed() -> None:
+    now = T0 + 30 * HOUR
+    good = fleet(0, 20, version=NEW, update={"starts": 9})
+    assert judge(COURSE, [*good, *fleet(1, 5)], now).action == "advance"
+    restarting = fleet(0, 2, version=NEW, update={"starts": 10})
+    each = count(COURSE, 0, [*good, *restarting], now)
+    assert (each.healthy, each.failed) == (20, 2)
+    assert judge(COURSE, [*good, *restarting, *fleet(1, 5)], now).why == "failed"
 
 
 def test_machines_that_fall_silent_with_the_release_halt_it() -> None:

@@ -63,7 +63,7 @@ def wanted(store: StateStore, now: datetime) -> dict[str, str]:
         return dict(Releases(now.timestamp).wanted(session))
 
 
-def report(store: StateStore, endpoint_id: str, runs: str, now: datetime, **last: str) -> None:
+def report(store: StateStore, endpoint_id: str, runs: str, now: datetime, **last: object) -> None:
     with store.write() as session:
         endpoint = session.get_one(Endpoint, endpoint_id)
         endpoint.agent_version, endpoint.last_seen_at = runs, now
@@ -185,3 +185,25 @@ def test_the_board_says_it_until_the_rollout_is_paused(state: StateStore) -> Non
         service.pause(session, "lan", NOW)
     board.look()
     assert board.header("a") is None
+
+
+def test_a_document_that_is_hostile_ends_nothing(state: StateStore) -> None:
+    with state.write() as session:
+        service.start(session, "0.3.0", PACE, "lan", NOW)
+    report(state, "a", "0.2.0", NOW, version="0.3.0", state="refused", code=[], detail={"a": 1})
+    assert wanted(state, NOW) == {"a": "0.3.0"}
+    assert go(state, NOW + HOUR / 4) == "halted 0"
+
+
+def test_a_fault_in_judging_is_said_and_leaves_the_rollout_as_it_is(
+    state: StateStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with state.write() as session:
+        service.start(session, "0.3.0", PACE, "lan", NOW)
+
+    def fail(*_: object) -> None:
+        raise TypeError("a fault of ours")
+
+    monkeypatch.setattr(service, "look", fail)
+    assert go(state, NOW + HOUR) == "running 0"
+    assert "cannot be judged" in caplog.text
