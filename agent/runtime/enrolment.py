@@ -198,8 +198,8 @@ def renew(
     rekey: int = 0,
 ) -> Identity:
     """Exchange key and certificate for new ones, with the old ones as proof. Who is ``moved``, or changes his key
-    because others have it, may be given an endpoint of his own; the key that he asks with is kept until he has the
-    answer, since by it the collector knows who asks again.
+    because others have it, may be given an endpoint of his own. The key that is asked with is kept until the answer is
+    there, since by it the collector knows who asks again.
 
     Raises:
         RefusedError: the collector answered that it will not.
@@ -209,7 +209,7 @@ def renew(
     address = Address.of(url or old.collector_url)
     asking = state.key.with_name(state.key.name + ".asking")
     parts = moved or bool(rekey)
-    made = make_key_and_request(socket.gethostname(), _asking_key(asking) if parts else None)
+    made = make_key_and_request(socket.gethostname(), _asking_key(asking))
     connection = Connection(address, own_context(state), proxy=proxy)
     request = RenewRequest(csr_pem=made.csr_pem, facts=facts if parts else None, moved=moved, rekey=rekey)
     reply = _ask(connection, address, RENEW_PATH, msgspec.json.encode(request))

@@ -167,9 +167,16 @@ def tell_silence(step: WorkStep, settings: Settings, now: float, positions: Mapp
 
 def notes_waiting(session: Session, partitions: Collection[int]) -> list[IdentityNote]:
     """What is to be told of endpoints of these partitions, the oldest first; at most 1,000."""
-    query = select(IdentityNote).order_by(IdentityNote.id)
-    found = (each for each in session.scalars(query) if partition_of(each.endpoint_id) in partitions)
-    return list(islice(found, _MAX_DUE))
+    found: list[IdentityNote] = []
+    last = 0
+    while len(found) < _MAX_DUE:
+        query = select(IdentityNote).where(IdentityNote.id > last).order_by(IdentityNote.id).limit(_MAX_DUE)
+        piece = session.scalars(query).all()
+        found.extend(each for each in piece if partition_of(each.endpoint_id) in partitions)
+        if len(piece) < _MAX_DUE:
+            break
+        last = piece[-1].id
+    return found[:_MAX_DUE]
 
 
 def tell_notes(

@@ -12,7 +12,8 @@ from collector.detect.checkpoints import load_places
 from collector.detect.values import moment
 from collector.devices.service import forget, refresh
 from collector.documents.service import trim_history
-from collector.identity.links import compare_new, follow_pairs, news
+from collector.identity.comparing import compare_new, uncompared
+from collector.identity.following import anything_due, follow_pairs
 from collector.log.errors import LogError
 from collector.steering.settings.settling import settle, unsettled
 
@@ -62,12 +63,13 @@ class Upkeep:
 
     def _compare_machines(self, now: float) -> None:
         hours = self._settings.coverage.link_after_hours
+        at, link_after = moment(now), timedelta(hours=hours) if hours else None
         with self._state.read() as session:
-            if not news(session):
+            if not uncompared(session) and not anything_due(session, at, link_after):
                 return
         with self._state.write() as session:
-            compare_new(session, moment(now))
-            follow_pairs(session, moment(now), timedelta(hours=hours) if hours else None)
+            compare_new(session, at)
+            follow_pairs(session, at, link_after)
 
     def _trim_log(self, now: float) -> None:
         keep = now - self._settings.detect.log_keep_hours * 3600

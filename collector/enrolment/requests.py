@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from collector.enrolment.errors import CertificateRequestError
@@ -34,6 +36,18 @@ def read_request(csr_pem: str) -> PublicKey:
         raise CertificateRequestError("the signing request's own signature is wrong")
     assert isinstance(key, PublicKey)  # noqa: S101 - _check_kind has made sure
     return key
+
+
+def key_sha256(csr_pem: str) -> str:
+    """Of the public key that a request asks a certificate for (RFC 5280, 4.1.2.7, as DER), hex. Proves its possession.
+
+    Raises:
+        CertificateRequestError: as :func:`read_request`.
+    """
+    der = read_request(csr_pem).public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return hashlib.sha256(der).hexdigest()
 
 
 def _check_kind(key: object) -> None:

@@ -15,10 +15,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, or_, select, update
 
 from agent.messages import EnrolReply, TokenParts
 from collector.enrolment.errors import NotAuthenticatedError, RevokedError, TokenRefusedError
+from collector.enrolment.requests import key_sha256
 from collector.errors import ConflictError, NotFoundError
 from collector.identity.evidence import evidence_of_facts
 from collector.identity.links import keep_evidence
@@ -117,7 +118,7 @@ def enrol(
     if spent is None:
         raise TokenRefusedError("the token was used in this very moment")
     session.add(Assignment(endpoint_id=endpoint_id, agency_id=token.agency_id, valid_from=now))
-    session.add(certificate_row(endpoint_id, signed))
+    session.add(certificate_row(endpoint_id, signed, key_sha256(request.csr_pem), ""))
     session.flush()
     keep_evidence(session, endpoint_id, evidence_of_facts(request.facts), now, simulated=token.simulated)
     return EnrolReply(endpoint_id=endpoint_id, certificate_pem=signed.pem, ca_pem=authority.pem)
@@ -133,8 +134,9 @@ def renew(
     certificate_days: int = 90,
     spare: Collection[str] = (),
 ) -> EnrolReply:
-    """A further certificate for an endpoint that has shown a valid one. Older ones end within
-    :data:`OVERLAP`, but for those in ``spare`` (SHA-256).
+    """A further certificate for an endpoint that has shown a valid one. The one that was shown ends within
+    :data:`OVERLAP` unless it is in ``spare`` (SHA-256), and so do earlier ones of the key that is asked with: their
+    answers were lost. Those of other keys are another holder's, who is not put out.
 
     The certificate is looked at again, under the writer's lock: who holds a renewal open while he is put out must
     not come back by it.
@@ -147,18 +149,27 @@ def renew(
     signed = authority.sign_endpoint(
         request.csr_pem, endpoint_id=identity.endpoint_id, days=certificate_days, now=now
     )
+    key = key_sha256(request.csr_pem)
+    shown = identity.certificate_sha256
+    end_soon(session, identity.endpoint_id, key, now, shown=None if shown in spare else shown)
+    session.add(certificate_row(identity.endpoint_id, signed, key, shown))
+    session.flush()
+    return EnrolReply(endpoint_id=identity.endpoint_id, certificate_pem=signed.pem, ca_pem=authority.pem)
+
+
+def end_soon(
+    session: Session, endpoint_id: str, key: str, now: datetime, *, shown: str | None = None
+) -> None:
+    """Let the endpoint's certificates of ``key``, and the one that was ``shown``, work for :data:`OVERLAP` yet."""
     session.execute(
         update(Certificate)
         .where(
-            Certificate.endpoint_id == identity.endpoint_id,
+            Certificate.endpoint_id == endpoint_id,
             Certificate.not_after > now + OVERLAP,
-            Certificate.sha256.not_in(sorted(spare)),
+            or_(Certificate.key_sha256 == key, Certificate.sha256 == shown),
         )
         .values(not_after=now + OVERLAP)
     )
-    session.add(certificate_row(identity.endpoint_id, signed))
-    session.flush()
-    return EnrolReply(endpoint_id=identity.endpoint_id, certificate_pem=signed.pem, ca_pem=authority.pem)
 
 
 class FoundCertificate(NamedTuple):
@@ -271,14 +282,16 @@ def _usable_token(session: Session, text: str, now: datetime) -> EnrolmentToken:
     return token
 
 
-def certificate_row(endpoint_id: str, signed: SignedCertificate) -> Certificate:
-    """What the state store keeps of a certificate."""
+def certificate_row(endpoint_id: str, signed: SignedCertificate, key: str, renewed_from: str) -> Certificate:
+    """What the state store keeps of a certificate of ``key`` (SHA-256), given to who showed ``renewed_from``."""
     return Certificate(
         sha256=signed.sha256,
         endpoint_id=endpoint_id,
         serial=signed.serial,
         not_before=signed.not_before,
         not_after=signed.not_after,
+        key_sha256=key,
+        renewed_from=renewed_from,
     )
 
 

@@ -3,7 +3,10 @@
 A link changes no other row. While it stands, the older record is left out of lists, counts and silence, and is shown on
 the newer one's page; taking it away restores both exactly. The older record's certificate goes on working: where it
 speaks again the link was wrong, or the machine is back, and is undone at once. So a forged number hides nobody who
-speaks, and nobody is put out by one.
+speaks, and nobody is put out by one. What is found by itself hides a silent record only behind a newer one of the same
+agency that has come by a token, or that a person has confirmed.
+
+What finds pairs is ``comparing``, what acts on them by itself ``following``.
 """
 
 from __future__ import annotations
@@ -11,12 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import and_, delete, func, insert, or_, select, true
 from sqlalchemy.orm import aliased
 
 from collector.errors import ConflictError, NotFoundError
 from collector.identity.evidence import is_other_machine
-from collector.identity.matching import AUTOMATIC, match
+from collector.identity.matching import AUTOMATIC
 from collector.state.tables import (
     Assignment,
     Endpoint,
@@ -27,33 +30,36 @@ from collector.state.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime, timedelta
+    from collections.abc import Sequence
+    from datetime import datetime
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session
 
     from collector.identity.evidence import Evidence
-    from collector.identity.matching import Match
     from collector.state.scope import Scope
 
-#: What more endpoints have than this is a maker's or an image's number, not a machine's.
-COMMON: Final = 8
 #: Who decided where no person did.
 AUTOMATICALLY: Final = "automatic"
 STATES: Final = ("proposed", "linked", "rejected", "undone")
 #: Why a link was undone that nobody undid.
 REPORTED_AGAIN: Final = "the older record reported again"
+NEWER_RETIRED: Final = "the newer record was taken out of service"
 _STRONG: Final = ("reimaged", "reenrolled", "renamed")
-#: What people are shown only as long as the older one is silent.
-_WEAK: Final = ("disk_moved", "replaced", "parts_shared")
-_AT_ONCE: Final = 200
-_SIMULATED: Final = "simulated/"
+#: Before the numbers of simulated machines, which are compared among themselves only.
+SIMULATED: Final = "simulated/"
 
 
 def succeeded(endpoint: type[Endpoint] = Endpoint) -> ColumnElement[bool]:
-    """Whether a link says that another record goes on for this one."""
-    return exists().where(MachineLink.older_id == endpoint.id, MachineLink.state == "linked")
+    """Whether a link says that another record, which is in service, goes on for this one."""
+    newer = aliased(Endpoint)
+    return (
+        select(MachineLink.id)
+        .join(newer, newer.id == MachineLink.newer_id)
+        .where(MachineLink.older_id == endpoint.id, MachineLink.state == "linked", newer.retired_at.is_(None))
+        .correlate(endpoint)
+        .exists()
+    )
 
 
 def counted_elsewhere(endpoint: type[Endpoint] = Endpoint) -> ColumnElement[bool]:
@@ -61,16 +67,77 @@ def counted_elsewhere(endpoint: type[Endpoint] = Endpoint) -> ColumnElement[bool
     A machine is not two while people, or a day, decide."""
     newer = aliased(Endpoint)
     waiting = and_(
-        MachineLink.state == "proposed",
-        MachineLink.score >= AUTOMATIC,
-        MachineLink.kind.in_(_STRONG),
-        newer.last_seen_at.is_not(None),
+        linkable(endpoint, newer),
         or_(endpoint.last_seen_at.is_(None), endpoint.last_seen_at < newer.enrolled_at),
     )
     return (
         select(MachineLink.id)
         .join(newer, newer.id == MachineLink.newer_id)
-        .where(MachineLink.older_id == endpoint.id, or_(MachineLink.state == "linked", waiting))
+        .where(
+            MachineLink.older_id == endpoint.id,
+            newer.retired_at.is_(None),
+            or_(MachineLink.state == "linked", waiting),
+        )
+        .correlate(endpoint)
+        .exists()
+    )
+
+
+def linkable(older: Any, newer: Any) -> ColumnElement[bool]:
+    """Whether the pair of these two may be linked without anybody, once the older one has been silent for long enough:
+    nothing that only a person can know stands in between."""
+    return and_(
+        MachineLink.state == "proposed",
+        MachineLink.conflict.is_(False),
+        MachineLink.score >= AUTOMATIC,
+        MachineLink.kind.in_(_STRONG),
+        newer.last_seen_at.is_not(None),
+        newer.retired_at.is_(None),
+        ~unconfirmed(newer),
+        same_agency(older, newer),
+    )
+
+
+def unconfirmed(endpoint: Any) -> ColumnElement[bool]:
+    """Whether it came with a copy of another's key, and nobody has confirmed it."""
+    origin = aliased(EndpointOrigin)
+    return (
+        select(origin.endpoint_id)
+        .where(origin.endpoint_id == endpoint.id, origin.split_at.is_not(None), origin.confirmed_at.is_(None))
+        .correlate(endpoint)
+        .exists()
+    )
+
+
+def same_agency(one: Any, other: Any) -> ColumnElement[bool]:
+    """Whether both are in one agency now; what is in none is not."""
+    first, second = aliased(Assignment), aliased(Assignment)
+    return (
+        select(first.id)
+        .join(second, second.agency_id == first.agency_id)
+        .where(
+            first.endpoint_id == one.id,
+            first.valid_to.is_(None),
+            second.endpoint_id == other.id,
+            second.valid_to.is_(None),
+        )
+        .correlate(one, other)
+        .exists()
+    )
+
+
+def within(scope: Scope, endpoint: Any) -> ColumnElement[bool]:
+    """Whether the endpoint is in one of the scope's agencies now."""
+    if scope.agency_ids is None:
+        return true()
+    assignment = aliased(Assignment)
+    return (
+        select(assignment.id)
+        .where(
+            assignment.endpoint_id == endpoint.id,
+            assignment.valid_to.is_(None),
+            scope.where(assignment.agency_id),
+        )
         .correlate(endpoint)
         .exists()
     )
@@ -80,7 +147,7 @@ def keep_evidence(
     session: Session, endpoint_id: str, evidence: Evidence, now: datetime, *, simulated: bool
 ) -> None:
     """What speaks for the endpoint's machine from now on; it is compared with the others' soon."""
-    before = _SIMULATED if simulated else ""
+    before = SIMULATED if simulated else ""
     rows = [
         {"endpoint_id": endpoint_id, "kind": kind, "value": before + value}
         for kind, values in sorted(evidence.items())
@@ -114,87 +181,48 @@ def evidence_kept(session: Session, endpoint_id: str) -> Evidence:
         EndpointEvidence.endpoint_id == endpoint_id
     )
     for kind, value in session.execute(query):
-        found.setdefault(kind, set()).add(value.removeprefix(_SIMULATED))
+        found.setdefault(kind, set()).add(value.removeprefix(SIMULATED))
     return {kind: frozenset(values) for kind, values in found.items()}
-
-
-def news(session: Session) -> bool:
-    """Whether :func:`compare_new` or :func:`follow_pairs` may have something to do."""
-    new = select(EndpointOrigin.endpoint_id).where(EndpointOrigin.compared_at.is_(None)).limit(1)
-    return session.scalar(new) is not None or session.execute(_to_follow().limit(1)).first() is not None
-
-
-def compare_new(session: Session, now: datetime) -> int:
-    """Compare endpoints whose evidence is new with the others, at most 200; return how many. One that has many numbers
-    in common with thousands costs no more than any other: what is common is not looked up further."""
-    query = (
-        select(Endpoint)
-        .join(EndpointOrigin, EndpointOrigin.endpoint_id == Endpoint.id)
-        .where(EndpointOrigin.compared_at.is_(None))
-        .order_by(EndpointOrigin.evidence_at)
-        .limit(_AT_ONCE)
-    )
-    found = session.scalars(query).all()
-    for endpoint in found:
-        if endpoint.retired_at is None:
-            _compare(session, endpoint, now)
-    session.execute(
-        update(EndpointOrigin)
-        .where(EndpointOrigin.endpoint_id.in_([each.id for each in found]))
-        .values(compared_at=now)
-    )
-    return len(found)
-
-
-def follow_pairs(session: Session, now: datetime, link_after: timedelta | None) -> None:
-    """Act on what has happened since: who speaks, who does not. ``link_after``: how long the older record must have
-    been silent to be linked without anybody; ``None``: never."""
-    for link, older, newer in session.execute(_to_follow()).all():
-        if link.state == "linked":
-            _decide(session, link, "undone", AUTOMATICALLY, now, REPORTED_AGAIN)
-            _note(session, older.id, "returned", link, older, newer, now)
-        elif not _reports(older, newer):
-            if link_after is not None and _may_link(link, older, newer, now, link_after):
-                _decide(session, link, "linked", AUTOMATICALLY, now, "")
-                _note(session, newer.id, "linked", link, older, newer, now)
-        elif link.kind in _WEAK:
-            session.delete(link)
-        elif not link.conflict:
-            link.conflict = True
-            _note(session, newer.id, "same_evidence", link, older, newer, now)
-    session.flush()
 
 
 def link_by_hand(session: Session, scope: Scope, link_id: int, who: str, now: datetime) -> MachineLink:
     """
     Raises:
         NotFoundError: no such pair within the scope.
-        ConflictError: it is linked already, or the older record has reported since the newer one enrolled.
+        ConflictError: it is linked already, the older record has reported since the newer one enrolled, or the newer
+            one is out of service or a copy that nobody has confirmed.
     """
-    link, older, newer = get_pair(session, scope, link_id)
+    link, older, newer = _whole(session, scope, link_id)
     if link.state == "linked":
         raise ConflictError("the two are linked already")
-    if _reports(older, newer):
+    if newer.retired_at is not None:
+        raise ConflictError("the newer record is out of service: nothing goes on for the older one")
+    if session.scalar(select(unconfirmed(Endpoint)).where(Endpoint.id == newer.id)):
+        raise ConflictError(
+            "the newer record came with a copied key: confirm that it is a machine of ours first"
+        )
+    if reports(older, newer):
         raise ConflictError(
             "both report: these are two machines, or one key is held twice; what reports is not left out"
         )
-    _decide(session, link, "linked", who, now, "")
-    _note(session, newer.id, "linked", link, older, newer, now)
+    decide(session, link, "linked", who, now, "")
+    note(session, "linked", link, older, newer, now)
     return link
 
 
 def undo(session: Session, scope: Scope, link_id: int, who: str, reason: str, now: datetime) -> MachineLink:
-    """Both records stand as before the link; it is not made again by itself.
+    """Both records stand as before the link; it is not made again by itself. Who reaches the older record may do it.
 
     Raises:
         NotFoundError: no such pair within the scope.
         ConflictError: they are not linked.
     """
-    link, older, newer = get_pair(session, scope, link_id)
+    pair = get_pair(session, scope, link_id)
+    link, older, newer = pair.link, pair.older, pair.newer
     if link.state != "linked":
         raise ConflictError("the two are not linked")
-    _decide(session, link, "undone", who, now, reason)
-    _note(session, newer.id, "unlinked", link, older, newer, now)
+    decide(session, link, "undone", who, now, reason)
+    note(session, "unlinked", link, older, newer, now)
     return link
 
 
@@ -205,23 +233,27 @@ def reject(session: Session, scope: Scope, link_id: int, who: str, reason: str, 
         NotFoundError: no such pair within the scope.
         ConflictError: it is decided already.
     """
-    link, _, _ = get_pair(session, scope, link_id)
+    link, _, _ = _whole(session, scope, link_id)
     if link.state != "proposed":
         raise ConflictError("this is decided already")
-    _decide(session, link, "rejected", who, now, reason)
+    decide(session, link, "rejected", who, now, reason)
     return link
 
 
 @dataclass(frozen=True)
 class Pair:
+    """``reached``: whether the newer record is within the asker's scope too; where it is not, its name and id are not
+    for him."""
+
     link: MachineLink
     older: Endpoint
     newer: Endpoint
+    reached: bool
 
     @property
     def both_report(self) -> bool:
         """Whether the older one has reported since the newer one came."""
-        return _reports(self.older, self.newer)
+        return reports(self.older, self.newer)
 
 
 def list_pairs(
@@ -234,178 +266,82 @@ def list_pairs(
     offset: int = 0,
     limit: int = 50,
 ) -> tuple[list[Pair], int]:
-    """The newest first, and how many there are. Only where both machines are within the scope."""
-    query = _within(_pairs(), scope).where(MachineLink.state.in_(states))
+    """The newest first, and how many there are. Only where both machines are within the scope, or where the older one
+    is and stands or stood behind the other: its own people see why it is gone."""
+    query = _seen(scope).where(MachineLink.state.in_(states))
     if endpoint_id is not None:
         query = query.where(or_(MachineLink.older_id == endpoint_id, MachineLink.newer_id == endpoint_id))
     elif not simulated:
-        query = query.where(_NEWER.simulated.is_(False))
+        query = query.where(NEWER.simulated.is_(False))
     total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
     found = session.execute(query.order_by(MachineLink.id.desc()).offset(offset).limit(limit))
     return [Pair(*row) for row in found], total
 
 
-def get_pair(session: Session, scope: Scope, link_id: int) -> tuple[MachineLink, Endpoint, Endpoint]:
-    row = session.execute(_within(_pairs(), scope).where(MachineLink.id == link_id)).first()
+def get_pair(session: Session, scope: Scope, link_id: int) -> Pair:
+    """
+    Raises:
+        NotFoundError: no such pair that the scope sees (:func:`list_pairs`).
+    """
+    row = session.execute(_seen(scope).where(MachineLink.id == link_id)).first()
     if row is None:
         raise NotFoundError(f"there is no pair {link_id}")
-    return row[0], row[1], row[2]
+    return Pair(*row)
 
 
-_OLDER, _NEWER = aliased(Endpoint), aliased(Endpoint)
+def _whole(session: Session, scope: Scope, link_id: int) -> tuple[MachineLink, Endpoint, Endpoint]:
+    pair = get_pair(session, scope, link_id)
+    if not pair.reached:
+        raise NotFoundError(f"there is no pair {link_id}")
+    return pair.link, pair.older, pair.newer
 
 
-def _pairs() -> Any:
+OLDER, NEWER = aliased(Endpoint), aliased(Endpoint)
+
+
+def pairs() -> Select[MachineLink, Endpoint, Endpoint]:
+    """All of them, with both their records as :data:`OLDER` and :data:`NEWER`."""
     return (
-        select(MachineLink, _OLDER, _NEWER)
-        .join(_OLDER, _OLDER.id == MachineLink.older_id)
-        .join(_NEWER, _NEWER.id == MachineLink.newer_id)
+        select(MachineLink, OLDER, NEWER)
+        .join(OLDER, OLDER.id == MachineLink.older_id)
+        .join(NEWER, NEWER.id == MachineLink.newer_id)
     )
 
 
-def _within(query: Any, scope: Scope) -> Any:
-    for each in (_OLDER, _NEWER):
-        if scope.agency_ids is None:
-            break
-        inside = exists().where(
-            Assignment.endpoint_id == each.id,
-            Assignment.valid_to.is_(None),
-            scope.where(Assignment.agency_id),
-        )
-        query = query.where(inside)
-    return query
+def _seen(scope: Scope) -> Any:
+    newer = within(scope, NEWER)
+    decided = MachineLink.state.in_(("linked", "undone"))
+    return pairs().add_columns(newer).where(within(scope, OLDER), or_(newer, decided))
 
 
-def _reports(older: Endpoint, newer: Endpoint) -> bool:
+def reports(older: Endpoint, newer: Endpoint) -> bool:
     """Whether the older one has reported since the newer one came."""
     return older.last_seen_at is not None and older.last_seen_at > newer.enrolled_at
 
 
-def _to_follow() -> Any:
-    """Pairs that are not decided, and links whose older record reports again."""
-    again = and_(MachineLink.state == "linked", _OLDER.last_seen_at > MachineLink.decided_at)
-    return _pairs().where(or_(MachineLink.state == "proposed", again))
-
-
-def _compare(session: Session, endpoint: Endpoint, now: datetime) -> None:
-    evidence = evidence_kept(session, endpoint.id)
-    usual: dict[str, set[str]] = {}
-    ids: set[str] = set()
-    for kind, values in evidence.items():
-        for value in values:
-            having = _having(session, kind, value, simulated=endpoint.simulated)
-            if len(having) <= COMMON:
-                usual.setdefault(kind, set()).add(value)
-                ids.update(having)
-    ids.update(_namesakes(session, endpoint))
-    ids.discard(endpoint.id)
-    mine = {kind: frozenset(values) for kind, values in usual.items()}
-    for other in session.scalars(
-        select(Endpoint).where(Endpoint.id.in_(ids), Endpoint.retired_at.is_(None), ~succeeded())
-    ).all():
-        if other.simulated != endpoint.simulated:
-            continue
-        older, newer = sorted((other, endpoint), key=lambda each: (each.enrolled_at, each.id))
-        # What many have says nothing for, but what differs from it still speaks against.
-        theirs = evidence_kept(session, other.id)
-        weighed = {
-            kind: values & mine[kind] or values if kind in mine else values
-            for kind, values in theirs.items()
-            if kind in mine
-        }
-        same_name = other.hostname.casefold() == endpoint.hostname.casefold()
-        found = match(weighed, mine, same_name=same_name)
-        _propose(session, older, newer, found, now)
-
-
-def _propose(session: Session, older: Endpoint, newer: Endpoint, found: Match | None, now: datetime) -> None:
-    link = session.scalar(
-        select(MachineLink).where(MachineLink.older_id == older.id, MachineLink.newer_id == newer.id)
-    )
-    if found is None:
-        if link is not None and link.state == "proposed":
-            session.delete(link)
-        return
-    origin = session.get(EndpointOrigin, newer.id)
-    if origin is not None and origin.split_from == older.id and found.kind != "disk_moved":
-        return  # a copy of a key is told as that
-    if link is None:
-        link = MachineLink(
-            older_id=older.id, newer_id=newer.id, state="proposed", conflict=False, made_at=now
-        )
-        session.add(link)
-    elif link.state != "proposed":
-        return
-    link.kind, link.score, link.evidence = found.kind, found.score, found.as_json()
-    session.flush()
-
-
-def _having(session: Session, kind: str, value: str, *, simulated: bool) -> list[str]:
-    stored = _SIMULATED + value if simulated else value
-    query = select(EndpointEvidence.endpoint_id).where(
-        EndpointEvidence.kind == kind, EndpointEvidence.value == stored
-    )
-    return list(session.scalars(query.limit(COMMON + 1)))
-
-
-def _namesakes(session: Session, endpoint: Endpoint) -> Iterable[str]:
-    """Of the same agency and the same name, unless many have it (``localhost``)."""
-    agency = (
-        select(Assignment.agency_id)
-        .where(Assignment.endpoint_id == endpoint.id, Assignment.valid_to.is_(None))
-        .scalar_subquery()
-    )
-    query = (
-        select(Endpoint.id)
-        .join(Assignment, and_(Assignment.endpoint_id == Endpoint.id, Assignment.valid_to.is_(None)))
-        .where(
-            Endpoint.hostname == endpoint.hostname,
-            Endpoint.id != endpoint.id,
-            Endpoint.retired_at.is_(None),
-            Assignment.agency_id == agency,
-        )
-        .limit(3)
-    )
-    found = list(session.scalars(query))
-    return found if len(found) < 3 else []
-
-
-def _may_link(
-    link: MachineLink, older: Endpoint, newer: Endpoint, now: datetime, link_after: timedelta
-) -> bool:
-    quiet_since = max(older.last_seen_at or older.enrolled_at, newer.enrolled_at)
-    return (
-        link.score >= AUTOMATIC
-        and link.kind in _STRONG
-        and not link.conflict
-        and newer.last_seen_at is not None
-        and newer.retired_at is None
-        and older.retired_at is None
-        and now - quiet_since >= link_after
-    )
-
-
-def _decide(session: Session, link: MachineLink, state: str, who: str, now: datetime, reason: str) -> None:
+def decide(session: Session, link: MachineLink, state: str, who: str, now: datetime, reason: str) -> None:
+    """Note what became of the pair, and by whom."""
     link.state, link.decided_by, link.decided_at, link.reason = state, who, now, reason[:200]
     session.flush()
 
 
-def _note(
-    session: Session,
-    endpoint_id: str,
-    action: str,
-    link: MachineLink,
-    older: Endpoint,
-    newer: Endpoint,
-    now: datetime,
+def note(
+    session: Session, action: str, link: MachineLink, older: Endpoint, newer: Endpoint, now: datetime
 ) -> None:
-    other = older if endpoint_id == newer.id else newer
-    body = {
-        "kind": link.kind,
-        "score": link.score,
-        "same": link.evidence.get("same", []),
-        "other_id": other.id,
-        "other_name": other.hostname,
-        "automatic": link.decided_by == AUTOMATICALLY,
-    }
-    session.add(IdentityNote(endpoint_id=endpoint_id, action=action, body=body, made_at=now))
+    """Have it told of the record that it changes something for, and of both where one comes to stand behind the other
+    or no longer does. The other's name and id only within one agency."""
+    near = session.scalar(
+        pairs().with_only_columns(same_agency(OLDER, NEWER)).where(MachineLink.id == link.id)
+    )
+    told = {"returned": (older,), "same_evidence": (newer,)}.get(action, (newer, older))
+    for endpoint in told:
+        other = older if endpoint is newer else newer
+        body = {
+            "kind": link.kind,
+            "score": link.score,
+            "same": link.evidence.get("same", []),
+            "automatic": link.decided_by == AUTOMATICALLY,
+        }
+        if near:
+            body |= {"other_id": other.id, "other_name": other.hostname}
+        session.add(IdentityNote(endpoint_id=endpoint.id, action=action, body=body, made_at=now))

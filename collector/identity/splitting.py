@@ -8,21 +8,19 @@ whoever else holds the certificate cannot take the new endpoint over by telling 
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from cryptography.hazmat.primitives import serialization
 from sqlalchemy import func, select, update
 
 from agent.messages import EnrolReply
 from collector.enrolment import service
 from collector.enrolment.errors import RevokedError
-from collector.enrolment.requests import read_request
+from collector.enrolment.requests import key_sha256
 from collector.errors import ConflictError, NotFoundError
 from collector.identity.evidence import evidence_of_facts, is_other_machine
-from collector.identity.links import evidence_kept, keep_evidence, renew_evidence
+from collector.identity.links import evidence_kept, keep_evidence, renew_evidence, within
 from collector.state.tables import (
     Assignment,
     Certificate,
@@ -41,6 +39,7 @@ if TYPE_CHECKING:
     from agent.messages import HostFacts, RenewRequest
     from collector.enrolment.authority import Authority
     from collector.enrolment.service import EndpointIdentity
+    from collector.state.scope import Scope
 
 MOVED: Final = "moved"
 REKEYED: Final = "rekeyed"
@@ -58,28 +57,33 @@ def renew(
 ) -> EnrolReply:
     """A further certificate for who has shown a valid one: of the same endpoint, or of one of its own.
 
+    While an order to change keys is open, whatever is asked with a certificate that it names answers it: who holds a
+    copied key gets nothing more of the endpoint by leaving out the order's number.
+
     Raises:
         CertificateRequestError: the signing request is not one we sign.
         RevokedError, NotAuthenticatedError: the endpoint was put out since it was authenticated.
-        ConflictError: the order to change keys is over, or too many copies wait to be confirmed: the certificate at
-            hand goes on working.
+        ConflictError: the order to change keys is over, too many copies wait to be confirmed, the endpoint is such a
+            copy itself, or the key has an endpoint already: the certificate at hand goes on working.
     """
     service.authenticate(session, identity.certificate_sha256, now)
     key = key_sha256(request.csr_pem)
-    order = _order(session, identity, request.rekey) if request.rekey else None
+    order = _order(session, identity, request.rekey)
     if order is not None or request.moved:
-        own = session.scalar(
-            select(EndpointOrigin).where(
-                EndpointOrigin.key_sha256 == key, EndpointOrigin.split_from == identity.endpoint_id
-            )
-        )
-        if own is not None:  # the answer was lost on its way
-            return _again(session, own, request, authority, now, certificate_days)
-        if order is None or not _keeps(session, identity, order, key, request.facts, now):
-            cause = MOVED if order is None else REKEYED
+        own = session.scalar(select(EndpointOrigin).where(EndpointOrigin.key_sha256 == key))
+        if own is not None:
+            if own.split_from != identity.endpoint_id:
+                raise ConflictError(
+                    "this key has an endpoint already, which is no copy of this one: make a new key"
+                )
+            return _again(session, own, identity, request, authority, now, certificate_days, key)
+        if order is None or request.moved or not _keeps(session, identity, order, key, request.facts, now):
+            cause = MOVED if request.moved else REKEYED
             return _split(
                 session, identity, request, authority, now, certificate_days, unconfirmed_limit, cause, key
             )
+    if order is None:
+        _tell_two_places(session, identity, key, now)
     reply = service.renew(
         session,
         identity,
@@ -87,7 +91,7 @@ def renew(
         authority,
         now,
         certificate_days=certificate_days,
-        spare=_shared(session, identity.endpoint_id),
+        spare=() if order is None else order.shared,
     )
     if request.facts is not None and not _differs(session, identity.endpoint_id, request.facts):
         said = evidence_of_facts(request.facts)
@@ -168,35 +172,41 @@ def open_order(session: Session, endpoint_id: str) -> RekeyOrder | None:
     )
 
 
-def copies_of(session: Session, endpoint_id: str) -> Sequence[Endpoint]:
-    """Endpoints that came of this one's certificate, the newest first."""
+def copies_of(session: Session, scope: Scope, endpoint_id: str) -> Sequence[Endpoint]:
+    """Endpoints within the scope that came of this one's certificate, the newest first; at most 100."""
     query = (
         select(Endpoint)
         .join(EndpointOrigin, EndpointOrigin.endpoint_id == Endpoint.id)
-        .where(EndpointOrigin.split_from == endpoint_id)
+        .where(EndpointOrigin.split_from == endpoint_id, within(scope, Endpoint))
         .order_by(EndpointOrigin.split_at.desc())
     )
     return session.scalars(query.limit(100)).all()
 
 
-def key_sha256(csr_pem: str) -> str:
-    """Of the public key that a request asks a certificate for (RFC 5280, 4.1.2.7, as DER), hex. Proves its possession.
-
-    Raises:
-        CertificateRequestError: not a request that we sign.
-    """
-    der = read_request(csr_pem).public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return hashlib.sha256(der).hexdigest()
-
-
 def _order(session: Session, identity: EndpointIdentity, order_id: int) -> RekeyOrder | None:
-    """The order that a request answers to; ``None`` where its certificate came after the order: an ordinary renewal."""
-    order = session.get(RekeyOrder, order_id)
-    if order is None or order.endpoint_id != identity.endpoint_id or order.closed_at is not None:
+    """The order that a request answers to, whether it says so (``order_id``) or not (0); ``None`` where its certificate
+    came after the order, or there is none: an ordinary renewal."""
+    order = open_order(session, identity.endpoint_id)
+    if order_id and (order is None or order.id != order_id):
         raise ConflictError("there is no such order to change keys any more")
-    return order if identity.certificate_sha256 in order.shared else None
+    return order if order is not None and identity.certificate_sha256 in order.shared else None
+
+
+def _tell_two_places(session: Session, identity: EndpointIdentity, key: str, now: datetime) -> None:
+    """A certificate that was renewed already is shown by somebody with another key: two hold it. An agent asks again
+    with the key that it asked with before."""
+    others = session.scalar(
+        select(func.count(Certificate.key_sha256.distinct())).where(
+            Certificate.endpoint_id == identity.endpoint_id,
+            Certificate.renewed_from == identity.certificate_sha256,
+            Certificate.key_sha256 != key,
+        )
+    )
+    if others:
+        body = {"found_by": "renewals", "places": others + 1, "since_time": now.timestamp()}
+        session.add(
+            IdentityNote(endpoint_id=identity.endpoint_id, action="two_places", body=body, made_at=now)
+        )
 
 
 def _keeps(
@@ -227,6 +237,9 @@ def _split(
     cause: str,
     key: str,
 ) -> EnrolReply:
+    itself = session.get(EndpointOrigin, identity.endpoint_id)
+    if itself is not None and itself.split_at is not None and itself.confirmed_at is None:
+        raise ConflictError("this endpoint is a copy that nobody has confirmed: no copy is made of it")
     waiting = session.scalar(
         select(func.count())
         .select_from(EndpointOrigin)
@@ -263,7 +276,7 @@ def _split(
     )
     if agency_id is not None:
         session.add(Assignment(endpoint_id=endpoint_id, agency_id=agency_id, valid_from=now))
-    session.add(service.certificate_row(endpoint_id, signed))
+    session.add(service.certificate_row(endpoint_id, signed, key, identity.certificate_sha256))
     if facts is not None:
         keep_evidence(session, endpoint_id, evidence_of_facts(facts), now, simulated=identity.simulated)
     origin = session.get(EndpointOrigin, endpoint_id)
@@ -282,25 +295,23 @@ def _split(
 def _again(
     session: Session,
     own: EndpointOrigin,
+    identity: EndpointIdentity,
     request: RenewRequest,
     authority: Authority,
     now: datetime,
     certificate_days: int,
+    key: str,
 ) -> EnrolReply:
+    """The answer was lost on its way: the same once more, in place of the one before."""
     endpoint = session.get_one(Endpoint, own.endpoint_id)
     if endpoint.retired_at is not None:
         raise RevokedError("the endpoint that this key has was taken out of service")
     signed = authority.sign_endpoint(request.csr_pem, endpoint_id=endpoint.id, days=certificate_days, now=now)
-    session.add(service.certificate_row(endpoint.id, signed))
+    service.end_soon(session, endpoint.id, key, now)
+    session.add(service.certificate_row(endpoint.id, signed, key, identity.certificate_sha256))
     session.flush()
     return EnrolReply(endpoint_id=endpoint.id, certificate_pem=signed.pem, ca_pem=authority.pem)
 
 
 def _differs(session: Session, endpoint_id: str, facts: HostFacts) -> bool:
     return is_other_machine(evidence_kept(session, endpoint_id), evidence_of_facts(facts))
-
-
-def _shared(session: Session, endpoint_id: str) -> list[str]:
-    """Certificates that others may still hold who are to change their key: a renewal does not shorten them."""
-    order = open_order(session, endpoint_id)
-    return [] if order is None else list(order.shared)

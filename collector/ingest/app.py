@@ -230,6 +230,7 @@ class IngestApp:
 
     async def _renew(self, scope: Scope, receive: Receive, send: Send) -> HTTPStatus:
         identity = self._identify(scope)
+        self._gate.enter(identity.endpoint_id, Importance.STATUS, 0)
         request = await self._read_json(scope, receive, RenewRequest)
         try:
             reply = await self._signing.do(

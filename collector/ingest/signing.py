@@ -7,7 +7,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from collector.errors import CollectorError
 from collector.ingest.problems import busy
@@ -80,6 +80,9 @@ class Signing:
                             results.append(work(session, utcnow()))
                     except CollectorError as error:
                         results.append(error)
+                    except IntegrityError:
+                        log.exception("an enrolment does not fit what is stored")
+                        results.append(busy("signing", "this does not fit what is stored: come again", 10))
         except Exception as error:
             log.exception("enrolments could not be written")
             refusal = (

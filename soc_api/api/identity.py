@@ -24,8 +24,8 @@ class PairShape(Shape):
     id: int
     older_id: str
     older_name: str = Field(description="As the machine says. Hostile text: encode it.")
-    newer_id: str
-    newer_name: str
+    newer_id: str | None = Field(description="`null` where the newer one is not within reach.")
+    newer_name: str | None
     kind: str = Field(description="`reimaged reenrolled renamed disk_moved replaced parts_shared`.")
     score: int = Field(
         description="0 to 100; from 80 on the two are linked by themselves once the older is silent."
@@ -50,7 +50,7 @@ class ForkShape(Shape):
 
 
 class OriginShape(Shape):
-    split_from: str | None
+    split_from: str | None = Field(description="Whose key; `null` where that one is not within reach.")
     split_at: datetime
     cause: Literal["moved", "rekeyed"]
     confirmed_at: datetime | None
@@ -91,7 +91,8 @@ def machine_links(
     ] = None,
     simulated: Annotated[bool, Query(description="Simulated machines, too.")] = False,
 ) -> Page[PairShape]:
-    """Records that may be one machine's, the newest first. Only where both are within reach."""
+    """Records that may be one machine's, the newest first. Only where both are within reach, or the older one is and
+    was linked."""
     start = paging.after_id() or 0
     with services.state.read() as session:
         found, total = links.list_pairs(
@@ -116,7 +117,8 @@ def link(link_id: int, services: RequestServices, principal: Manager) -> PairSha
 
 @router.post("/machine-links/{link_id}/undo")
 def undo(link_id: int, body: Why, services: RequestServices, principal: Manager) -> PairShape:
-    """Both records stand again as they did before; the link is not made again by itself."""
+    """Both records stand again as they did before; the link is not made again by itself. Who reaches the older one may
+    do it."""
     with services.state.write() as session:
         service.undo(session, principal, link_id, body.reason, services.clock())
     return _one(services, principal, link_id)
@@ -166,7 +168,7 @@ def _identity(services: Services, principal: Principal, endpoint_id: str) -> Ide
         found = service.identity_of(session, principal.scope, endpoint_id)
     return IdentityShape(
         evidence={kind: sorted(values) for kind, values in found.evidence.items()},
-        origin=None if found.origin is None else OriginShape.model_validate(found.origin),
+        origin=_origin(found),
         copies=[each.id for each in found.copies],
         rekey=None if found.order is None else OrderShape.model_validate(found.order),
         forked=[ForkShape.model_validate(each) for each in found.forked],
@@ -176,7 +178,14 @@ def _identity(services: Services, principal: Principal, endpoint_id: str) -> Ide
 
 def _one(services: Services, principal: Principal, link_id: int) -> PairShape:
     with services.state.read() as session:
-        return _pair(links.Pair(*links.get_pair(session, principal.scope, link_id)))
+        return _pair(links.get_pair(session, principal.scope, link_id))
+
+
+def _origin(found: service.Identity) -> OriginShape | None:
+    if found.origin is None:
+        return None
+    shape = OriginShape.model_validate(found.origin)
+    return shape.model_copy(update={"split_from": None if found.source is None else found.source.id})
 
 
 def _pair(pair: links.Pair) -> PairShape:
@@ -185,8 +194,8 @@ def _pair(pair: links.Pair) -> PairShape:
         id=row.id,
         older_id=pair.older.id,
         older_name=pair.older.hostname,
-        newer_id=pair.newer.id,
-        newer_name=pair.newer.hostname,
+        newer_id=pair.newer.id if pair.reached else None,
+        newer_name=pair.newer.hostname if pair.reached else None,
         kind=row.kind,
         score=row.score,
         state=row.state,  # type: ignore[arg-type] # one of them, as the table says

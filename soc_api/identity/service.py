@@ -43,7 +43,8 @@ class ForkedStream:
 @dataclass(frozen=True)
 class Identity:
     """``origin``: where the endpoint came from another's certificate, else ``None``; ``source`` is whose. ``copies``:
-    endpoints that came of this one's. ``order``: the order to change keys that is open, else ``None``."""
+    endpoints that came of this one's. Both only within the asker's scope. ``order``: the order to change keys that is
+    open, else ``None``."""
 
     evidence: Evidence
     origin: EndpointOrigin | None
@@ -71,7 +72,11 @@ def identity_of(session: Session, scope: Scope, endpoint_id: str) -> Identity:
     origin = session.get(EndpointOrigin, endpoint_id)
     if origin is not None and origin.split_at is None:
         origin = None
-    source = session.get(Endpoint, origin.split_from) if origin is not None and origin.split_from else None
+    source = None
+    if origin is not None and origin.split_from is not None:
+        source = session.scalar(
+            select(Endpoint).where(Endpoint.id == origin.split_from, links.within(scope, Endpoint))
+        )
     forks = session.scalars(
         select(Stream).where(Stream.endpoint_id == endpoint_id, Stream.fork.is_not(None))
     ).all()
@@ -91,7 +96,7 @@ def identity_of(session: Session, scope: Scope, endpoint_id: str) -> Identity:
         evidence=evidence_kept(session, endpoint_id),
         origin=origin,
         source=source,
-        copies=splitting.copies_of(session, endpoint_id),
+        copies=splitting.copies_of(session, scope, endpoint_id),
         order=splitting.open_order(session, endpoint_id),
         forked=sorted(forked, key=lambda each: -each.since),
         pairs=pairs,

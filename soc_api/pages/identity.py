@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from collector.errors import CollectorError
 from collector.identity import links
-from collector.identity.links import AUTOMATICALLY, REPORTED_AGAIN, Pair
+from collector.identity.links import AUTOMATICALLY, NEWER_RETIRED, REPORTED_AGAIN, Pair
 from collector.identity.matching import AUTOMATIC
 from collector.state.tables import Endpoint
 from soc_api.accounts.dependencies import RequestServices, require
@@ -36,11 +36,12 @@ _REASON = 200
 @dataclass(frozen=True)
 class PairRow:
     """``kind`` and ``state_words`` in words; ``same`` and ``other`` what the two agree and differ in; ``shared`` the
-    numbers that they have in common, as the machines say them. ``decided_by`` is empty where nobody did."""
+    numbers that they have in common, as the machines say them. ``newer`` is ``None`` where it is not within reach.
+    ``decided_by`` is empty where nobody did."""
 
     id: int
     older: Endpoint
-    newer: Endpoint
+    newer: Endpoint | None
     kind: str
     score: int
     state: str
@@ -228,7 +229,7 @@ def _row(visit: Visit, pair: Pair) -> PairRow:
     return PairRow(
         id=row.id,
         older=pair.older,
-        newer=pair.newer,
+        newer=pair.newer if pair.reached else None,
         kind=t(KINDS[row.kind]) if row.kind in KINDS else row.kind,
         score=row.score,
         state=row.state,
@@ -244,8 +245,12 @@ def _row(visit: Visit, pair: Pair) -> PairRow:
         decided_at=row.decided_at,
         decided_by="" if row.decided_by == AUTOMATICALLY else row.decided_by or "",
         automatic=row.decided_by == AUTOMATICALLY,
-        reason=t(_AGAIN) if row.reason == REPORTED_AGAIN else row.reason,
+        reason=t(_REASONS[row.reason]) if row.reason in _REASONS else row.reason,
     )
 
 
-_AGAIN = N_("The older record reported again")
+#: Why a link was undone that nobody undid.
+_REASONS = {
+    REPORTED_AGAIN: N_("The older record reported again"),
+    NEWER_RETIRED: N_("The newer record was taken out of service"),
+}

@@ -81,6 +81,7 @@ IDENTITY_VALUES: Final = {
     "identity.found_by": {
         "numbers": N_("Numbers of its batches"),
         "evidence": N_("What it says of its hardware"),
+        "renewals": N_("Renewals of one certificate with different keys"),
     },
     "identity.kind": KINDS,
     "identity.cause": CAUSES,

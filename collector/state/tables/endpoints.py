@@ -95,7 +95,9 @@ class EnrolmentToken(Base):
 
 
 class Certificate(Base):
-    """A certificate that the collector's CA signed for an endpoint. ``sha256`` is of its DER, hex."""
+    """A certificate that the collector's CA signed for an endpoint. ``sha256`` is of its DER, hex; ``key_sha256`` of
+    its public key, and ``renewed_from`` the ``sha256`` of the certificate that was shown for it (empty: it came by a
+    token). Both are ``None`` for certificates of before these were kept."""
 
     __tablename__ = "certificate"
 
@@ -106,6 +108,8 @@ class Certificate(Base):
     not_after: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
     revoked_reason: Mapped[str | None]
+    key_sha256: Mapped[str | None]
+    renewed_from: Mapped[str | None]
 
 
 class Document(Base):

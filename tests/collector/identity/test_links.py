@@ -11,7 +11,7 @@ from sqlalchemy import func, insert, select, update
 
 from collector.coverage.service import ledger
 from collector.errors import ConflictError, NotFoundError
-from collector.identity import links
+from collector.identity import comparing, following, links
 from collector.identity.evidence import evidence_of
 from collector.settings import Coverage
 from collector.state.scope import EVERYTHING, Scope
@@ -72,8 +72,8 @@ def add(
 
 
 def follow(session: Session, now: datetime) -> list[MachineLink]:
-    links.compare_new(session, now)
-    links.follow_pairs(session, now, DAY)
+    comparing.compare_new(session, now)
+    following.follow_pairs(session, now, DAY)
     return list(session.scalars(select(MachineLink)))
 
 
@@ -115,7 +115,7 @@ def test_a_reimaged_machine_is_one_machine_at_once_linked_after_a_day_and_undone
 
         [link] = follow(session, NOW + DAY + HOUR)
         assert (link.state, link.decided_by) == ("linked", links.AUTOMATICALLY)
-        assert notes(session) == [("new", "linked")]
+        assert notes(session) == [("new", "linked"), ("old", "linked")]
 
         links.undo(session, EVERYTHING, link.id, "lan", "two machines", NOW + 2 * DAY)
         assert everything(session) == before
@@ -143,8 +143,9 @@ def test_forged_numbers_hide_no_machine_that_speaks(state: StateStore) -> None:
 
 
 def test_a_record_that_reports_again_after_it_was_linked_is_back_at_once(state: StateStore) -> None:
+    agency = add_agency(state)
     with state.write() as session:
-        reimaged(session)
+        reimaged(session, agency)
         [link] = follow(session, NOW + 2 * DAY)
         assert link.state == "linked"
         seen(session, "old", NOW + 3 * DAY)
@@ -152,7 +153,7 @@ def test_a_record_that_reports_again_after_it_was_linked_is_back_at_once(state: 
         [link] = follow(session, NOW + 3 * DAY)
 
         assert (link.state, link.reason) == ("undone", links.REPORTED_AGAIN)
-        assert notes(session) == [("new", "linked"), ("old", "returned")]
+        assert notes(session) == [("new", "linked"), ("old", "linked"), ("old", "returned")]
 
 
 def test_a_new_machine_under_an_old_name_is_a_hint_that_goes_when_both_report(state: StateStore) -> None:

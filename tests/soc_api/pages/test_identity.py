@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select
 
-from collector.identity import links
+from collector.identity import comparing, links
 from collector.identity.evidence import evidence_of
 from collector.state.tables import AuditEntry, Certificate, Endpoint, EndpointOrigin, MachineLink, Stream
 from tests.collector.identity.test_evidence import HARDWARE, NEW_SYSTEM, SYSTEM
@@ -34,7 +34,7 @@ def pair(world: World) -> tuple[str, str, int]:
             endpoint.enrolled_at = now - timedelta(hours=1) if each == new else now - timedelta(days=9)
             endpoint.last_seen_at = now + timedelta(hours=seen)
             links.keep_evidence(session, each, evidence_of(HARDWARE | said), now, simulated=False)
-        links.compare_new(session, now)
+        comparing.compare_new(session, now)
         link_id = session.scalars(select(MachineLink.id)).one()
     return old, new, link_id
 
