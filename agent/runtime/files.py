@@ -1,8 +1,11 @@
-"""Writing files so that a crash leaves the old content or the new, never a mixture."""
+"""Writing files so that a crash leaves the old content or the new, never a mixture; and reading them back, also where
+root reads what belongs to the agent's user."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING
 
@@ -47,3 +50,27 @@ def sync_directory(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def read_own(path: Path, most: int) -> bytes:
+    """What stands in a file that the agent wrote, which may be somebody else's by now: follows no link, waits for no
+    pipe, reads at most ``most`` bytes.
+
+    Raises:
+        OSError: there is none, it is no plain file, or it is longer (``EFBIG``).
+    """
+    flags = os.O_RDONLY | OPEN_FLAGS | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a plain file", str(path))
+        pieces, wanted = [], most + 1
+        while wanted and (piece := os.read(descriptor, min(wanted, 1 << 20))):
+            pieces.append(piece)
+            wanted -= len(piece)
+    finally:
+        os.close(descriptor)
+    data = b"".join(pieces)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return data

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
 
 from agent.messages import UNREADABLE
-from agent.runtime.files import write_atomically
+from agent.runtime.files import read_own, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_MOST_BYTES: Final = 1 << 20
 
 
 class Link(Struct):
@@ -78,6 +80,6 @@ def write_status(path: Path, status: Status) -> None:
 def read_status(path: Path) -> Status | None:
     """``None`` where there is none, or none that can be read."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Status)
+        return msgspec.json.decode(read_own(path, _MOST_BYTES), type=Status)
     except (OSError, *UNREADABLE):
         return None

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 import agent
-from agent.messages import RELEASES_PATH
-from agent.runtime.files import write_atomically
+from agent.messages import RELEASES_PATH, UNREADABLE
+from agent.runtime.files import read_own, write_atomically
 from agent.runtime.steering import NEVER
 from agent.update.choice import Choice
 from agent.update.manifest import MANIFEST, MOST_MANIFEST_BYTES, SIGNATURE, SIGNATURE_BYTES, is_version
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 FOLDER: Final = "update"
 READY: Final = "ready"
 TOLD: Final = "told.json"
+#: When the running version started, the last few times.
+STARTS: Final = "starts.json"
 
 PIECE_BYTES: Final = 1 << 16
 _RETRY_SECONDS: Final = 600.0
@@ -47,6 +49,10 @@ _DAY: Final = 86_400.0
 _PASSING: Final = ("interrupted", "disk", "busy")
 _LOOK_SECONDS: Final = 10.0
 _CHOOSE_SECONDS: Final = 60.0
+_CHOSEN_SECONDS: Final = 1.0
+#: From so many starts within a day on it is told; no more of them are remembered.
+_MANY_STARTS: Final = 10
+_MOST_STARTS_BYTES: Final = 4096
 #: A wheel that does not come as it was signed is fetched so often, then it is said.
 _MOST_DIGEST_FAULTS: Final = 3
 _KEPT_FREE_BYTES: Final = 256 << 20
@@ -58,6 +64,11 @@ class _Stop(Exception):  # noqa: N818 - not an error: this step ends here
     def __init__(self, again: float, state: str = "", code: str = "", detail: str = "") -> None:
         super().__init__(detail)
         self.again, self.state, self.code, self.detail = again, state, code, detail
+
+
+class _Starts(msgspec.Struct):
+    version: str
+    at: list[float]
 
 
 class Updates:
@@ -95,15 +106,24 @@ class Updates:
         self._state: dict[str, str] = {}
         self._record = Record()
         self._record_stamp: object = None
+        #: The ``at`` of that record after which the release was fetched anew.
+        self._answered = 0.0
+        self._offered = False
+        #: Root's command took the offer away without a word about it: not offered again before.
+        self._again_at = 0.0
         self._told: dict[str, Any] | None = None
+        self._starts = self._count_start()
 
     # -- what the collector is told --------------------------------------------------------------------------
 
     def tell(self) -> dict[str, Any]:
         """``wanted`` and ``state`` (``fetching``, ``ready``, ``refused``, ``waiting``) with ``code`` and ``detail``
-        where a release is wanted; ``last``: how the last attempt to apply one ended."""
+        where a release is wanted; ``last``: how the last attempt to apply one ended; ``starts``, where this version
+        started ten times within a day."""
         self._look_at_record()
         body: dict[str, Any] = dict(self._state)
+        if len(self._starts) >= _MANY_STARTS and all(self._within(at, _DAY) for at in self._starts):
+            body["starts"] = len(self._starts)
         record = self._record
         if record.state:
             body["last"] = {
@@ -137,7 +157,9 @@ class Updates:
             return _RETRY_SECONDS
 
     def _begin(self, target: str) -> None:
-        self._target, self._wheels, self._faults = target, None, 0
+        if target != self._target:
+            self._answered = self._again_at = 0.0
+        self._target, self._wheels, self._faults, self._offered = target, None, 0, False
         self._done.clear()
         self._state = {}
         with contextlib.suppress(OSError):
@@ -152,17 +174,24 @@ class Updates:
         if self._record.version == self._target and self._record.state == ROLLED_BACK:
             if self._target in self._record.failed:
                 raise _Stop(NEVER, "refused", "failed_before", "")
-            if self._now() - self._record.at < _DAY:
+            if self._within(self._record.at, _DAY):
                 raise _Stop(_RETRY_SECONDS, "waiting", self._record.code, self._record.detail)
         folder = self._folder / self._target
         if self._is_ready():
+            self._offered = True
             self._stand("ready")
             return _LOOK_SECONDS
-        if self._record.version == self._target and self._record.at > _changed(folder):
-            # root looked at what was fetched, and did not take it
-            if self._now() - self._record.at < (_RETRY_SECONDS if self._record.code in _PASSING else _DAY):
-                raise _Stop(_RETRY_SECONDS, "refused", self._record.code, self._record.detail)
+        said = self._record.version == self._target and self._record.at != self._answered
+        if self._offered:  # root's command has been here
             self._begin(self._target)
+            self._again_at = 0.0 if said else self._now()
+        if said:
+            pause = _RETRY_SECONDS if self._record.code in _PASSING else _DAY
+            if self._within(self._record.at, pause):
+                raise _Stop(_RETRY_SECONDS, "refused", self._record.code, self._record.detail)
+            self._answered = self._record.at
+        if self._within(self._again_at, _RETRY_SECONDS):
+            raise _Stop(_RETRY_SECONDS, "waiting", "interrupted")
         self._stand("fetching")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, most in ((MANIFEST, MOST_MANIFEST_BYTES), (SIGNATURE, SIGNATURE_BYTES)):
@@ -171,11 +200,12 @@ class Updates:
                 return self._pause
         if self._wheels is None:
             self._wheels = self._choose(folder)
-            return 0.0
+            return max(self._pause, _CHOSEN_SECONDS)
         for wheel in self._wheels:
             if wheel.name not in self._done:
                 return self._fetch(connection, folder / wheel.name, wheel)
         write_atomically(self._folder / READY, self._target.encode("ascii"))
+        self._offered = True
         self._log.say("release_fetched", version=self._target)
         self._stand("ready")
         return _LOOK_SECONDS
@@ -188,7 +218,15 @@ class Updates:
 
     def _choose(self, folder: Path) -> list[Wheel]:
         done = subprocess.run(
-            [sys.executable, "-m", "agent.update.choosing", str(folder), str(self._key)],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "agent.update.choosing",
+                str(folder.absolute()),
+                str(self._key.absolute()),
+            ],
+            cwd="/" if sys.platform != "win32" else None,
             capture_output=True,
             timeout=_CHOOSE_SECONDS,
             check=False,
@@ -256,10 +294,30 @@ class Updates:
         except OSError:
             return False
 
+    def _within(self, at: float, seconds: float) -> bool:
+        """Whether ``at`` is so near; a time far ahead is of a clock that was wrong, and long ago."""
+        return abs(self._now() - at) < seconds
+
+    def _count_start(self) -> list[float]:
+        """When this version started the last few times, now among them; nothing where it cannot be updated."""
+        if self._place is None:
+            return []
+        path = self._folder / STARTS
+        try:
+            before = msgspec.json.decode(read_own(path, _MOST_STARTS_BYTES), type=_Starts)
+        except (OSError, *UNREADABLE):
+            before = _Starts("", [])
+        earlier = before.at if before.version == agent.__version__ else []
+        starts = [*earlier, self._now()][-_MANY_STARTS:]
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomically(path, msgspec.json.encode(_Starts(agent.__version__, starts)), durable=False)
+        return starts
+
     def _look_at_record(self) -> None:
         if self._place is None:
             return
-        stamp = _changed(self._place.record)
+        stamp = _stamp(self._place.record)
         if stamp != self._record_stamp:
             self._record_stamp = stamp
             self._record = self._place.read_record()
@@ -270,7 +328,7 @@ class Updates:
         for path in _inside(self._folder):
             if path.name == READY and not (keep and self._is_ready()):
                 path.unlink()
-            elif path.name not in (keep, READY, TOLD) and (keep or path.name == agent.__version__):
+            elif path.name not in (keep, READY, TOLD, STARTS) and (keep or path.name == agent.__version__):
                 for each in _inside(path):
                     each.unlink()
                 path.rmdir()
@@ -283,8 +341,10 @@ def _inside(folder: Path) -> Iterator[Path]:
         return
 
 
-def _changed(path: Path) -> float:
+def _stamp(path: Path) -> object:
+    """Differs where the file was replaced."""
     try:
-        return path.stat().st_mtime
+        status = path.stat()
     except OSError:
-        return 0.0
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size

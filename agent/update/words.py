@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from agent.runtime.files import read_own
 from agent.runtime.words import Words
 from agent.update.following import FOLDER, READY, TOLD
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 #: A release that root's command has not looked at for so long waits for somebody.
 _WAITING_SECONDS: Final = 900.0
+_MOST_TOLD_BYTES: Final = 64 << 10
 
 #: By the codes of :class:`agent.update.errors.ReleaseError`, of the agent's own part, and of a roll-back.
 REASONS: Final[dict[str, Words]] = {
@@ -43,6 +45,7 @@ REASONS: Final[dict[str, Words]] = {
     "not_served": Words("máy chủ không đưa tệp", "the collector does not serve a file"),
     "restart": Words("không khởi động lại được dịch vụ", "the service could not be restarted"),
     "silent": Words("bản mới không chạy được", "the new version did not come up"),
+    "restarts": Words("bản mới cứ khởi động lại mãi", "the new version starts again and again"),
     "unreachable": Words(
         "bản mới không liên lạc được với máy chủ", "the new version did not reach the collector"
     ),
@@ -95,9 +98,9 @@ def problems(
 ) -> Iterator[tuple[str, tuple[Words, Words], dict[str, Any]]]:
     """What is wrong with updates on this machine, by what the agent last told of itself: code, words and values."""
     try:
-        told = json.loads((state / FOLDER / TOLD).read_bytes())
+        told = json.loads(read_own(state / FOLDER / TOLD, _MOST_TOLD_BYTES))
         wanted, standing, last = told.get("wanted"), told.get("state"), told.get("last", {})
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return
     values = {
         "version": wanted,

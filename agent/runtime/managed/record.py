@@ -3,16 +3,19 @@ last that failed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 from msgspec import Struct
 
-from agent.runtime.files import write_atomically
-from agent.steered import SignedSettings  # noqa: TC001 - msgspec reads the annotation
+from agent.runtime.files import read_own, write_atomically
+from agent.steered import MAX_SETTINGS_BYTES, SignedSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+#: Two signed documents, in base64, and the rest.
+_MOST_BYTES: Final = 4 * MAX_SETTINGS_BYTES
 
 Kind = Literal["rolled_back", "refused"]
 
@@ -47,7 +50,7 @@ class Record(Struct):
 def read_record(path: Path) -> Record:
     """Empty where there is none that can be read; what it holds is to be verified before it is used."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Record)
+        return msgspec.json.decode(read_own(path, _MOST_BYTES), type=Record)
     except (OSError, ValueError, RecursionError):
         return Record()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import TYPE_CHECKING
+import subprocess
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -79,6 +80,11 @@ class Machine:
                 break
         said = self.updates.tell()
         return f"{said.get('state', '')} {said.get('code', '')}".strip()
+
+    def refuse(self, code: str) -> None:
+        """As root's command does."""
+        self.place.write_record(Record(version=VERSION, state=REFUSED, code=code, at=self.now))
+        (self.state / "update" / "ready").unlink(missing_ok=True)
 
     @property
     def ready(self) -> bool:
@@ -212,3 +218,91 @@ def test_a_release_that_waits_for_root_is_said_in_both_languages(machine: Machin
     assert code == "update_ready"
     assert "chờ áp dụng đã 60 phút" in what.say("vi", **values)
     assert "update apply" in todo.say("en", **values)
+
+
+class Choosing:
+    """Counts the processes that look at what was fetched; they run all the same."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self.run = subprocess.run
+        monkeypatch.setattr(subprocess, "run", self)
+
+    def __call__(self, *arguments: Any, **values: Any) -> Any:
+        self.count += 1
+        return self.run(*arguments, **values)
+
+
+@pytest.mark.parametrize(("code", "pause"), [("disk", 600), ("busy", 600), ("build", 86_400)])
+def test_what_root_refused_is_offered_once_more_after_its_time_and_no_oftener(
+    code: str, pause: float, machine: Machine, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choosing = Choosing(monkeypatch)
+    for attempt in range(3):
+        assert machine.go(served) == "ready"
+        assert (machine.ready, choosing.count) == (True, attempt + 1)
+        machine.refuse(code)
+        machine.now += pause - 1
+        assert machine.go(served) == f"refused {code}"
+        assert (machine.ready, choosing.count) == (False, attempt + 1)
+        machine.now += 2
+    assert sum(asked == "bytes=0-65535" for _, asked in served.asked) == 1
+
+
+def test_an_offer_that_vanished_without_a_word_is_made_again_after_ten_minutes(
+    machine: Machine, served: Served
+) -> None:
+    assert machine.go(served) == "ready"
+    (machine.state / "update" / "ready").unlink()
+    assert machine.go(served) == "waiting interrupted"
+    machine.now += 590
+    assert machine.go(served) == "waiting interrupted"
+    assert not machine.ready
+    machine.now += 20
+    assert machine.go(served) == "ready"
+
+
+def test_a_refusal_from_a_clock_that_was_far_ahead_does_not_hold_for_ever(
+    machine: Machine, served: Served
+) -> None:
+    machine.now += 1e8
+    machine.refuse("build")
+    machine.now -= 1e8
+    assert machine.go(served) == "ready"
+
+
+def test_after_a_look_at_the_release_the_next_step_is_not_at_once(machine: Machine, served: Served) -> None:
+    steps = [machine.updates.step(Wanted(release=VERSION), served) for _ in range(3)]
+    assert steps[2] >= 1.0
+
+
+def test_the_look_runs_nothing_of_the_folder_that_the_agent_was_started_in(
+    machine: Machine, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = tmp_path / "foreign"
+    (foreign / "agent").mkdir(parents=True)
+    (foreign / "agent" / "__init__.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(foreign)
+    assert machine.go(served) == "ready"
+
+
+def test_a_version_that_starts_again_and_again_is_told(machine: Machine) -> None:
+    for _ in range(8):
+        machine.start()
+        machine.now += 60
+    assert machine.updates.tell() == {}
+    machine.start()
+    assert machine.updates.tell() == {"starts": 10}
+    machine.now += 86_400
+    assert machine.updates.tell() == {}
+    (machine.state / "update" / "starts.json").write_text('{"version": "0.0.1", "at": [1, 2, 3]}')
+    machine.start()
+    assert json.loads((machine.state / "update" / "starts.json").read_bytes())["at"] == [machine.now]
+
+
+@pytest.mark.parametrize("written", [b"", b"[" * 4000, b'{"version": 1, "at": "x"}', b" " * 100_000])
+def test_starts_that_cannot_be_read_are_counted_anew(written: bytes, machine: Machine) -> None:
+    path = machine.state / "update" / "starts.json"
+    path.write_bytes(written)
+    machine.start()
+    assert json.loads(path.read_bytes())["at"] == [machine.now]

@@ -1,0 +1,77 @@
+"""Reading back what belongs to the agent's user, as root does for ``status`` and ``check-config``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from agent.runtime.files import read_own
+from agent.runtime.managed.record import Record, read_record, write_record
+from agent.runtime.status import Status, read_status, write_status
+from agent.update.words import problems
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes and devices of Unix")
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def link(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_bytes(b"{}")
+    path.symlink_to(other)
+
+
+def too_long(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+
+
+TRAPS = [pipe, endless, link, Path.mkdir, too_long]
+
+
+@pytest.mark.parametrize("make", TRAPS)
+def test_what_is_no_plain_file_of_the_expected_length_is_not_read(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    make(tmp_path / "trap")
+    with pytest.raises(OSError, match="trap"):
+        read_own(tmp_path / "trap", 100)
+
+
+@pytest.mark.parametrize("make", TRAPS)
+def test_readers_of_the_agents_own_files_take_it_for_none(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    for name in ("status.json", "settings.json", "update/told.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        make(tmp_path / name)
+        (tmp_path / "other").unlink(missing_ok=True)
+    assert read_status(tmp_path / "status.json") is None
+    assert read_record(tmp_path / "settings.json") == Record()
+    assert list(problems(tmp_path, "en", 0.0)) == []
+
+
+def test_a_plain_file_is_read_whole(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    assert read_own(tmp_path / "a", 5) == b"12345"
+    with pytest.raises(OSError, match="too large"):
+        read_own(tmp_path / "a", 4)
+    write_status(tmp_path / "status.json", Status(version="1", pid=1, started_at=1.0))
+    assert read_status(tmp_path / "status.json") is not None
+    write_record(tmp_path / "settings.json", Record(taken=7))
+    assert read_record(tmp_path / "settings.json").taken == 7
+    assert msgspec.json.decode(read_own(tmp_path / "settings.json", 1 << 10))["taken"] == 7
