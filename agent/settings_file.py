@@ -10,7 +10,6 @@ is not TOML.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -83,6 +82,8 @@ def _refuse_unknown(kind: type[msgspec.Struct], raw: object, source: str, where:
     for key, value in raw.items():
         if key not in known:
             name = ".".join((*where, key))
+            import difflib  # for who mistyped alone
+
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
             hint = (
                 f"; did you mean {'.'.join((*where, near[0]))!r}?" if near else f"; known: {', '.join(known)}"

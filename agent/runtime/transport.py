@@ -8,7 +8,6 @@ minute, and each byte counts over a province's worth of them.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import socket
 import ssl
 from typing import TYPE_CHECKING, Final
@@ -26,6 +25,7 @@ from agent.messages import (
     Problem,
     Wanted,
 )
+from agent.runtime.answers import read_answer
 from agent.runtime.errors import TransportError, words_of
 
 if TYPE_CHECKING:
@@ -146,44 +146,39 @@ class Connection:
         message = "\r\n".join([*lines, "", ""]).encode("ascii") + body
         kept = self._socket is not None
         try:
-            return self._exchange(method, message)
-        except (ConnectionError, http.client.BadStatusLine, ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+            return self._exchange(message)
+        except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
             self.close()
             if not kept:
                 raise TransportError("unreachable", words_of(error)) from error
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
             self.close()
             raise _translated(error) from error
         try:
-            return self._exchange(method, message)
-        except (OSError, http.client.HTTPException) as error:
+            return self._exchange(message)
+        except OSError as error:
             self.close()
             raise _translated(error) from error
 
-    def _exchange(self, method: str, message: bytes) -> Reply:
+    def _exchange(self, message: bytes) -> Reply:
         if self._socket is None:
             self._socket = self._open()
         self._socket.sendall(message)
-        response = http.client.HTTPResponse(self._socket, method=method)
-        try:
-            response.begin()
-            body = response.read(_MOST_OF_AN_ANSWER)
-            whole = response.isclosed() or not response.read(1)
-            session = self._socket.session  # the ticket has come with the first answer
-            if session is not None and session.has_ticket:
-                self._session = session
-            if response.will_close or not whole:
-                self.close()
-            return Reply(
-                status=response.status,
-                body=body,
-                retry_after_seconds=_seconds(response.getheader("Retry-After")) or 0.0,
-                collector_time=_seconds(response.getheader(TIME_HEADER), most=1e11),
-                takes=Importance.of(response.getheader(TAKES_HEADER, "")),
-                wanted=Wanted.decode(response.getheader(WANTED_HEADER, "")),
-            )
-        finally:
-            response.close()
+        with self._socket.makefile("rb") as stream:
+            answer = read_answer(stream, _MOST_OF_AN_ANSWER)
+        session = self._socket.session  # the ticket has come with the first answer
+        if session is not None and session.has_ticket:
+            self._session = session
+        if answer.ends:
+            self.close()
+        return Reply(
+            status=answer.status,
+            body=answer.body,
+            retry_after_seconds=_seconds(answer.field("Retry-After")) or 0.0,
+            collector_time=_seconds(answer.field(TIME_HEADER), most=1e11),
+            takes=Importance.of(answer.field(TAKES_HEADER) or ""),
+            wanted=Wanted.decode(answer.field(WANTED_HEADER) or ""),
+        )
 
     def _open(self) -> ssl.SSLSocket:
         if self._proxy is not None:
@@ -217,7 +212,7 @@ def _seconds(text: str | None, most: float = _LONGEST_WAIT_SECONDS) -> float | N
     return min(value, most) if value >= 0 else None
 
 
-def _translated(error: OSError | http.client.HTTPException) -> TransportError:
+def _translated(error: OSError) -> TransportError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return TransportError("untrusted", words_of(error))
     # What TLS 1.3 says of a client's certificate comes with the first answer, as an alert (RFC 8446, 6.2). Other alerts

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from agent import messages, reasons, settings_file, steered
 from agent.assessment import form, values
 from agent.messages import BatchHeader, TokenParts, Wanted
-from agent.runtime import enrolment, identity, proxy, spool_file, status, transport
+from agent.runtime import answers, enrolment, identity, proxy, spool_file, status, transport
 from agent.runtime.errors import EnrolmentError, NotEnrolledError, TornFileError, TransportError
 from agent.settings import Settings, StateDirectory
 from agent.update import choosing, manifest, signing
@@ -250,7 +250,6 @@ _ANSWER: Final = (
     b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\nRetry-After: 7\r\nVonggac-Time: 1795294800.5\r\n"
     b"Vonggac-Takes: status\r\nVonggac-Wanted: settings=3;release=0.2.0\r\n\r\nok"
 )
-_CHUNKED: Final = b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nA: b\r\n\r\n"
 _PROBLEM: Final = b'{"type":"urn:vonggac:problem:busy","title":"Busy","status":503,"detail":"later"}'
 _WHEEL: Final = "vonggac-0.2.0-py3-none-any.whl"
 _MANIFEST: Final = msgspec.json.encode(
@@ -350,8 +349,9 @@ PARSERS: Final[tuple[Parser, ...]] = (
         "bytes",
         _reply,
         transport.Connection.request,
+        answers.read_answer,
         raises=(TransportError,),
-        seeds=(_ANSWER, _CHUNKED),
+        seeds=(_ANSWER,),
         longest=1 << 17,
     ),
     parser(
