@@ -399,6 +399,10 @@ SETTINGS_OLD: Final = Sentence(
     "settings {number} are older than {taken}, which were here already",
     "cấu hình số {number} cũ hơn số {taken} đã có",
 )
+SETTINGS_AHEAD: Final = Sentence(
+    "settings {number} are too far ahead of {taken}, the last that were here",
+    "cấu hình số {number} vượt quá xa số {taken} đã có gần nhất",
+)
 SETTINGS_EXPIRED: Final = Sentence(
     "the settings' time to be taken is over or has not begun", "cấu hình đã quá hạn nhận hoặc chưa đến hạn"
 )

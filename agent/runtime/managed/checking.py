@@ -25,6 +25,8 @@ _VERIFY_SECONDS: Final = 60.0
 #: A collector may run so many times as often as it would by itself, and no oftener than once a second.
 _OFTENER: Final = 10
 _SELDOM_SECONDS: Final = 86_400.0
+#: So far a number may be ahead of the last: one at the very end of what there is would be the last for ever.
+_AHEAD: Final = 1_000_000
 
 
 class RefusedError(AgentError):
@@ -48,10 +50,11 @@ def verified(state: StateDirectory, endpoint_id: str, signed: Sequence[SignedSet
     Raises:
         UncheckedError: it could not.
     """
-    order = {"ca": str(state.ca), "endpoint_id": endpoint_id, "signed": signed}
+    order = {"ca": str(state.ca.absolute()), "endpoint_id": endpoint_id, "signed": signed}
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "agent.runtime.managed.verify"],
+            cwd="/" if sys.platform != "win32" else None,
             input=msgspec.json.encode(order),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -78,6 +81,8 @@ def fits(
     """
     if document.number <= taken:
         raise RefusedError(reasons.SETTINGS_OLD(number=document.number, taken=taken))
+    if document.number > taken + _AHEAD:
+        raise RefusedError(reasons.SETTINGS_AHEAD(number=document.number, taken=taken))
     if not document.issued_at <= now <= document.valid_until:
         raise RefusedError(reasons.SETTINGS_EXPIRED())
     intervals = document.settings.intervals or {}

@@ -78,7 +78,7 @@ class Managed:
         self._tried: SettingsDocument | None = None
         self._half = self._end = 0.0
         self._answers_at_half: int | None = None
-        #: What was refused since the start is not looked at again; the next start, maybe of a newer agent, does.
+        #: The number wanted when it was refused: not looked at again; the next start, maybe of a newer agent, does.
         self._refused = 0
         self._use: Callable[[Settings], None] = lambda _settings: None
         self._talk: Talk | None = None
@@ -123,8 +123,12 @@ class Managed:
             self._back("rolled_back", reasons.SETTINGS_ENDED(times=trial.ended))
             return
         trial.running = True
-        self._save()
-        self._start_trial(self._tried)
+        if self._save():
+            self._start_trial(self._tried)
+            return
+        # A trial whose ends cannot be counted would never be over: the next start begins it.
+        trial.running, self._tried = False, None
+        self._apply()
 
     def stopped(self) -> None:
         """The agent ends as it should: that does not count against settings on trial."""
@@ -136,7 +140,7 @@ class Managed:
 
     def step(self, wanted: Wanted, connection: Requester) -> float:
         """As :class:`agent.runtime.steering.Follower`."""
-        if wanted.settings <= max(self._record.taken, self._refused):
+        if wanted.settings <= self._record.taken or wanted.settings == self._refused:
             return NEVER
         reply = connection.request("GET", SETTINGS_PATH, {})
         if reply.status != 200:

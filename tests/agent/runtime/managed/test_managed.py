@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -225,6 +226,11 @@ def test_newer_settings_take_the_place_of_those_on_trial_and_fall_back_to_the_ke
         (lambda: signed(9, life=(3600, 7200)), reasons.SETTINGS_EXPIRED),
         (lambda: signed(2), lambda: reasons.SETTINGS_OLD(number=2, taken=3)),
         (
+            lambda: signed(10**15 - 1),
+            lambda: reasons.SETTINGS_AHEAD(number=10**15 - 1, taken=3),
+        ),
+        (lambda: signed(1_000_004), lambda: reasons.SETTINGS_AHEAD(number=1_000_004, taken=3)),
+        (
             lambda: signed(9, intervals={"lan": 5.0}),
             lambda: reasons.SETTINGS_INTERVAL(name="lan", least="6", most="86400"),
         ),
@@ -233,7 +239,17 @@ def test_newer_settings_take_the_place_of_those_on_trial_and_fall_back_to_the_ke
             reasons.SETTINGS_UNSIGNED,
         ),
     ],
-    ids=["another authority", "another machine", "over", "to come", "older", "too often", "changed"],
+    ids=[
+        "another authority",
+        "another machine",
+        "over",
+        "to come",
+        "older",
+        "the last of all",
+        "far ahead",
+        "too often",
+        "changed",
+    ],
 )
 def test_what_may_not_be_used_is_refused_and_told(
     machine: Machine, made: Callable[[], SignedSettings], reason: Callable[[], str]
@@ -310,6 +326,37 @@ def test_whatever_stands_in_the_file_the_agent_starts(machine: Machine, content:
     machine.state.settings.write_bytes(content)
     machine.start()
     assert machine.managed.tell()["number"] == 0
+
+
+def test_a_number_far_ahead_once_does_not_keep_later_ones_out(machine: Machine) -> None:
+    machine.offer(signed(1_000_001))
+    assert machine.managed.tell()["failure"] == "refused"
+    machine.offer(signed(5), wanted=10**15 - 1)
+    assert machine.managed.tell()["number"] == 5
+    machine.offer(signed(1_000_006))
+    assert machine.managed.tell()["number"] == 5
+    machine.offer(signed(1_000_005))
+    assert machine.managed.tell()["number"] == 1_000_005
+
+
+def test_a_trial_that_cannot_be_counted_is_not_gone_on_with(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.kept(3, heartbeat_seconds=120.0)
+    machine.offer(signed(4, heartbeat_seconds=300.0))
+    with monkeypatch.context() as full:
+
+        def fail(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        full.setattr(manager, "write_record", fail)
+        for _ in range(4):
+            machine.start()
+            assert machine.managed.tell() == {"number": 3, "state": "in_force"}
+            assert machine.used[-1].agent.heartbeat_seconds == 120.0
+            assert machine.managed.watch() == NEVER
+    machine.start()
+    assert machine.managed.tell() == {"number": 4, "state": "trying"}
 
 
 def test_settings_that_cannot_be_kept_are_not_tried(machine: Machine) -> None:
