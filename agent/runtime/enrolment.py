@@ -181,7 +181,8 @@ def write_identity(
     """Put a first identity in place; ``identity.json`` last, for it is what makes the others count."""
     state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     state.identity.unlink(missing_ok=True)
-    waiting_key(state).unlink(missing_ok=True)
+    for left in (waiting_key(state), _asking_file(state)):
+        left.unlink(missing_ok=True)
     write_atomically(state.ca, ca_pem.encode("ascii"), mode=0o644, durable=durable)
     write_atomically(state.certificate, certificate_pem.encode("ascii"), mode=0o644, durable=durable)
     write_atomically(state.key, key_pem, durable=durable)
@@ -207,7 +208,7 @@ def renew(
     """
     old = load_identity(state)
     address = Address.of(url or old.collector_url)
-    asking = state.key.with_name(state.key.name + ".asking")
+    asking = _asking_file(state)
     parts = moved or bool(rekey)
     made = make_key_and_request(socket.gethostname(), _asking_key(asking))
     connection = Connection(address, own_context(state), proxy=proxy)
@@ -225,6 +226,10 @@ def renew(
     store_renewed(state, made.key_pem, reply.certificate_pem.encode("ascii"), identity)
     asking.unlink(missing_ok=True)
     return identity
+
+
+def _asking_file(state: StateDirectory) -> Path:
+    return state.key.with_name(state.key.name + ".asking")
 
 
 def _asking_key(path: Path) -> ec.EllipticCurvePrivateKey:

@@ -134,16 +134,17 @@ def test_where_the_collector_refuses_the_copy_speaks_under_the_old_name(
     assert load_identity(program.state, finish=False).endpoint_id == FIRST_ID
 
 
+@pytest.mark.parametrize("moved", [True, False])
 def test_who_asks_again_after_a_lost_answer_asks_with_the_same_key(
-    stub: StubCollector, enrolled: StateDirectory
+    stub: StubCollector, enrolled: StateDirectory, moved: bool
 ) -> None:
     stub.answers.append((503, {}, b""))
     with pytest.raises(EnrolmentError, match="503"):
-        renew(enrolled, facts=HERE, moved=True)
-    renew(enrolled, facts=HERE, moved=True)
+        renew(enrolled, facts=HERE, moved=moved)
+    renew(enrolled, facts=HERE, moved=moved)
     asked = [json.loads(seen.body)["csr_pem"] for seen in stub.seen if seen.path == "/v1/renew"]
     assert len({public_key(each) for each in asked}) == 1
-    assert load_identity(enrolled).endpoint_id == OWN_ID
+    assert load_identity(enrolled).endpoint_id == (OWN_ID if moved else FIRST_ID)
     assert own_context(enrolled).get_ca_certs()
     assert sorted(each.name for each in enrolled.root.glob("agent.key*")) == ["agent.key"]
 

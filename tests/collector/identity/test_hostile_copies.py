@@ -31,7 +31,7 @@ from tests.support.state import new_state
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agent.messages import EnrolReply
+    from agent.messages import EnrolReply, HostFacts
 
 pytestmark = pytest.mark.usefixtures("on_both_databases")
 DAY = timedelta(days=1)
@@ -144,7 +144,7 @@ class Hidden:
         self.agency = add_agency(collector.state, "so-y") if elsewhere else collector.agency
         self.seen(self.victim, timedelta(hours=1))
 
-    def enrol(self, facts: object, at: timedelta) -> EnrolReply:
+    def enrol(self, facts: HostFacts, at: timedelta) -> EnrolReply:
         with self.collector.state.write() as session:
             token = service.create_token(
                 session,
@@ -159,7 +159,7 @@ class Hidden:
                 token=token,
                 csr_pem=request_of(new_key()),
                 facts=facts,
-                agent_version="1",  # type: ignore[arg-type]
+                agent_version="1",
             )
             return service.enrol(session, request, self.collector.authority, NOW + at)
 

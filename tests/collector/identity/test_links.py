@@ -10,9 +10,11 @@ import pytest
 from sqlalchemy import func, insert, select, update
 
 from collector.coverage.service import ledger
+from collector.detect import clock
 from collector.errors import ConflictError, NotFoundError
 from collector.identity import comparing, following, links
 from collector.identity.evidence import evidence_of
+from collector.partitions import partition_of
 from collector.settings import Coverage
 from collector.state.scope import EVERYTHING, Scope
 from collector.state.tables import (
@@ -216,3 +218,55 @@ def test_ten_thousand_machines_with_a_makers_placeholders_do_not_slow_the_next(s
         assert follow(session, NOW) == []
         assert time.process_time() - began < 1.0
         assert session.scalar(select(func.count()).where(EndpointOrigin.compared_at.is_(None))) == 0
+
+
+def test_one_endpoint_waits_with_few_others_and_what_no_longer_holds_is_gone(state: StateStore) -> None:
+    """Somebody says the numbers of others, other ones every time."""
+    names = [f"pc-{number:02}" for number in range(comparing.PAIRS + 4)]
+    serials = {name: evidence_of({"serial_number": f"S5K77-{name}"}) for name in names}
+    with state.write() as session:
+        for name in names:
+            add(session, name, {"serial_number": f"S5K77-{name}"}, enrolled=NOW - DAY, seen=NOW - HOUR)
+        add(session, "liar", {}, enrolled=NOW, seen=NOW + HOUR)
+        for name in names[:3]:
+            links.keep_evidence(session, "liar", serials[name], NOW, simulated=False)
+            assert [link.older_id for link in follow(session, NOW + HOUR)] == [name]
+        everybodys = frozenset().union(*(said["serial"] for said in serials.values()))
+        links.keep_evidence(session, "liar", {"serial": everybodys}, NOW, simulated=False)
+        assert len(follow(session, NOW + HOUR)) == comparing.PAIRS
+
+
+def test_pairs_that_wait_for_people_or_for_a_day_are_nothing_to_do(state: StateStore) -> None:
+    agency = add_agency(state)
+    with state.write() as session:
+        reimaged(session, agency)
+        add(session, "disk", OTHER | NEW_SYSTEM, enrolled=NOW + HOUR, seen=NOW + HOUR, agency=agency)
+        pairs = {(link.newer_id, link.kind) for link in follow(session, NOW + HOUR)}
+        assert ("new", "reimaged") in pairs
+        assert not following.anything_due(session, NOW + 2 * HOUR, DAY)
+        assert not following.anything_due(session, NOW + 9 * DAY, None)
+        assert following.anything_due(session, NOW + 9 * DAY, DAY)
+
+        seen(session, "old", NOW + 2 * HOUR)
+        assert following.anything_due(session, NOW + 3 * HOUR, DAY)
+        follow(session, NOW + 3 * HOUR)
+        assert not following.anything_due(session, NOW + 9 * DAY, DAY)
+        assert ("new", "same_evidence") in notes(session)
+
+
+def test_notes_are_read_in_pieces_until_enough_are_of_the_partitions_held(
+    state: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "_MAX_DUE", 3)
+    with state.write() as session:
+        names = [f"e{number}" for number in range(12)]
+        for name in names:
+            add(session, name, {}, enrolled=NOW, seen=None)
+        for name in names:
+            session.add(IdentityNote(endpoint_id=name, action="linked", body={}, made_at=NOW))
+        session.flush()
+        last = partition_of(names[-1])
+        wanted = [name for name in names if partition_of(name) == last][:3]
+        assert [note.endpoint_id for note in clock.notes_waiting(session, [last])] == wanted
+        everything = [note.endpoint_id for note in clock.notes_waiting(session, range(32))]
+        assert everything == names[:3]

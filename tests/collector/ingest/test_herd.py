@@ -82,6 +82,9 @@ def test_an_endpoint_over_its_quota_waits_alone_and_it_is_written_down(tmp_path:
             assert answers[-1].json()["type"] == "urn:vonggac:problem:busy"
             assert int(answers[-1].headers["retry-after"]) in range(1, 7)
             assert send_batch(second, 1).status == 202
+            # Another key and certificate are no way around it.
+            renewal = ask(connection, "POST", "/v1/renew", b"{}")
+            assert (renewal.status, renewal.json()["type"]) == (429, "urn:vonggac:problem:busy")
 
         def written() -> tuple[int, int] | None:
             with site.state.read() as session:
@@ -89,7 +92,7 @@ def test_an_endpoint_over_its_quota_waits_alone_and_it_is_written_down(tmp_path:
                 return (row.refusals, row.refused_bytes) if row else None
 
         wait_until(
-            lambda: written() == (3, 3 * len(BODY)), seconds=30, what="the refusals to be written down"
+            lambda: written() == (4, 3 * len(BODY)), seconds=30, what="the refusals to be written down"
         )
 
         def told() -> float | None:

@@ -6,11 +6,19 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from collector.identity import comparing, links
 from collector.identity.evidence import evidence_of
-from collector.state.tables import AuditEntry, Certificate, Endpoint, EndpointOrigin, MachineLink, Stream
+from collector.state.tables import (
+    Assignment,
+    AuditEntry,
+    Certificate,
+    Endpoint,
+    EndpointOrigin,
+    MachineLink,
+    Stream,
+)
 from tests.collector.identity.test_evidence import HARDWARE, NEW_SYSTEM, SYSTEM
 from tests.soc_api.pages.conftest import HTML
 
@@ -96,6 +104,37 @@ def test_others_may_look_and_not_decide_and_another_agency_sees_nothing(
         assert post(client, f"/machines/{link_id}/link") == 403
     assert signed_in("officer2").get(f"{API}/endpoints/{pair[0]}/identity").status_code == 404
     assert written(world) == []
+
+
+def test_nothing_of_another_agencys_machine_is_told_and_the_older_ones_officer_sees_why_it_is_gone(
+    world: World, pair: tuple[str, str, int], signed_in: SignedIn, look: Callable[..., Page]
+) -> None:
+    old, new, link_id = pair
+    copy = world.endpoint(world.there, "pc-sao")
+    with world.services.state.write() as session:
+        made = EndpointOrigin(
+            endpoint_id=copy, evidence_at=world.clock.now, split_from=old, split_at=world.clock.now
+        )
+        session.add(made)
+        made.cause = "moved"
+        session.execute(update(Assignment).where(Assignment.endpoint_id == new).values(agency_id=world.there))
+    analyst, officer, stranger = (signed_in(name) for name in ("analyst", "officer", "officer2"))
+    assert officer.get(f"{API}/machine-links").json()["items"] == []
+    assert post(analyst, f"/machines/{link_id}/link") == 303
+
+    [shape] = officer.get(f"{API}/machine-links").json()["items"]
+    assert (shape["older_id"], shape["newer_id"], shape["newer_name"]) == (old, None, None)
+    for page in (look(officer, "/machines"), look(officer, f"/endpoints/{old}")):
+        assert "of another agency" in page.text
+        assert "pc-moi" not in page.text
+        assert "pc-sao" not in page.text
+    assert stranger.get(f"{API}/machine-links").json()["items"] == []
+    assert officer.get(f"{API}/endpoints/{old}/identity").json()["copies"] == []
+    assert stranger.get(f"{API}/endpoints/{copy}/identity").json()["origin"]["split_from"] is None
+    assert old not in look(stranger, f"/endpoints/{copy}").text
+    known = analyst.get(f"{API}/endpoints/{copy}/identity").json()
+    assert known["origin"]["split_from"] == old
+    assert analyst.get(f"{API}/endpoints/{old}/identity").json()["copies"] == [copy]
 
 
 def test_two_machines_are_said_to_be_two_over_the_api(
