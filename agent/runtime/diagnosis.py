@@ -78,8 +78,6 @@ class Asked(Struct, frozen=True):
         ]
         if not given and systemd.is_dir():
             return "systemctl start vonggac-agent"
-        if not given:
-            given = [("--config", DEFAULT_CONFIG)]
         return " ".join(["vonggac-agent run", *(f"{name} {shlex.quote(str(path))}" for name, path in given)])
 
 
