@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 import agent
-from agent.messages import RELEASES_PATH, UNREADABLE
-from agent.runtime.files import read_own, write_atomically
+from agent.messages import RELEASES_PATH
+from agent.runtime.files import write_atomically
 from agent.runtime.steering import NEVER
 from agent.update.choice import Choice
 from agent.update.manifest import MANIFEST, MOST_MANIFEST_BYTES, SIGNATURE, SIGNATURE_BYTES, is_version
 from agent.update.place import ROLLED_BACK, Record
+from agent.update.starts import MANY, count_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from agent.messages import Wanted
     from agent.runtime.log import Log
     from agent.runtime.sender import Requester
+    from agent.runtime.transport import Reply
     from agent.update.manifest import Wheel
     from agent.update.place import Installation
 
@@ -50,9 +52,6 @@ _PASSING: Final = ("interrupted", "disk", "busy")
 _LOOK_SECONDS: Final = 10.0
 _CHOOSE_SECONDS: Final = 60.0
 _CHOSEN_SECONDS: Final = 1.0
-#: From so many starts within a day on it is told; no more of them are remembered.
-_MANY_STARTS: Final = 10
-_MOST_STARTS_BYTES: Final = 4096
 #: A wheel that does not come as it was signed is fetched so often, then it is said.
 _MOST_DIGEST_FAULTS: Final = 3
 _KEPT_FREE_BYTES: Final = 256 << 20
@@ -64,11 +63,6 @@ class _Stop(Exception):  # noqa: N818 - not an error: this step ends here
     def __init__(self, again: float, state: str = "", code: str = "", detail: str = "") -> None:
         super().__init__(detail)
         self.again, self.state, self.code, self.detail = again, state, code, detail
-
-
-class _Starts(msgspec.Struct):
-    version: str
-    at: list[float]
 
 
 class Updates:
@@ -112,7 +106,7 @@ class Updates:
         #: Root's command took the offer away without a word about it: not offered again before.
         self._again_at = 0.0
         self._told: dict[str, Any] | None = None
-        self._starts = self._count_start()
+        self._starts = [] if place is None else count_start(self._folder / STARTS, now())
 
     # -- what the collector is told --------------------------------------------------------------------------
 
@@ -122,7 +116,7 @@ class Updates:
         started ten times within a day."""
         self._look_at_record()
         body: dict[str, Any] = dict(self._state)
-        if len(self._starts) >= _MANY_STARTS and all(self._within(at, _DAY) for at in self._starts):
+        if len(self._starts) >= MANY and all(self._within(at, _DAY) for at in self._starts):
             body["starts"] = len(self._starts)
         record = self._record
         if record.state:
@@ -212,9 +206,15 @@ class Updates:
 
     def _fetch_small(self, connection: Requester, path: Path, most: int) -> None:
         reply = connection.request("GET", f"{RELEASES_PATH}/{self._target}/{path.name}", {})
+        self._mind(reply)
         if reply.status != 200 or len(reply.body) > most:
             raise _Stop(_RETRY_SECONDS, "waiting", "not_served", f"{path.name}: {reply.status}")
         write_atomically(path, reply.body)
+
+    def _mind(self, reply: Reply) -> None:
+        """Come again when a collector that is busy says so."""
+        if reply.status in (429, 503):
+            raise _Stop(max(self._pause, reply.retry_after_seconds or 60.0), "fetching")
 
     def _choose(self, folder: Path) -> list[Wheel]:
         done = subprocess.run(
@@ -260,8 +260,7 @@ class Updates:
             f"{RELEASES_PATH}/{self._target}/{wheel.name}",
             {"Range": f"bytes={have}-{last}"},
         )
-        if reply.status == 503:
-            raise _Stop(max(self._pause, reply.retry_after_seconds or 60.0), "fetching")
+        self._mind(reply)
         if reply.status != 206 or len(reply.body) != last + 1 - have:
             raise _Stop(_RETRY_SECONDS, "waiting", "not_served", f"{wheel.name}: {reply.status}"[:200])
         with path.open("ab") as file:
@@ -297,22 +296,6 @@ class Updates:
     def _within(self, at: float, seconds: float) -> bool:
         """Whether ``at`` is so near; a time far ahead is of a clock that was wrong, and long ago."""
         return abs(self._now() - at) < seconds
-
-    def _count_start(self) -> list[float]:
-        """When this version started the last few times, now among them; nothing where it cannot be updated."""
-        if self._place is None:
-            return []
-        path = self._folder / STARTS
-        try:
-            before = msgspec.json.decode(read_own(path, _MOST_STARTS_BYTES), type=_Starts)
-        except (OSError, *UNREADABLE):
-            before = _Starts("", [])
-        earlier = before.at if before.version == agent.__version__ else []
-        starts = [*earlier, self._now()][-_MANY_STARTS:]
-        with contextlib.suppress(OSError):
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomically(path, msgspec.json.encode(_Starts(agent.__version__, starts)), durable=False)
-        return starts
 
     def _look_at_record(self) -> None:
         if self._place is None:

@@ -39,7 +39,7 @@ from collector.enrolment.errors import (
 from collector.enrolment.lookup import Authenticator
 from collector.errors import ConflictError
 from collector.identity import splitting
-from collector.ingest import bundle, problems, releases
+from collector.ingest import bundle, problems
 from collector.ingest.asgi import (
     ByteHolder,
     Gone,
@@ -57,6 +57,7 @@ from collector.ingest.gate import Gate
 from collector.ingest.limits import AddressList, ByteBudget, FailureLimit, is_loopback
 from collector.ingest.peer import certificate_sha256, client_address
 from collector.ingest.problems import RefusalError
+from collector.ingest.releases import Releases
 from collector.ingest.signing import Signing
 from collector.log.errors import LogBusy, LogError, LogFull
 from collector.log.interface import LogRow
@@ -105,7 +106,7 @@ class IngestApp:
         self._metrics = metrics
         self._exposition = exposition
         self._bundle = bundle.Bundle(data.bundle)
-        self._releases = data.releases
+        self._releases = Releases(data.releases)
         self._terminators = AddressList(settings.terminators)
         self._readers = AddressList(settings.metrics_from)
         self._budget = ByteBudget(settings.queue_bytes)
@@ -297,9 +298,10 @@ class IngestApp:
         return HTTPStatus.OK
 
     async def _release_file(self, scope: Scope, _receive: Receive, send: Send) -> HTTPStatus:
-        self._identify(scope)
-        return await releases.serve(
-            self._releases, scope["path"].removeprefix(f"{RELEASES_PATH}/"), scope, send
+        endpoint_id = self._identify(scope).endpoint_id
+        self._gate.enter(endpoint_id, Importance.STATUS, 0)
+        return await self._releases.serve(
+            endpoint_id, scope["path"].removeprefix(f"{RELEASES_PATH}/"), scope, send
         )
 
     async def _healthz(self, _scope: Scope, _receive: Receive, send: Send) -> HTTPStatus:

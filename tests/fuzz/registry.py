@@ -34,6 +34,7 @@ NOT_FUZZED: Final[dict[str, str]] = {
     "agent.update.environment": "shows the last line of what pip wrote",
     "agent.update.following": "reads the answer of the agent's own program",
     "agent.update.place": "reads back what it wrote",
+    "agent.update.starts": "reads back what it wrote, tried in tests/agent/update/test_following.py",
     "agent.update.words": "reads back what the updater wrote",
     "collector.ingest.app": "decodes into the messages' closed types, tried over the wire in tests/collector/ingest",
     "collector.ingest.bundle": "matches a file's name against one bounded pattern",

@@ -37,6 +37,7 @@ class Served:
         self.folder = folder
         self.asked: list[tuple[str, str]] = []
         self.fails_after: int | None = None
+        self.busy = Reply(0)
 
     def request(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> Reply:
         assert (method, body) == ("GET", b"")
@@ -46,6 +47,8 @@ class Served:
         asked = headers.get("Range", "")
         self.asked.append((name.rpartition("/")[2], asked))
         found = files.find(self.folder, name)
+        if self.busy.status:
+            return self.busy
         if found is None:
             return Reply(404)
         data = found[0].read_bytes()
@@ -196,6 +199,20 @@ def test_a_collector_without_the_release_is_asked_again_later(machine: Machine, 
     assert machine.go(served, "0.8.0") == "waiting not_served"
     assert machine.go(served) == "ready"
     assert not (machine.state / "update" / "0.8.0").exists()
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_collector_that_is_busy_is_asked_again_when_it_says(
+    status: int, machine: Machine, served: Served
+) -> None:
+    for steps in (1, 4):
+        machine.start()
+        served.busy = Reply(0)
+        for _ in range(steps - 1):
+            machine.updates.step(Wanted(release=VERSION), served)
+        served.busy = Reply(status, retry_after_seconds=17.0)
+        assert machine.updates.step(Wanted(release=VERSION), served) == 17.0
+        assert machine.updates.tell()["state"] == "fetching"
 
 
 def test_without_a_key_or_an_installation_of_its_own_nothing_is_fetched(

@@ -1,15 +1,20 @@
-"""The files of releases at the agents' port: for enrolled endpoints, whole or in parts, and nothing else."""
+"""The files of releases at the agents' port: for enrolled endpoints, wheels in parts, and nothing else."""
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
+from collector.ingest.problems import RefusalError
+from collector.ingest.releases import Releases
 from tests.support.collector import Endpoint, Site, ask, make_site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 WHEEL = "vonggac-0.2.0-py3-none-any.whl"
 DATA = bytes(range(256)) * 1000
@@ -64,9 +69,65 @@ def test_beyond_the_end_is_nothing(endpoint: Endpoint) -> None:
 @pytest.mark.parametrize(
     "asked", ["", "bytes=5-1", "bytes=-5", "bytes=0-1,4-5", "lines=1-2", "bytes=0-" + "9" * 40]
 )
-def test_what_is_no_single_part_gets_the_whole(asked: str, endpoint: Endpoint) -> None:
-    status, _, body = get(endpoint, f"0.2.0/{WHEEL}", asked)
-    assert (status, body) == (200, DATA)
+def test_a_wheel_is_sent_in_single_parts_alone(asked: str, endpoint: Endpoint) -> None:
+    status, headers, body = get(endpoint, f"0.2.0/{WHEEL}", asked)
+    assert (status, headers["content-range"], len(body) < 1000) == (416, f"bytes */{len(DATA)}", True)
+
+
+def test_the_manifest_is_sent_whole_where_it_is_small(endpoint: Endpoint) -> None:
+    manifest = endpoint.site.data.releases / "0.2.0" / "manifest.json"
+    manifest.write_bytes(DATA[:60_000])
+    assert get(endpoint, "0.2.0/manifest.json")[::2] == (200, DATA[:60_000])
+    manifest.write_bytes(DATA)
+    assert get(endpoint, "0.2.0/manifest.json")[0] == 416
+
+
+def test_an_endpoint_that_asks_too_often_waits_and_others_do_not(tmp_path: Path) -> None:
+    site = make_site(tmp_path / "data", "quota_requests = 10")
+    (site.data.releases / "0.2.0").mkdir(parents=True)
+    (site.data.releases / "0.2.0" / WHEEL).write_bytes(DATA)
+    process = site.start_ingest()
+    try:
+        greedy, other = site.enrol(tmp_path / "greedy"), site.enrol(tmp_path / "other")
+        with closing(greedy.connect()) as connection:
+            for _ in range(500):
+                answer = ask(connection, "GET", f"/v1/releases/0.2.0/{WHEEL}", headers={"Range": "bytes=0-9"})
+                if answer.status != 206:
+                    break
+        assert (answer.status, int(answer.headers["retry-after"]) > 0) == (429, True)
+        assert get(other, f"0.2.0/{WHEEL}", "bytes=0-9")[0] == 206
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        site.state.close()
+
+
+def test_an_endpoint_is_sent_one_part_at_once(tmp_path: Path) -> None:
+    (tmp_path / "0.2.0").mkdir()
+    (tmp_path / "0.2.0" / WHEEL).write_bytes(DATA)
+    releases = Releases(tmp_path)
+    scope = {"headers": [(b"range", b"bytes=0-9")]}
+
+    async def run() -> None:
+        sending, taken = asyncio.Event(), asyncio.Event()
+
+        async def slow(_message: object) -> None:
+            sending.set()
+            await taken.wait()
+
+        async def fast(_message: object) -> None: ...
+
+        first = asyncio.create_task(releases.serve("a", f"0.2.0/{WHEEL}", scope, slow))
+        await sending.wait()
+        with pytest.raises(RefusalError) as refused:
+            await releases.serve("a", f"0.2.0/{WHEEL}", scope, fast)
+        assert (refused.value.status, refused.value.reason) == (503, "transfer")
+        assert await releases.serve("b", f"0.2.0/{WHEEL}", scope, fast) == 206
+        taken.set()
+        assert await first == 206
+        assert await releases.serve("a", f"0.2.0/{WHEEL}", scope, fast) == 206
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(
