@@ -2,7 +2,7 @@
 
 Nothing of what the agent's user may write is used before it has been copied to a place of root's and its signature or
 digest has been checked there. At any time the link ``current`` leads to a version that was built completely; a switch
-is written down before it is made, so that the next run finishes or undoes what a power cut interrupted.
+and the way back are written down before they are made, so that the next run goes on where a power cut interrupted.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ import msgspec
 
 from agent.runtime.files import sync_directory
 from agent.runtime.locking import OPEN_FLAGS, hold
-from agent.runtime.status import Status
 from agent.update import environment
-from agent.update.choosing import check_version, choose, own_tags
+from agent.update.choosing import check_date, check_version, choose, own_tags
 from agent.update.errors import ReleaseError
+from agent.update.health import UNREACHABLE
 from agent.update.manifest import is_version
-from agent.update.place import DONE, REFUSED, ROLLED_BACK, SWITCHING, Installation, Record
+from agent.update.place import DONE, GOING_BACK, REFUSED, ROLLED_BACK, SWITCHING, Installation, Record
 from agent.update.signing import load_public, verified
-from agent.update.sources import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from agent.update.health import Health
     from agent.update.manifest import Manifest, Wheel
     from agent.update.sources import Source
 
 #: How much larger an environment is than its wheels, and what is left free beside it.
 _GROWTH: Final = 6
 _KEPT_FREE_BYTES: Final = 64 << 20
-_LOOK_SECONDS: Final = 0.5
-_MOST_STATUS_BYTES: Final = 1 << 20
-#: A version that cannot reach the collector, where the one before it could not either, is not to blame.
-UNREACHABLE: Final = "unreachable"
+#: A version that does not reach the collector, where the one before it then does, is to blame when that happened so
+#: often: the collector may have been away for just that while.
+_MOST_UNREACHABLE: Final = 3
+_LOCK_LOOK_SECONDS: Final = 0.2
 
 
 class Apply:
@@ -47,52 +47,55 @@ class Apply:
 
     Args:
         key: the public keys that count on this machine.
-        status: the running agent's ``status.json``.
+        health: looks at the running agent's ``status.json``.
         config: the settings that a new version must understand; None: its defaults.
         restart: ends the running agent and starts the one that ``current`` leads to; raises ``OSError``.
-        health_seconds: how long a version has to show that it works.
     """
 
     def __init__(
         self,
         place: Installation,
         key: Path,
-        status: Path,
+        health: Health,
         *,
         config: Path | None,
         restart: Callable[[], None],
-        health_seconds: float,
         say: Callable[[str], None],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._place = place
         self._key = key
-        self._status = status
+        self._health = health
         self._config = config
         self._restart = restart
-        self._health_seconds = health_seconds
         self._say = say
         self._now = now
 
-    def hold(self) -> None:
-        """Be the only one until this process ends.
+    def hold(self, seconds: float) -> None:
+        """Be the only one until this process ends; wait for another that long.
 
         Raises:
-            ReleaseError: another is at work.
+            ReleaseError: another is still at work.
         """
         descriptor = os.open(self._place.lock, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, 0o600)
-        if not hold(descriptor):
-            os.close(descriptor)
-            raise ReleaseError("busy", f"{self._place.root}: another update is at work")
+        patience = time.monotonic() + seconds
+        while not hold(descriptor):
+            if time.monotonic() >= patience:
+                os.close(descriptor)
+                raise ReleaseError("busy", f"{self._place.root}: another update is at work")
+            time.sleep(_LOCK_LOOK_SECONDS)
 
     def finish(self) -> Record | None:
-        """Finish or undo what was interrupted; None where nothing was."""
+        """Finish or undo what was interrupted; None where nothing was. The record says so until that is done."""
         record, current = self._place.read_record(), self._place.current_version
+        if record.state == GOING_BACK:
+            self._say(f"going on with the way back to {record.before} that was interrupted")
+            return self._go_back(record)
         if record.state != SWITCHING:
             return None
         if current == record.version:
             self._say(f"going on with the switch to {record.version} that was interrupted")
-            return self._prove(record, had_link=False)
+            return self._prove(record)
         self._remove(record.version)
         return self._note(
             record, REFUSED, "interrupted", "interrupted before the switch; nothing has changed"
@@ -104,13 +107,14 @@ class Apply:
         What goes wrong before the switch is a record, too (``refused``), and changes nothing else.
         """
         before, last = self._place.current_version, self._place.read_record()
-        record = Record(before=before, failed=last.failed, previous=last.previous)
+        record = _with(last, version="", before=before, had_link=False, made_at=0.0)
         try:
             manifest = verified(load_public(self._key), source.manifest(), source.signature())
-            record = _with(record, version=manifest.version)
+            record = _with(record, version=manifest.version, made_at=manifest.made_at)
             if manifest.version == before:
-                return self._note(record, DONE, "", "")
+                return self._done(record)
             check_version(manifest, before)
+            check_date(manifest, last.newest)
             if not again:
                 _check_failed(record, manifest.version)
             self._build(manifest, source)
@@ -120,10 +124,10 @@ class Apply:
         except OSError as error:
             self._clear()
             return self._note(record, REFUSED, "disk", f"{error.filename or ''}: {error.strerror}"[:300])
-        link = _link(self._read_status())
+        record = _with(record, had_link=self._health.reaches_collector())
         record = self._note(record, SWITCHING, "", "")
         self._place.switch(record.version)
-        return self._prove(record, had_link=link == "ok")
+        return self._prove(record)
 
     def _build(self, manifest: Manifest, source: Source) -> None:
         wheels = choose(manifest.wheels, own_tags())
@@ -148,51 +152,36 @@ class Apply:
         finally:
             self._clear()
 
-    def _prove(self, record: Record, *, had_link: bool) -> Record:
+    def _prove(self, record: Record) -> Record:
         """Restart, and see the new version work; else go back."""
-        code, detail = self._restart_and_wait(record.version, need_link=had_link)
+        code, detail = self._health.after(self._restart, record.version, need_link=record.had_link)
         if not code:
             self._keep_only(record.version, record.before)
-            return self._note(_with(record, previous=record.before), DONE, "", "")
+            return self._done(_with(record, previous=record.before))
         self._say(f"{record.version} does not work ({detail}): back to {record.before}")
+        try:
+            record = self._note(record, GOING_BACK, code, detail)
+        except OSError as error:  # the machine needs the version before all the more
+            self._say(f"{self._place.record}: {error.strerror}")
+            record = _with(record, code=code, detail=detail)
+        return self._go_back(record)
+
+    def _go_back(self, record: Record) -> Record:
+        """Let the version before run again, and enter the new one as failed unless it is not to blame for ``code``."""
         self._place.switch(record.before)
-        again, words = self._restart_and_wait(record.before, need_link=had_link)
-        if again:
-            detail = f"{detail}; after going back: {words}"[:300]
-        failed = record.failed
-        if not (code == again == UNREACHABLE):
-            failed = record.with_failed(record.version, code)
+        again, words = self._health.after(self._restart, record.before, need_link=record.had_link)
+        detail = f"{record.detail}; after going back: {words}"[:300] if again else record.detail
+        if record.code == UNREACHABLE and again != UNREACHABLE:
+            record = record.with_unreachable(record.version)
+        excused = record.code == UNREACHABLE and record.unreachable.get(record.version, 0) < _MOST_UNREACHABLE
+        if not excused:
+            record = record.with_failed(record.version, record.code)
         self._remove(record.version)
-        return self._note(_with(record, failed=failed), ROLLED_BACK, code, detail)
+        return self._note(record, ROLLED_BACK, record.code, detail)
 
-    def _restart_and_wait(self, version: str, *, need_link: bool) -> tuple[str, str]:
-        """Why ``version`` does not work, as a code and in words; empty where it does: it runs, has written its status
-        since, and reaches the collector where that was to be reached before."""
-        before = self._read_status()
-        since = self._now()
-        try:
-            self._restart()
-        except OSError as error:
-            return "restart", f"the service could not be restarted: {error}"[:300]
-        patience = time.monotonic() + self._health_seconds
-        code, detail = "silent", f"{version} has not said a word within {self._health_seconds:g} s"
-        while time.monotonic() < patience:
-            status = self._read_status()
-            if status is not None and status.version == version and _is_new(status, before, since):
-                link = _link(status)
-                if link == "ok" or (not need_link and link not in ("starting", "stopped")):
-                    return "", ""
-                code, detail = UNREACHABLE, f"{version} runs and does not reach the collector: {link}"
-            time.sleep(_LOOK_SECONDS)
-        return code, detail
-
-    def _read_status(self) -> Status | None:
-        """Read as what it is: a file of a user who is not root."""
-        try:
-            data = Folder(self._status.parent).read(self._status.name, _MOST_STATUS_BYTES)
-            return msgspec.json.decode(data, type=Status)
-        except (ReleaseError, OSError, msgspec.MsgspecError):
-            return None
+    def _done(self, record: Record) -> Record:
+        newest = max(record.newest, record.made_at)
+        return self._note(_with(record, newest=newest), DONE, "", "")
 
     def _check_room(self, needed: int) -> None:
         free = shutil.disk_usage(self._place.root).free
@@ -227,17 +216,6 @@ def _check_failed(record: Record, version: str) -> None:
 
 def _with(record: Record, **values: object) -> Record:
     return msgspec.structs.replace(record, **values)
-
-
-def _link(status: Status | None) -> str:
-    return "" if status is None else status.link.code
-
-
-def _is_new(status: Status, before: Status | None, since: float) -> bool:
-    """Whether this was written by another process than ``before`` was. By more than the clock, which may be set."""
-    if before is not None and (status.pid, status.started_at) == (before.pid, before.started_at):
-        return False
-    return before is not None or status.started_at >= since - 1
 
 
 def _copy(source: Source, wheel: Wheel, target: Path) -> None:

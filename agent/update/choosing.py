@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import agent
 from agent.update.choice import Choice
 from agent.update.errors import ReleaseError
 from agent.update.manifest import Manifest, Wheel, version_key
+from agent.update.place import own_installation
 from agent.update.signing import load_public, verified
 from agent.update.sources import Folder
 
@@ -76,6 +78,24 @@ def check_version(manifest: Manifest, current: str) -> None:
         )
 
 
+def check_date(manifest: Manifest, newest: float) -> None:
+    """Raise :class:`ReleaseError` where ``manifest`` was signed before the ``newest`` release that was taken here: what
+    once was signed as a step back is not one for ever."""
+    if manifest.made_at < newest:
+        raise ReleaseError(
+            "older",
+            f"{manifest.version} was signed at {_moment(manifest.made_at)}, before a release that was taken here"
+            f" ({_moment(newest)}): sign it anew",
+        )
+
+
+def _moment(at: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError, OSError):
+        return f"{at:g}"
+
+
 def look(folder: Path, key: Path) -> Choice:
     source = Folder(folder)
     try:
@@ -83,6 +103,9 @@ def look(folder: Path, key: Path) -> Choice:
         if manifest.version != folder.name:
             return Choice(code="form", detail=f"the collector sent {manifest.version} for {folder.name}")
         check_version(manifest, agent.__version__)
+        place = own_installation()
+        if place is not None:
+            check_date(manifest, place.read_record().newest)
         return Choice(wheels=choose(manifest.wheels, own_tags()))
     except ReleaseError as error:
         return Choice(code=error.code, detail=error.detail)

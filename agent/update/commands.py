@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess  # the service manager, by an argument list of root's
 import sys
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,14 +15,13 @@ from agent.settings import DEFAULT_CONFIG
 from agent.update.applying import Apply, is_sound
 from agent.update.errors import ReleaseError
 from agent.update.following import FOLDER, READY
+from agent.update.health import Health
 from agent.update.manifest import is_version
 from agent.update.place import DONE, own_installation
 from agent.update.sources import Folder, ReleaseFile
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager
 
     from agent.settings import StateDirectory
     from agent.update.place import Record
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _SYSTEMD: Final = Path("/run/systemd/system")
 _RESTART_SECONDS: Final = 120.0
+#: How long another update is waited for: as long as systemd lets one take.
+_LOCK_SECONDS: Final = 3600.0
 KEY: Final = DEFAULT_CONFIG.parent / "release.pub"
 
 
@@ -43,31 +45,29 @@ def apply(arguments: Namespace, state: StateDirectory) -> tuple[Record | None, s
     if sys.platform == "win32":
         raise ReleaseError("place", "on Windows the agent is updated by its installer (docs/agent-update.md)")
     os.umask(0o022)
-    place = own_installation()
-    if place is None or not is_sound(place):
-        raise ReleaseError(
-            "place", f"{sys.prefix}: not an installation of the form <folder>/versions/<version>/venv"
+    with nullcontext() if arguments.file is not None else _Offered(state.root) as offered:
+        place = own_installation()
+        if place is None or not is_sound(place):
+            raise ReleaseError(
+                "place", f"{sys.prefix}: not an installation of the form <folder>/versions/<version>/venv"
+            )
+        if os.geteuid() != place.versions.stat().st_uid:
+            raise ReleaseError("place", f"{place.root} belongs to another user: run as root")
+        work = Apply(
+            place,
+            arguments.key,
+            Health(state.status, arguments.health_seconds),
+            config=arguments.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None),
+            restart=lambda: _restart(arguments.restart),
+            say=lambda line: print(line, file=sys.stderr),  # noqa: T201 - a command's own words
         )
-    if os.geteuid() != place.versions.stat().st_uid:
-        raise ReleaseError("place", f"{place.root} belongs to another user: run as root")
-    config = arguments.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
-    work = Apply(
-        place,
-        arguments.key,
-        state.status,
-        config=config,
-        restart=lambda: _restart(arguments.restart),
-        health_seconds=arguments.health_seconds,
-        say=lambda line: print(line, file=sys.stderr),  # noqa: T201 - a command's own words
-    )
-    work.hold()
-    finished = work.finish()
-    if arguments.file is not None:
-        with closing(ReleaseFile(arguments.file)) as source:
-            record: Record | None = work.apply(source, again=arguments.again)
-    else:
-        with _fetched(state.root) as fetched:
-            record = finished if fetched is None else work.apply(fetched, again=arguments.again)
+        work.hold(_LOCK_SECONDS)
+        record = work.finish()
+        if arguments.file is not None:
+            with closing(ReleaseFile(arguments.file)) as source:
+                record = work.apply(source, again=arguments.again)
+        elif offered is not None:
+            record = work.apply(offered, again=arguments.again)
     if record is None:
         return None, f"nothing to do: {place.current_version} runs, and no release waits"
     if record.state == DONE:
@@ -91,7 +91,8 @@ def _restart(command: str) -> None:
 
 
 class _Offered:
-    """What the running agent says is complete; the word is taken away afterwards, so that it is looked at once.
+    """What the running agent says is complete. The word is taken away before anything else: it is looked at once,
+    however that ends, and a unit that watches for it is not started by it again and again.
 
     The folder is the agent's user's: it is opened without following links, and nothing but the one name in it is
     removed.
@@ -102,36 +103,58 @@ class _Offered:
         self._descriptor = -1
 
     def __enter__(self) -> Source | None:
+        """None: nothing is offered.
+
+        Raises:
+            ReleaseError: the word cannot be taken away.
+        """
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW
         try:
             outer = os.open(self._state, flags)
+        except FileNotFoundError:
+            return None
         except OSError as error:
             raise ReleaseError("place", f"{self._state}: {error.strerror}") from error
         try:
             self._descriptor = os.open(FOLDER, flags, dir_fd=outer)
-            version = "".join(self._read())
         except OSError:
             return None
         finally:
             os.close(outer)
+        version = self._read()
+        try:
+            self._take_away()
+        except OSError as error:
+            self.__exit__()
+            raise ReleaseError(
+                "disk", f"{self._state / FOLDER / READY}: cannot be removed: {error.strerror}"
+            ) from error
         if not is_version(version):
             return None
         return Folder(Path(f"/proc/self/fd/{self._descriptor}") / version)
 
-    def _read(self) -> Iterator[str]:
+    def _read(self) -> str:
+        """Empty where there is none."""
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        descriptor = os.open(READY, flags, dir_fd=self._descriptor)
         try:
-            yield os.read(descriptor, 64).decode("ascii", errors="replace")
+            descriptor = os.open(READY, flags, dir_fd=self._descriptor)
+        except OSError:
+            return ""
+        try:
+            return os.read(descriptor, 64).decode("ascii", errors="replace")
+        except OSError:
+            return ""
         finally:
             os.close(descriptor)
 
+    def _take_away(self) -> None:
+        try:
+            os.unlink(READY, dir_fd=self._descriptor)
+        except FileNotFoundError:
+            return
+        except IsADirectoryError:
+            shutil.rmtree(READY, dir_fd=self._descriptor)
+
     def __exit__(self, *_: object) -> None:
         if self._descriptor >= 0:
-            with suppress(OSError):
-                os.unlink(READY, dir_fd=self._descriptor)
             os.close(self._descriptor)
-
-
-def _fetched(state: Path) -> AbstractContextManager[Source | None]:
-    return _Offered(state) if state.is_dir() else nullcontext(None)

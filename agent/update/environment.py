@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 _BUILD_SECONDS: Final = 900.0
 _ASK_SECONDS: Final = 120.0
+#: Everything that the programs started here see of the caller: nothing. They run as root, he may stand anywhere.
+_ENVIRONMENT: Final = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C.UTF-8",
+    "PIP_CONFIG_FILE": os.devnull,
+}
+_PYTHON_OPTION: Final = "-I"  # neither the working directory nor PYTHON* nor the user's own packages
 
 
 def program(environment: Path, name: str) -> Path:
@@ -34,10 +41,12 @@ def build(environment: Path, wheels: Path, version: str) -> None:
         ReleaseError: it could not be built; what is there is to be removed.
     """
     base = getattr(sys, "_base_executable", None) or sys.executable
-    _run([base, "-m", "venv", "--without-pip", str(environment)])
+    _run([base, _PYTHON_OPTION, "-m", "venv", "--without-pip", str(environment)])
     python = str(program(environment, "python"))
-    command = [sys.executable, "-m", "pip", "--python", python, "install", "--no-index", "--no-cache-dir"]
+    command = [sys.executable, _PYTHON_OPTION, "-m", "pip", "--python", python, "install"]
     command += [
+        "--no-index",
+        "--no-cache-dir",
         "--disable-pip-version-check",
         "--quiet",
         "--find-links",
@@ -45,7 +54,9 @@ def build(environment: Path, wheels: Path, version: str) -> None:
         f"{PRODUCT}=={version}",
     ]
     _run(command)
-    packages = Path(_ask([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]))
+    packages = Path(
+        _ask([python, _PYTHON_OPTION, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])
+    )
     for each in Path(sysconfig.get_path("purelib")).glob("pip*"):
         if each.name == "pip" or (each.name.startswith("pip-") and each.name.endswith(".dist-info")):
             shutil.copytree(each, packages / each.name)
@@ -62,7 +73,7 @@ def check(environment: Path, version: str, config: Path | None) -> None:
     if told != version:
         raise ReleaseError("build", f"what was installed calls itself {told[:40]!r}, not {version}")
     if config is not None:
-        _ask([command, "check-config", "--config", str(config)])
+        _ask([command, "check-config", "--config", str(config.absolute())])
 
 
 def _ask(command: Sequence[str]) -> str:
@@ -70,8 +81,6 @@ def _ask(command: Sequence[str]) -> str:
 
 
 def _run(command: Sequence[str], seconds: float = _BUILD_SECONDS) -> str:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON"))}
-    environment = {**kept, "PIP_CONFIG_FILE": os.devnull}
     try:
         done = subprocess.run(
             command,
@@ -80,7 +89,8 @@ def _run(command: Sequence[str], seconds: float = _BUILD_SECONDS) -> str:
             errors="replace",
             timeout=seconds,
             check=False,
-            env=environment,
+            env=_ENVIRONMENT,
+            cwd=Path(sys.base_prefix).anchor,
             stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired) as error:

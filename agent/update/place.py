@@ -21,17 +21,20 @@ _VENV: Final = "venv"
 _MOST_FAILED: Final = 20
 
 #: How an attempt ended, or where it stands. ``switching``: the link leads, or is about to lead, to a version that has
-#: not shown yet that it works.
+#: not shown yet that it works. ``going_back``: it has not worked, and the version before is about to run again.
 DONE: Final = "done"
 ROLLED_BACK: Final = "rolled_back"
 REFUSED: Final = "refused"
 SWITCHING: Final = "switching"
+GOING_BACK: Final = "going_back"
 
 
 class Record(Struct, frozen=True, omit_defaults=True):
     """The last attempt: to which version, from which, how it stands, why, and when (seconds since the epoch).
-    ``failed`` says of versions that were rolled back why they were: they are not tried again. ``previous`` is the
-    version that is kept beside the current one."""
+    ``had_link``: whether the collector was reached before it. ``made_at``: when its release was signed, ``newest``: the
+    latest such moment of all that were taken here; an older release is not taken. ``failed`` says of versions that were
+    rolled back why they were: they are not tried again. ``unreachable``: how often a version did not reach the
+    collector while the one before it then did. ``previous`` is the version that is kept beside the current one."""
 
     version: str = ""
     before: str = ""
@@ -39,12 +42,23 @@ class Record(Struct, frozen=True, omit_defaults=True):
     code: str = ""
     detail: str = ""
     at: float = 0.0
+    had_link: bool = False
+    made_at: float = 0.0
+    newest: float = 0.0
     failed: dict[str, str] = {}
+    unreachable: dict[str, int] = {}
     previous: str = ""
 
-    def with_failed(self, version: str, code: str) -> dict[str, str]:
+    def with_failed(self, version: str, code: str) -> Record:
         kept = {each: why for each, why in self.failed.items() if each != version}
-        return dict([*kept.items(), (version, code)][-_MOST_FAILED:])
+        failed = dict([*kept.items(), (version, code)][-_MOST_FAILED:])
+        return msgspec.structs.replace(self, failed=failed)
+
+    def with_unreachable(self, version: str) -> Record:
+        kept = {each: times for each, times in self.unreachable.items() if each != version}
+        times = self.unreachable.get(version, 0) + 1
+        unreachable = dict([*kept.items(), (version, times)][-_MOST_FAILED:])
+        return msgspec.structs.replace(self, unreachable=unreachable)
 
 
 class Installation:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 import zipfile
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -15,8 +17,9 @@ from agent.update import environment
 from agent.update.applying import Apply
 from agent.update.choosing import choose, own_tags
 from agent.update.errors import ReleaseError
+from agent.update.health import Health
 from agent.update.manifest import Wheel, is_version, read_manifest, version_key
-from agent.update.place import DONE, REFUSED, ROLLED_BACK, SWITCHING, Installation, Record
+from agent.update.place import DONE, GOING_BACK, REFUSED, ROLLED_BACK, SWITCHING, Installation, Record
 from agent.update.sources import Folder, ReleaseFile
 from tests.support.releases import Signer
 
@@ -36,7 +39,12 @@ def wheels(tmp_path: Path) -> Path:
 
 
 class Machine:
-    """An installation of 0.1.0 whose environments are empty folders, and a service that is a function."""
+    """An installation of 0.1.0 whose environments are empty folders, and a service that is a function. The clock goes
+    on only while somebody waits; whatever runs then writes its status anew.
+
+    ``works``: the code of a version's link; empty: it writes nothing. ``lasts``: for how many seconds of the clock a
+    version goes on writing; ``restarts``: whether something starts it again then.
+    """
 
     def __init__(self, folder: Path, signer: Signer) -> None:
         self.place = Installation(folder / "opt")
@@ -44,27 +52,44 @@ class Machine:
         self.starts: list[str] = []
         self.processes = 0
         self.works: Callable[[str], str] = lambda _version: "ok"
+        self.lasts: dict[str, float] = {}
+        self.restarts = False
+        self.clock = self.started = 0.0
         self.place.environment("0.1.0").mkdir(parents=True)
         self.place.switch("0.1.0")
         self.apply = Apply(
             self.place,
             signer.public,
-            self.status,
+            Health(self.status, 300.0, clock=lambda: self.clock, sleep=lambda seconds: self.wait(seconds)),
             config=None,
             restart=self.restart,
-            health_seconds=0.3,
             say=lambda _line: None,
         )
         self.restart()
         self.starts.clear()
 
     def restart(self) -> None:
+        self.starts.append(self.place.current_version)
+        self.start()
+
+    def start(self) -> None:
+        self.processes += 1
+        self.started = self.clock
+        self.write()
+
+    def write(self) -> None:
         version = self.place.current_version
-        self.starts.append(version)
         link = self.works(version)
         if link:
-            self.processes += 1
-            write_status(self.status, Status(version, self.processes, 1e9, link=Link(code=link)))
+            status = Status(version, self.processes, 1e9, self.clock, link=Link(code=link))
+            write_status(self.status, status)
+
+    def wait(self, seconds: float) -> None:
+        self.clock += seconds
+        if self.clock - self.started <= self.lasts.get(self.place.current_version, 1e9):
+            self.write()
+        elif self.restarts:
+            self.start()
 
     def take(self, release: Path, *, again: bool = False) -> Record:
         with closing(ReleaseFile(release)) as source:
@@ -155,6 +180,22 @@ def test_an_older_version_is_taken_only_where_it_is_signed_as_a_step_back(
     assert machine.place.current_version == "0.1.5"
 
 
+def test_a_step_back_is_none_once_a_later_release_was_taken(
+    machine: Machine, signer: Signer, wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = wheels.parent / "older"
+    older.mkdir()
+    (older / "vonggac-0.1.5-py3-none-any.whl").write_bytes(b"agent")
+    back = signer.make(older, "--step-back").rename(wheels.parent / "back.vgrelease")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 100)
+    machine.take(signer.make(wheels))
+    refused = machine.take(back)
+    assert (refused.state, refused.code, machine.place.current_version) == (REFUSED, "older", "0.2.0")
+    monkeypatch.setattr(time, "time", lambda: now + 200)
+    assert machine.take(signer.make(older, "--step-back")).state == DONE
+
+
 def test_a_version_that_stays_silent_is_rolled_back_and_not_tried_again(
     machine: Machine, signer: Signer, wheels: Path
 ) -> None:
@@ -185,20 +226,103 @@ def test_without_a_link_before_a_version_needs_none(machine: Machine, signer: Si
     assert machine.take(signer.make(wheels)).state == DONE
 
 
-@pytest.mark.parametrize("works", [True, False])
-def test_a_power_cut_after_the_switch_is_finished_or_undone_by_the_next_run(
-    machine: Machine, works: bool
+@pytest.mark.parametrize(
+    "restarts", [False, True], ids=["it does not come again", "it is started again and again"]
+)
+def test_a_version_that_works_for_a_moment_only_is_rolled_back(
+    restarts: bool, machine: Machine, signer: Signer, wheels: Path
 ) -> None:
-    machine.place.environment("0.2.0").mkdir(parents=True)
-    machine.place.write_record(Record(version="0.2.0", before="0.1.0", state=SWITCHING))
-    machine.place.switch("0.2.0")
-    machine.works = lambda version: "ok" if works or version == "0.1.0" else ""
+    machine.lasts, machine.restarts = {"0.2.0": 20.0}, restarts
+    record = machine.take(signer.make(wheels))
+    assert (record.state, record.failed) == (ROLLED_BACK, {"0.2.0": "silent"})
+    assert machine.place.current_version == "0.1.0"
+
+
+def test_a_version_that_loses_the_collector_again_is_rolled_back(
+    machine: Machine, signer: Signer, wheels: Path
+) -> None:
+    def link(version: str) -> str:
+        return "ok" if version == "0.1.0" or machine.clock - machine.started < 30 else "unreachable"
+
+    machine.works = link
+    record = machine.take(signer.make(wheels))
+    assert (record.state, record.code) == (ROLLED_BACK, "unreachable")
+
+
+def test_no_contact_is_forgiven_twice(machine: Machine, signer: Signer, wheels: Path) -> None:
+    machine.works = lambda version: "ok" if version == "0.1.0" else "unreachable"
+    release = signer.make(wheels)
+    failed = [machine.take(release).failed for _ in range(3)]
+    assert failed == [{}, {}, {"0.2.0": "unreachable"}]
+    assert machine.take(release).code == "failed_before"
+
+
+class PowerCut(BaseException):
+    """Ends the command wherever it stands."""
+
+
+def cut_at(machine: Machine, version: str) -> None:
+    """The next time that ``version`` is waited for, the power goes."""
+    wait = machine.wait
+
+    def cut(seconds: float) -> None:
+        if machine.place.current_version == version:
+            machine.wait = wait  # type: ignore[method-assign]
+            raise PowerCut
+        wait(seconds)
+
+    machine.wait = cut  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("link", "state", "current"),
+    [("ok", DONE, "0.2.0"), ("unreachable", ROLLED_BACK, "0.1.0"), ("", ROLLED_BACK, "0.1.0")],
+)
+def test_a_power_cut_after_the_switch_is_finished_or_undone_by_the_next_run(
+    link: str, state: str, current: str, machine: Machine, signer: Signer, wheels: Path
+) -> None:
+    machine.works = lambda version: "ok" if version == "0.1.0" else link
+    cut_at(machine, "0.2.0")
+    with pytest.raises(PowerCut):
+        machine.take(signer.make(wheels))
+    assert machine.place.read_record().state == SWITCHING
     record = machine.apply.finish()
     assert record is not None
-    assert (record.state, machine.place.current_version) == (
-        (DONE, "0.2.0") if works else (ROLLED_BACK, "0.1.0")
-    )
+    assert (record.state, machine.place.current_version) == (state, current)
     assert machine.apply.finish() is None
+
+
+def test_a_power_cut_on_the_way_back_does_not_forget_what_failed(
+    machine: Machine, signer: Signer, wheels: Path
+) -> None:
+    machine.works = lambda version: "ok" if version == "0.1.0" else ""
+    release = signer.make(wheels)
+    cut_at(machine, "0.1.0")
+    with pytest.raises(PowerCut):
+        machine.take(release)
+    assert machine.place.read_record().state == GOING_BACK
+    record = machine.apply.finish()
+    assert record is not None
+    assert (record.state, record.code, record.failed) == (ROLLED_BACK, "silent", {"0.2.0": "silent"})
+    assert machine.versions == ["0.1.0"]
+    assert machine.take(release).code == "failed_before"
+
+
+def test_a_record_that_cannot_be_written_does_not_keep_a_machine_from_going_back(
+    machine: Machine, signer: Signer, wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.works = lambda version: "ok" if version == "0.1.0" else ""
+    write = machine.place.write_record
+
+    def full(record: Record) -> None:
+        if record.state != SWITCHING:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(record)
+
+    monkeypatch.setattr(machine.place, "write_record", full)
+    with pytest.raises(OSError, match="No space"):  # the command's exit status says it
+        machine.take(signer.make(wheels))
+    assert machine.place.current_version == "0.1.0"
 
 
 def test_a_power_cut_before_the_switch_leaves_nothing(machine: Machine) -> None:

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
+#: A version that writes its status every second need not be watched for a minute.
+_SHORT = {
+    "agent__update__health": "\n_DWELL_SECONDS = 2.0\n",
+    "agent__runtime__runner": "\n_STATUS_SECONDS = 1.0\n_WATCH_SECONDS = 1.0\n",
+}
+
 _SERVICE = """
 import os, subprocess, sys, pathlib, signal, time
 folder = pathlib.Path(sys.argv[1])
@@ -138,8 +144,8 @@ def test_a_good_release_is_taken_and_a_broken_one_is_rolled_back(
 ) -> None:
     root("the command is root's")
     site.data.release_key.write_bytes(signer.public.read_bytes())
-    machine = Machine(tmp_path / "machine", site, wheels.of("0.1.0"), signer.public)
-    roll_out(site, signer.make(wheels.of("0.2.0")), "0.2.0")
+    machine = Machine(tmp_path / "machine", site, wheels.of("0.1.0", **_SHORT), signer.public)
+    roll_out(site, signer.make(wheels.of("0.2.0", **_SHORT)), "0.2.0")
     machine.start()
     try:
         wait_until(
