@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=300.0,
         metavar="N",
-        help="a version that does not report within so long is replaced by the one before it (300)",
+        help="a version that does not work within so long is replaced by the one before it (300; 150 at least)",
     )
     apply.add_argument("--again", action="store_true", help="also a version that was rolled back here before")
     apply.set_defaults(command=_update_apply)
