@@ -243,6 +243,31 @@ def test_a_second_run_changes_nothing(installed: Play) -> None:
     assert installed.counts(done)["changed"] == 0, done.stdout
 
 
+def test_a_machine_with_the_key_of_releases_is_not_brought_further_by_the_bundle(
+    installed: Play, tmp_path: Path
+) -> None:
+    """``installed.json`` says another bundle, as after a new one; only without the key it is installed again."""
+    noted, key = installed.folder / "opt" / "installed.json", tmp_path / "release.pub"
+    key.write_text("a key\n")
+    before = noted.read_bytes()
+    noted.write_text("[]")
+    try:
+        done = installed.run(agent_disabled_collectors=["processes"], agent_release_key_file=str(key))
+        assert done.returncode == 0, done.stdout[-4000:]
+        assert noted.read_text() == "[]"
+    finally:
+        noted.write_bytes(before)
+
+
+def test_the_unit_that_applies_releases_never_gives_up_and_starts_with_the_machine() -> None:
+    defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
+    lines = _template("vonggac-agent-update.service.j2", defaults).splitlines()
+    assert {"StartLimitIntervalSec=0", "Restart=on-failure", "After=vonggac-agent.service"} <= set(lines)
+    assert "WantedBy=multi-user.target" in lines
+    # Before the agent it would wait for what waits for it: it restarts the agent.
+    assert not any(line.startswith("Before=") for line in lines)
+
+
 def test_the_token_is_never_shown(installed: Play, tmp_path: Path) -> None:
     token = f"vg1.0123456789abcdef.{'A' * 43}.{'0' * 64}"
     done = installed.run(
