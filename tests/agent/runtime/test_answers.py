@@ -74,7 +74,7 @@ def test_what_is_no_answer_is_said(data: bytes) -> None:
 @pytest.mark.parametrize("cut", [10, 30, 40, 42])
 def test_an_answer_that_is_cut_off_is_a_lost_connection(cut: int) -> None:
     whole = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-    with pytest.raises(OSError, match="cut off|not an answer|not a header"):
+    with pytest.raises(OSError, match=r"cut off|not an answer|not a header"):
         read_answer(io.BytesIO(whole[:cut]), MOST)
 
 
