@@ -45,6 +45,28 @@ AGENT_FIELDS: Final = {
     "agent.settings.failure": N_("What became of them"),
     "agent.settings.reason": N_("Reason"),
     "agent.settings.stated": N_("Said by the machine's own file"),
+    "agent.update.wanted": N_("Release meant for it"),
+    "agent.update.state": N_("State of the release"),
+    "agent.update.code": N_("Code of the reason"),
+    "agent.update.detail": N_("Reason"),
+    "agent.update.starts": N_("Starts within a day"),
+    "agent.update.last.version": N_("Release tried last"),
+    "agent.update.last.before": N_("Version before it"),
+    "agent.update.last.state": N_("How it ended"),
+    "agent.update.last.code": N_("Code of the reason"),
+    "agent.update.last.detail": N_("Reason"),
+    "agent.update.last.at": N_("When it ended"),
+}
+#: Of a release that is wanted, and of the last one that was tried.
+AGENT_UPDATE_STATES: Final = {
+    "fetching": N_("Being fetched"),
+    "ready": N_("Fetched, not applied yet"),
+    "waiting": N_("Waiting"),
+    "refused": N_("Refused by the machine"),
+    "switching": N_("On trial"),
+    "going_back": N_("Being taken back"),
+    "done": N_("In force"),
+    "rolled_back": N_("Taken back by the machine"),
 }
 AGENT_SETTINGS_STATES: Final = {
     "own": N_("Own settings alone"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.reasons import translate
 from soc_api.i18n import N_
-from soc_api.pages.agent_settings_words import AGENT_SETTINGS_STATES
+from soc_api.pages.agent_settings_words import AGENT_SETTINGS_STATES, AGENT_UPDATE_STATES
 from soc_api.pages.agent_settings_words import STATES as SETTINGS_STATES
 from soc_api.pages.assessment_words import ASSESSMENT_RESULTS, IMPORTANCES, check_title, set_title
 from soc_api.pages.collector_words import CONCERN_NAMES, PROCESS_KINDS, limit_passed, measured
@@ -158,6 +158,8 @@ _TABLES: Final[Mapping[str, Mapping[str, str]]] = {
     "host.role": ENDPOINT_ROLES,
     "agent.settings.state": AGENT_SETTINGS_STATES,
     "agent.settings.failure": SETTINGS_STATES,
+    "agent.update.state": AGENT_UPDATE_STATES,
+    "agent.update.last.state": AGENT_UPDATE_STATES,
     "assessment.result": ASSESSMENT_RESULTS,
     "assessment.importance": IMPORTANCES,
     "vulnerability.severity": SEVERITIES,
