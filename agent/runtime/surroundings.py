@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from agent.collectors.common.command import ProgramTooSlowError, find_program, run_program
+from agent.collectors.common.files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,10 +52,7 @@ def on_battery(sys_root: Path) -> bool:
 
 
 def _word(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace")[:64].strip()
-    except OSError:
-        return ""
+    return (read_text(path, 64) or "").strip()
 
 
 def parse_metered(answer: str) -> bool:

@@ -5,12 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from agent.messages import UNREADABLE
-from agent.runtime.status import Status
-from agent.update.errors import ReleaseError
-from agent.update.sources import Folder
+from agent.runtime.status import Status, read_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +15,6 @@ _LOOK_SECONDS: Final = 0.5
 #: So long after it was first seen to work it must write its status once more. The agent does so when there is news,
 #: and once a minute.
 _DWELL_SECONDS: Final = 45.0
-_MOST_STATUS_BYTES: Final = 1 << 20
 
 SILENT: Final = "silent"
 UNREACHABLE: Final = "unreachable"
@@ -50,7 +44,7 @@ class Health:
         self._sleep = sleep
 
     def reaches_collector(self) -> bool:
-        status = self._read()
+        status = read_status(self._status)
         return status is not None and status.link.code == "ok"
 
     def after(self, restart: Callable[[], None], version: str, *, need_link: bool) -> tuple[str, str]:
@@ -59,7 +53,7 @@ class Health:
         It works when one process of it, another than before, writes its status anew after the dwell time, and has
         reached the collector at every look until then (where ``need_link``).
         """
-        before, since = self._read(), self._now()
+        before, since = read_status(self._status), self._now()
         try:
             restart()
         except OSError as error:
@@ -70,7 +64,7 @@ class Health:
         processes: set[tuple[int, float]] = set()
         good, good_since, written = None, 0.0, 0.0
         while self._clock() < patience:
-            status = self._read()
+            status = read_status(self._status)
             if status is None or status.version != version or not _is_new(status, before, since):
                 good = None
             elif not _is_linked(status, need_link=need_link):
@@ -92,14 +86,6 @@ class Health:
         if len(processes) > 1:
             return SILENT, f"{version} was started {len(processes)} times within {self._seconds:g} s"
         return code, detail
-
-    def _read(self) -> Status | None:
-        """Read as what it is: a file of a user who is not root."""
-        try:
-            data = Folder(self._status.parent).read(self._status.name, _MOST_STATUS_BYTES)
-            return msgspec.json.decode(data, type=Status)
-        except (ReleaseError, OSError, *UNREADABLE):
-            return None
 
 
 def _process(status: Status) -> tuple[int, float]:

@@ -33,7 +33,6 @@ NOT_FUZZED: Final[dict[str, str]] = {
     "agent.update.commands": "splits a command that the officer typed",
     "agent.update.environment": "shows the last line of what pip wrote",
     "agent.update.following": "reads the answer of the agent's own program",
-    "agent.update.health": "decodes a status file, tried in tests/agent/update",
     "agent.update.place": "reads back what it wrote",
     "agent.update.starts": "reads back what it wrote, tried in tests/agent/update/test_following.py",
     "agent.update.words": "reads back what the updater wrote",
