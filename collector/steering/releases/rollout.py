@@ -33,6 +33,8 @@ SUPPORTED_LINES: Final = 3
 
 #: Why root's command or the agent did not take a release, where that passes by itself.
 _PASSING: Final = frozenset({"interrupted", "disk", "busy", "not_served", "no_key", "unreachable"})
+#: What the agent says of a version that it does not try again, also one that went back for what often passes.
+_GIVEN_UP: Final = "failed_before"
 #: A release that started so often within a day on a machine comes up, and does not stay up.
 _RESTARTING: Final = 10
 
@@ -91,25 +93,28 @@ class Machine:
         return self.version == version
 
     def trouble(self, version: str) -> tuple[str, str]:
-        """Why it does not run ``version`` well although it tried, as a code and in words; empty where it does, or has
-        not tried (yet)."""
+        """Why it does not run ``version`` well although it tried, as a code and in words; empty where it does, has not
+        tried (yet), or tries again by itself."""
         if self.version == version:
             again = self.told.starts
             return ("restarts", f"{again} / 24 h") if again >= _RESTARTING else ("", "")
         last, wanted = self.told.last, self.told.wanted
         if last.version == version:
-            if last.state == "rolled_back":
+            given_up = wanted.version == version and wanted.code == _GIVEN_UP
+            if last.state == "rolled_back" and (given_up or last.code not in _PASSING):
                 return last.code or "rolled_back", last.detail
             if last.state == "refused" and last.code not in _PASSING:
                 return last.code or "refused", last.detail
-        if wanted.version == version and wanted.state == "refused":
+        if wanted.version == version and wanted.state == "refused" and wanted.code not in _PASSING:
             return wanted.code or "refused", wanted.detail
         return "", ""
 
     def has_taken(self, version: str) -> bool:
         """Whether the release has had its chance to harm: it runs, or root's command has been called."""
-        ready = self.told.wanted.version == version and self.told.wanted.state == "ready"
-        return self.version == version or ready or self.trouble(version)[0] != ""
+        wanted, last = self.told.wanted, self.told.last
+        ready = wanted.version == version and wanted.state == "ready"
+        went_back = last.version == version and last.state == "rolled_back"
+        return self.version == version or ready or went_back or self.trouble(version)[0] != ""
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,32 @@ def test_what_passes_by_itself_is_no_failure(code: str) -> None:
     assert Machine("a", 0, "0.2.0", T0, told_of({"update": update})).trouble(NEW) == ("", "")
 
 
+@pytest.mark.parametrize("code", ["disk", "interrupted", "busy"])
+def test_what_passes_by_itself_is_no_failure_where_the_agent_says_it_too(code: str) -> None:
+    """As an agent tells what root did not take: both as how the last attempt ended and as what it waits for."""
+    update = {
+        "wanted": NEW,
+        "state": "refused",
+        "code": code,
+        "last": {"version": NEW, "state": "refused", "code": code},
+    }
+    assert Machine("a", 0, "0.2.0", T0, told_of({"update": update})).trouble(NEW) == ("", "")
+
+
+def test_a_machine_that_missed_the_collector_counts_only_when_it_has_given_up() -> None:
+    now = T0 + 5 * HOUR
+    good = fleet(0, 20, version=NEW, last_seen=now)
+    waiting = {**rolled_back("unreachable"), "wanted": NEW, "state": "waiting", "code": "unreachable"}
+    trying = fleet(0, 10, update=waiting, last_seen=now)
+    each = count(COURSE, 0, [*good, *trying], now)
+    assert (each.failed, each.healthy) == (0, 20)
+    assert all(machine.has_taken(NEW) for machine in trying)
+    gone = {**rolled_back("unreachable"), "wanted": NEW, "state": "refused", "code": "failed_before"}
+    given_up = fleet(0, 10, update=gone, last_seen=now)
+    assert given_up[0].trouble(NEW) == ("unreachable", "no word")
+    assert judge(COURSE, [*good, *given_up], now).why == "failed"
+
+
 @pytest.mark.parametrize(
     "update",
     [3, [], {"last": 3}, {"last": {"version": NEW}}, {"wanted": [NEW], "state": {}}, {"starts": True}],
