@@ -138,6 +138,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     apply.add_argument("--again", action="store_true", help="also a version that was rolled back here before")
     apply.set_defaults(command=_update_apply)
+    launcher = updates.add_parser(
+        "launcher",
+        help="put beside the versions what starts them, and goes back where one cannot start (for installers)",
+        epilog="example: vonggac-agent update launcher",
+    )
+    launcher.set_defaults(command=_update_launcher)
 
     check = commands.add_parser(
         "check-config",
@@ -289,6 +295,17 @@ def _update_apply(arguments: argparse.Namespace) -> int:
     else:
         print(line)
     return 0 if record is None or record.state == DONE else 1
+
+
+def _update_launcher(_arguments: argparse.Namespace) -> int:
+    from agent.runtime.errors import AgentError
+    from agent.update import commands
+
+    try:
+        print(commands.put_launcher_here())
+    except (AgentError, OSError) as error:
+        raise _Failure(str(error)) from error
+    return 0
 
 
 def _check_config(arguments: argparse.Namespace) -> int:

@@ -13,8 +13,9 @@ from msgspec import Struct
 from agent.reasons import translate
 from agent.runtime import words
 from agent.runtime.errors import NotEnrolledError
+from agent.runtime.files import open_own
 from agent.runtime.identity import Identity, load_identity
-from agent.runtime.locking import OPEN_FLAGS, hold
+from agent.runtime.locking import hold
 from agent.runtime.status import Status, read_status
 from agent.settings import DEFAULT_CONFIG
 from agent.update import words as updates
@@ -51,7 +52,7 @@ class Diagnosis(Struct, frozen=True):
 def is_running(state: StateDirectory) -> bool:
     """Whether a process holds the state directory. Touches nothing."""
     try:
-        descriptor = os.open(state.lock, os.O_RDONLY | OPEN_FLAGS)
+        descriptor = open_own(state.lock)
     except OSError:
         return False
     try:

@@ -52,18 +52,29 @@ def sync_directory(path: Path) -> None:
             os.close(descriptor)
 
 
-def read_own(path: Path, most: int) -> bytes:
-    """What stands in a file that the agent wrote, which may be somebody else's by now: follows no link, waits for no
-    pipe, reads at most ``most`` bytes.
+def open_own(path: str | Path, *, folder: int | None = None) -> int:
+    """A descriptor to read a file that the agent wrote, which may be somebody else's by now: follows no link, waits for
+    no pipe. ``folder``: the descriptor of one that ``path`` is in.
+
+    Raises:
+        OSError: there is none, or it is no plain file.
+    """
+    flags = os.O_RDONLY | OPEN_FLAGS | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags, dir_fd=folder)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
+    return descriptor
+
+
+def read_own(path: str | Path, most: int, *, folder: int | None = None) -> bytes:
+    """What stands in such a file (:func:`open_own`), at most ``most`` bytes.
 
     Raises:
         OSError: there is none, it is no plain file, or it is longer (``EFBIG``).
     """
-    flags = os.O_RDONLY | OPEN_FLAGS | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    descriptor = os.open(path, flags)
+    descriptor = open_own(path, folder=folder)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "not a plain file", str(path))
         pieces, wanted = [], most + 1
         while wanted and (piece := os.read(descriptor, min(wanted, 1 << 20))):
             pieces.append(piece)

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from agent.messages import UNREADABLE, HostFacts
 from agent.runtime.errors import NotEnrolledError
-from agent.runtime.files import write_atomically
+from agent.runtime.files import read_own, write_atomically
 from agent.runtime.transport import identified_context
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 #: A certificate is renewed when this share of its life has passed.
 RENEW_AT_RATIO: Final = 2 / 3
+_MOST_BYTES: Final = 1 << 20
 
 
 class Identity(Struct, frozen=True):
@@ -49,7 +50,7 @@ def load_identity(state: StateDirectory, *, finish: bool = True) -> Identity:
     try:
         if finish:
             _finish_renewal(state)
-        return msgspec.json.decode(state.identity.read_bytes(), type=Identity)
+        return msgspec.json.decode(read_own(state.identity, _MOST_BYTES), type=Identity)
     except FileNotFoundError as error:
         raise NotEnrolledError(
             f"{state.root}: this endpoint has not enrolled: run 'vonggac-agent enroll' with a token"

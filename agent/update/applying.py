@@ -7,17 +7,20 @@ and the way back are written down before they are made, so that the next run goe
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from agent.runtime.files import sync_directory
+import agent
+from agent.runtime.files import read_own, sync_directory, write_atomically
 from agent.runtime.locking import OPEN_FLAGS, hold
-from agent.update import environment
+from agent.update import environment, launcher
 from agent.update.choosing import check_date, check_version, choose, own_tags
 from agent.update.errors import ReleaseError
 from agent.update.health import UNREACHABLE
@@ -27,7 +30,6 @@ from agent.update.signing import load_public, verified
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from agent.update.health import Health
     from agent.update.manifest import Manifest, Wheel
@@ -40,6 +42,8 @@ _KEPT_FREE_BYTES: Final = 64 << 20
 #: often: the collector may have been away for just that while.
 _MOST_UNREACHABLE: Final = 3
 _LOCK_LOOK_SECONDS: Final = 0.2
+#: The kernel reads no more of the line that names an interpreter; older ones no more than half of it.
+_MOST_SHEBANG: Final = 127
 
 
 class Apply:
@@ -100,6 +104,14 @@ class Apply:
         return self._note(
             record, REFUSED, "interrupted", "interrupted before the switch; nothing has changed"
         )
+
+    def keep_launcher(self) -> None:
+        """Put this version's launcher in place, where this version is the one that runs; what is in its way is said."""
+        if self._place.current_version == agent.__version__:
+            try:
+                put_launcher(self._place)
+            except (OSError, ReleaseError) as error:
+                self._say(f"{self._place.launcher}: {error}")
 
     def apply(self, source: Source, *, again: bool = False) -> Record:
         """Take the release that ``source`` holds. ``again``: also one that was rolled back before.
@@ -230,6 +242,24 @@ def _copy(source: Source, wheel: Wheel, target: Path) -> None:
             file.write(piece)
     if size != wheel.size or digest.hexdigest() != wheel.sha256:
         raise ReleaseError("digest", f"{wheel.name}: not the file that was signed")
+
+
+def put_launcher(place: Installation) -> bool:
+    """Make :mod:`agent.update.launcher` the ``launch`` of an installation; whether that was another before.
+
+    Raises:
+        ReleaseError: no file can name this Python as what runs it.
+        OSError: it cannot be written.
+    """
+    first = f"#!{environment.base_python()} {environment.PYTHON_OPTION}\n"
+    if len(first) > _MOST_SHEBANG or len(first.split()) != 2:
+        raise ReleaseError("place", f"{environment.base_python()}: too long, or with a space in it")
+    wanted = first.encode() + Path(launcher.__file__).read_bytes()
+    with contextlib.suppress(OSError):
+        if read_own(place.launcher, len(wanted)) == wanted:
+            return False
+    write_atomically(place.launcher, wanted, mode=0o755)
+    return True
 
 
 def is_sound(place: Installation) -> bool:

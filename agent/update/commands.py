@@ -11,8 +11,9 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from agent.runtime.files import read_own
 from agent.settings import DEFAULT_CONFIG
-from agent.update.applying import Apply, is_sound
+from agent.update.applying import Apply, is_sound, put_launcher
 from agent.update.errors import ReleaseError
 from agent.update.following import FOLDER, READY
 from agent.update.health import Health
@@ -31,6 +32,7 @@ _SYSTEMD: Final = Path("/run/systemd/system")
 _RESTART_SECONDS: Final = 120.0
 #: How long another update is waited for: as long as systemd lets one take.
 _LOCK_SECONDS: Final = 3600.0
+_MOST_READY_BYTES: Final = 64
 KEY: Final = DEFAULT_CONFIG.parent / "release.pub"
 
 
@@ -63,6 +65,7 @@ def apply(arguments: Namespace, state: StateDirectory) -> tuple[Record | None, s
         )
         work.hold(_LOCK_SECONDS)
         record = work.finish()
+        work.keep_launcher()
         if arguments.file is not None:
             with closing(ReleaseFile(arguments.file)) as source:
                 record = work.apply(source, again=arguments.again)
@@ -73,6 +76,21 @@ def apply(arguments: Namespace, state: StateDirectory) -> tuple[Record | None, s
     if record.state == DONE:
         return record, f"{record.version} runs"
     return record, f"{record.state}: {record.version or 'the release'}: {record.detail or record.code}"
+
+
+def put_launcher_here() -> str:
+    """Put ``launch`` beside the versions of the installation that this runs from, as an installer does; a line for
+    people.
+
+    Raises:
+        ReleaseError: it is not such an installation.
+        OSError: it cannot be written.
+    """
+    place = own_installation()
+    if place is None or sys.platform == "win32":
+        raise ReleaseError("place", f"{sys.prefix}: no installation that a launcher stands beside")
+    changed = put_launcher(place)
+    return f"{place.launcher}: {'put in place' if changed else 'is in place'}"
 
 
 def _restart(command: str) -> None:
@@ -135,17 +153,12 @@ class _Offered:
 
     def _read(self) -> str:
         """Empty where there is none."""
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            descriptor = os.open(READY, flags, dir_fd=self._descriptor)
+            return read_own(READY, _MOST_READY_BYTES, folder=self._descriptor).decode(
+                "ascii", errors="replace"
+            )
         except OSError:
             return ""
-        try:
-            return os.read(descriptor, 64).decode("ascii", errors="replace")
-        except OSError:
-            return ""
-        finally:
-            os.close(descriptor)
 
     def _take_away(self) -> None:
         try:

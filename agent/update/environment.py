@@ -24,13 +24,18 @@ _ENVIRONMENT: Final = {
     "LC_ALL": "C.UTF-8",
     "PIP_CONFIG_FILE": os.devnull,
 }
-_PYTHON_OPTION: Final = "-I"  # neither the working directory nor PYTHON* nor the user's own packages
+PYTHON_OPTION: Final = "-I"  # neither the working directory nor PYTHON* nor the user's own packages
 
 
 def program(environment: Path, name: str) -> Path:
     if sys.platform == "win32":
         return environment / "Scripts" / f"{name}.exe"
     return environment / "bin" / name
+
+
+def base_python() -> str:
+    """The Python that environments are made of."""
+    return getattr(sys, "_base_executable", None) or sys.executable
 
 
 def build(environment: Path, wheels: Path, version: str) -> None:
@@ -40,10 +45,9 @@ def build(environment: Path, wheels: Path, version: str) -> None:
     Raises:
         ReleaseError: it could not be built; what is there is to be removed.
     """
-    base = getattr(sys, "_base_executable", None) or sys.executable
-    _run([base, _PYTHON_OPTION, "-m", "venv", "--without-pip", str(environment)])
+    _run([base_python(), PYTHON_OPTION, "-m", "venv", "--without-pip", str(environment)])
     python = str(program(environment, "python"))
-    command = [sys.executable, _PYTHON_OPTION, "-m", "pip", "--python", python, "install"]
+    command = [sys.executable, PYTHON_OPTION, "-m", "pip", "--python", python, "install"]
     command += [
         "--no-index",
         "--no-cache-dir",
@@ -55,7 +59,7 @@ def build(environment: Path, wheels: Path, version: str) -> None:
     ]
     _run(command)
     packages = Path(
-        _ask([python, _PYTHON_OPTION, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])
+        _ask([python, PYTHON_OPTION, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])
     )
     for each in Path(sysconfig.get_path("purelib")).glob("pip*"):
         if each.name == "pip" or (each.name.startswith("pip-") and each.name.endswith(".dist-info")):

@@ -1,7 +1,8 @@
 """Where an installed agent stands, and the record of its updates.
 
 ``<root>/versions/<version>/venv`` are the environments, ``<root>/current`` a link to the version that runs,
-``<root>/update.json`` the record. All of it is root's; the agent's own user reads it.
+``<root>/update.json`` the record, ``<root>/launch`` what is started before any version (:mod:`agent.update.launcher`).
+All of it is root's; the agent's own user reads it.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class Installation:
         self.incoming = root / "incoming"
         self.record = root / "update.json"
         self.lock = root / "update.lock"
+        self.launcher = root / "launch"
 
     def of_version(self, version: str) -> Path:
         return self.versions / version

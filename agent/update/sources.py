@@ -6,13 +6,11 @@ reads more than it must; what was read counts only by signature and digest.
 
 from __future__ import annotations
 
-import os
-import stat
 import zipfile
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Final, Protocol
 
-from agent.runtime.locking import OPEN_FLAGS
+from agent.runtime.files import open_own
 from agent.update.errors import ReleaseError
 from agent.update.manifest import MANIFEST, MOST_MANIFEST_BYTES, SIGNATURE, SIGNATURE_BYTES
 
@@ -58,14 +56,11 @@ class Folder:
 
     @contextmanager
     def _open(self, name: str) -> Iterator[IO[bytes]]:
-        flags = os.O_RDONLY | OPEN_FLAGS | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         try:
-            descriptor = os.open(self._path / name, flags)
+            descriptor = open_own(self._path / name)
         except OSError as error:
             raise ReleaseError("form", f"{name}: {error.strerror}") from error
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no path
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ReleaseError("form", f"{name}: not a file")
             yield file
 
 

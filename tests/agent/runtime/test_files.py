@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from agent.runtime.diagnosis import diagnose, is_running
+from agent.runtime.errors import NotEnrolledError
 from agent.runtime.files import read_own
+from agent.runtime.identity import load_identity
+from agent.runtime.locking import hold
 from agent.runtime.managed.record import Record, read_record, write_record
 from agent.runtime.status import Status, read_status, write_status
+from agent.settings import StateDirectory
 from agent.update.words import problems
 
 if TYPE_CHECKING:
@@ -63,6 +68,32 @@ def test_readers_of_the_agents_own_files_take_it_for_none(
     assert read_status(tmp_path / "status.json") is None
     assert read_record(tmp_path / "settings.json") == Record()
     assert list(problems(tmp_path, "en", 0.0)) == []
+
+
+@pytest.mark.parametrize("make", TRAPS)
+def test_status_of_an_identity_and_a_lock_that_are_traps_says_so_at_once(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    state = StateDirectory(tmp_path)
+    for path in (state.identity, state.lock):
+        make(path)
+        (tmp_path / "other").unlink(missing_ok=True)
+    with pytest.raises(NotEnrolledError, match="identity"):
+        load_identity(state, finish=False)
+    assert not is_running(state)
+    assert not diagnose(state, "en").ok
+
+
+def test_a_lock_is_looked_at_through_no_link(tmp_path: Path) -> None:
+    """Else who owns the folder could have root hold any file for a moment."""
+    state, elsewhere = StateDirectory(tmp_path), tmp_path / "elsewhere"
+    held = os.open(elsewhere, os.O_RDWR | os.O_CREAT)
+    try:
+        assert hold(held)
+        state.lock.symlink_to(elsewhere)
+        assert not is_running(state)
+    finally:
+        os.close(held)
 
 
 def test_a_plain_file_is_read_whole(tmp_path: Path) -> None:

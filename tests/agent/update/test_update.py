@@ -52,7 +52,7 @@ if pid.exists():
         pass
 with (folder / "agent.log").open("ab") as log:
     started = subprocess.Popen(
-        [folder / "opt/current/venv/bin/vonggac-agent", "run", "--config", folder / "etc/agent.toml"],
+        [folder / "opt/launch", "run", "--config", folder / "etc/agent.toml"],
         stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
     )
 pid.write_text(str(started.pid))
@@ -78,6 +78,8 @@ class Machine:
         )
         self.run("enroll", "--collector", f"https://127.0.0.1:{site.port}", "--token", site.token())
         (folder / "service.py").write_text(_SERVICE)
+        placing = [str(self.opt / "current/venv/bin/vonggac-agent"), "update", "launcher"]
+        subprocess.run(placing, check=True, timeout=60)
         self.restart = [sys.executable, str(folder / "service.py"), str(folder)]
 
     def run(self, *arguments: str, status: int = 0) -> str:
