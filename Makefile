@@ -59,7 +59,7 @@ docs: dev ## write the generated tables of README and docs, and check the docume
 
 lock: $(VENV)/bin/pip ## renew the locked requirements from pyproject.toml
 	@[ -x $(BIN)/uv ] || $(PIP) uv
-	for kind in agent: server:--extra=server dev:--extra=server,--extra=dev; do \
+	for kind in agent: probe:--extra=probe server:--extra=server dev:--extra=server,--extra=probe,--extra=dev; do \
 	  extras=$${kind#*:}; \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-find-links $${extras//,/ } pyproject.toml --output-file requirements/$${kind%%:*}.txt || exit 1; \

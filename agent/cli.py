@@ -195,7 +195,8 @@ def _enroll(arguments: argparse.Namespace) -> int:
         from agent.runtime.enrolment import enrol
         from agent.runtime.evidence import host_facts
 
-        identity = enrol(state, address, token.strip(), host_facts(Path(settings.host.root)), proxy)
+        facts = host_facts(Path(settings.host.root))
+        identity = enrol(state, address, token.strip(), facts, proxy, settings.agent.tpm)
     except (AgentError, OSError) as error:
         raise _Failure(str(error)) from error
     if arguments.json:
@@ -324,8 +325,16 @@ def _check_config(arguments: argparse.Namespace) -> int:
         }
         for c in collectors
     ]
+    from agent.probe.parts import chosen_parts
+    from agent.settings_file import SettingsError
+
+    try:
+        probe = chosen_parts(settings)
+    except SettingsError as error:
+        raise _Failure(str(error), status=2) from error
     if arguments.json:
-        shown = {"settings": settings, "state_dir": str(state.root), "collectors": rows}
+        parts = [{"name": each.part.name, "settings": each.settings} for each in probe]
+        shown = {"settings": settings, "state_dir": str(state.root), "collectors": rows, "probe": parts}
         _print_json({**shown, "from_collector": standing, "origins": origins})
         return 0
     print(f"settings are sound; state directory {state.root}")
@@ -335,6 +344,8 @@ def _check_config(arguments: argparse.Namespace) -> int:
     for row in rows:
         state_word = "" if row["enabled"] else "  (disabled)"
         print(f"  {row['name']:<24} every {row['interval_seconds']:g} s  {row['description']}{state_word}")
+    for each in probe:
+        print(f"  {'probe: ' + each.part.name:<24} {each.part.description}")
     return 0
 
 

@@ -81,6 +81,17 @@ FILE_UNREADABLE: Final = Sentence("{path} cannot be read", "không đọc đư�
 
 # A collector's run.
 NO_REASON: Final = Sentence("no reason given", "không rõ lý do")
+PART_NOT_STARTED: Final = Sentence(
+    "the probe's part could not be started: {detail}", "không khởi động được phần này của đầu dò: {detail}"
+)
+PART_ENDED: Final = Sentence(
+    "the probe's part ended (status {status}) and is started again: {detail}",
+    "phần này của đầu dò đã dừng (mã {status}) và đang được khởi động lại: {detail}",
+)
+PART_TOO_LARGE: Final = Sentence(
+    "the probe's part held {megabytes} MB of memory and is started again",
+    "phần này của đầu dò chiếm {megabytes} MB bộ nhớ và đang được khởi động lại",
+)
 OVERRAN: Final = Sentence("no answer within {seconds} s", "không có kết quả trong {seconds} giây")
 HANDED_BACK: Final = Sentence("it handed back a {kind}", "trả về kiểu dữ liệu sai: {kind}")
 BREAKS_CONTRACT: Final = Sentence(

@@ -23,6 +23,10 @@ DEFAULT_CONFIG: Final = Path(
 )
 
 Seconds = Annotated[float, Meta(gt=0)]
+#: Whether the key is sealed to the machine's TPM.
+TpmPolicy = Literal["auto", "off", "require"]
+#: The kernel's, which lets several programs use the TPM in turns (Linux 4.12).
+TPM_DEVICE: Final = "/dev/tpmrm0"
 
 
 class CollectorEndpoint(Struct, frozen=True):
@@ -101,6 +105,16 @@ class AgentSection(Struct, frozen=True):
             "NetworkManager says."
         ),
     ] = "auto"
+    tpm: Annotated[
+        TpmPolicy,
+        Meta(
+            description="Whether the next key is sealed to the machine's TPM 2.0; `auto`: where there is one that "
+            "this user may use; `require`: else there is none."
+        ),
+    ] = "auto"
+    tpm_device: Annotated[str, Meta(description="The TPM: a device, or an emulator's Unix socket.")] = (
+        TPM_DEVICE
+    )
 
 
 class HostSection(Struct, frozen=True):
@@ -149,18 +163,32 @@ class UpdateSection(Struct, frozen=True):
     ] = 64 << 10
 
 
+class ProbeSection(Struct, frozen=True):
+    """The agent as its LAN's probe. Each part has a file of its own, ``<folder>/<part>.toml``."""
+
+    parts: Annotated[
+        tuple[str, ...], Meta(description="Parts of the probe that shall run, by name; none: no probe.")
+    ] = ()
+    folder: Annotated[str, Meta(description="Where the parts' own files of settings are.")] = (
+        rf"{_WINDOWS_FOLDER}\probe" if sys.platform == "win32" else "/etc/vonggac-agent/probe"
+    )
+
+
 class Settings(Struct, frozen=True):
     collector: CollectorEndpoint = CollectorEndpoint()
     agent: AgentSection = AgentSection()
     host: HostSection = HostSection()
     collectors: CollectorSettings = CollectorSettings()
     update: UpdateSection = UpdateSection()
+    probe: ProbeSection = ProbeSection()
 
 
 class StateDirectory:
-    """Names every path under the state directory once. Touches nothing."""
+    """Names every path under the state directory once, and the TPM that the key in it may be sealed to. Touches
+    nothing."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, tpm: Path = Path(TPM_DEVICE)) -> None:
+        self.tpm = tpm
         self.root = root
         self.key = root / "agent.key"
         self.certificate = root / "agent.crt"
@@ -171,6 +199,8 @@ class StateDirectory:
         self.status = root / "status.json"
         self.settings = root / "settings.json"
         self.lock = root / "agent.lock"
+        #: A folder for each part of the probe.
+        self.probe = root / "probe"
 
 
 def load(config: Path | None) -> Settings:

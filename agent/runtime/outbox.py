@@ -84,8 +84,9 @@ class Outbox:
             copy: dict[str, Any] = msgspec.json.decode(known)
             return copy
 
-    def take(self, collector: str, output: Output, memory: dict[str, Any]) -> None:
-        """Accept what a run of ``collector`` found, and its ``memory`` afterwards.
+    def take(self, collector: str, output: Output, memory: dict[str, Any], *, partial: bool = False) -> None:
+        """Accept what a run of ``collector`` found, and its ``memory`` afterwards. ``partial``: documents that it told
+        before and does not tell now stay.
 
         Raises:
             InvalidOutputError: the output breaks the contract; nothing of it was taken. Events that cannot be
@@ -101,7 +102,7 @@ class Outbox:
         with self._lock:
             if output.events and self._refused and len(self._pending.events) > _EVENTS_HELD:
                 raise SpoolError("the spool cannot be written, and what waits in memory is already much")
-            changed = self._changed(collector, output.documents)
+            changed = self._changed(collector, output.documents, partial=partial)
             now = self._monotonic()
             if encoded != self._memories.get(collector):
                 self._memories[collector] = encoded
@@ -198,7 +199,7 @@ class Outbox:
         self._due = min(self._due, when)
 
     def _changed(
-        self, collector: str, documents: list[StatusDocument]
+        self, collector: str, documents: list[StatusDocument], *, partial: bool
     ) -> list[tuple[str, StatusDocument, str | None]]:
         changed: list[tuple[str, StatusDocument, str | None]] = []
         present: set[str] = set()
@@ -208,6 +209,8 @@ class Outbox:
             digest = None if document.body is None else _digest(document.body)
             if digest != self._known(key):
                 changed.append((key, document, digest))
+        if partial:
+            return changed
         prefix = collector + _SEPARATOR
         for key in {*self._spool.saved.digests, *self._pending.digests}:
             if key.startswith(prefix) and key not in present and self._known(key) is not None:

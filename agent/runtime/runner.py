@@ -46,6 +46,7 @@ from agent.update.place import own_installation
 
 if TYPE_CHECKING:
     from agent.collectors.registry import Collector
+    from agent.probe.host import ProbeHost
     from agent.runtime.log import Log
     from agent.runtime.proxy import Proxy
     from agent.settings import Settings, StateDirectory
@@ -73,7 +74,9 @@ class Runner:
     ) -> None:
         self._state = state
         self._log = log
+        # First: where the key cannot be had now, it can be tried again.
         self.identity = load_identity(state)
+        self._context, self._rerouted = own_context(state), True
         self._managed = Managed(state, self.identity.endpoint_id, settings, stated, collectors, log)
         settings = self._settings = self._managed.settings
         urls = (settings.collector.url or self.identity.collector_url, *settings.collector.standby)
@@ -134,6 +137,7 @@ class Runner:
         self._upkeep = Upkeep(
             settings, self.spool, self.outbox, self._lanes, monotonic=time.monotonic, restarted=restarted
         )
+        self._probe = self._probe_host()
         self.use(settings)
         self._steering = Steering(self._followers())
         self._wake = Wake()
@@ -145,17 +149,40 @@ class Runner:
             host_facts(Path(settings.host.root)),
             log,
             root=str(settings.host.root),
+            tpm=settings.agent.tpm,
             time=time.time,
             random=random.random,
         )
         self._sleeping_until = 0.0
 
+    def _probe_host(self) -> ProbeHost | None:
+        if not self._settings.probe.parts:
+            return None
+        # Only a probe carries what this brings along.
+        from agent.probe.host import ProbeHost
+        from agent.probe.parts import chosen_parts
+
+        host, way = self._settings.host, self._addresses[0]
+        return ProbeHost(
+            chosen_parts(self._settings),
+            self._state.probe,
+            self.outbox,
+            self._log,
+            flush=self.flush,
+            note=self._note_part,
+            where={
+                "proc": host.proc,
+                "sys": host.sys,
+                "collector_host": way.host,
+                "collector_port": way.port,
+            },
+        )
+
     def _ways(self) -> Routes:
-        context = own_context(self._state)
         ways = {
             address.url: Connection(
                 address,
-                context,
+                self._context,
                 proxy=self._proxy,
                 connect_timeout_seconds=self._settings.collector.connect_timeout_seconds,
                 answer_timeout_seconds=self._settings.collector.answer_timeout_seconds,
@@ -185,6 +212,8 @@ class Runner:
 
     def _retire(self) -> None:
         names = {c.name for c in self.collectors}
+        if self._probe is not None:
+            names |= self._probe.sources
         self.outbox.retire({AGENT} | names)
         for gone in self.status.collectors.keys() - names:
             del self.status.collectors[gone]
@@ -226,7 +255,7 @@ class Runner:
                 self.outbox.take(name, outcome.output, outcome.memory)
             except (CollectorError, SpoolError) as error:
                 failure = str(error)[:255]
-        state = self._note(outcome.collector, outcome.duration_seconds, failure, outcome.nothing)
+        state = self._note(name, outcome.duration_seconds, failure, outcome.nothing)
         state.cpu_seconds = round(state.cpu_seconds + outcome.cpu_seconds, 4)
         if outcome.collector not in self.collectors:  # not wanted any more since it began
             self._retire()
@@ -235,39 +264,45 @@ class Runner:
         elif self.outbox.due() < self._sleeping_until:
             self._wake.wake()
 
-    def _note(self, collector: Collector, duration: float, failure: str, nothing: str = "") -> CollectorState:
-        state = self.status.collectors.setdefault(collector.name, CollectorState())
+    def _note(self, name: str, duration: float, failure: str, nothing: str = "") -> CollectorState:
+        state = self.status.collectors.setdefault(name, CollectorState())
         state.ok, state.reason = not failure, failure or nothing
         state.last_run, state.duration_seconds = time.time(), round(duration, 4)
         state.runs += 1
         state.failures += bool(failure)
         self.outbox.report(
             CollectorHealth(
-                name=collector.name,
+                name=name,
                 ok=state.ok,
                 duration_seconds=state.duration_seconds,
                 reason=state.reason,
             )
         )
         if failure:
-            self._log.lost(f"collector:{collector.name}", failure)
+            self._log.lost(f"collector:{name}", failure)
         else:
-            self._log.found(f"collector:{collector.name}")
+            self._log.found(f"collector:{name}")
         return state
 
-    def flush(self) -> None:
+    def _note_part(self, source: str, *, failure: str, nothing: str, seconds: float) -> None:
+        state = self._note(source, 0.0, failure, nothing)
+        state.cpu_seconds = round(state.cpu_seconds + seconds, 4)
+
+    def flush(self) -> bool:
+        """Spool what waits; return whether the disk took it."""
         try:
             flushed = self.outbox.flush()
         except SpoolError as error:
             self.status.spool_error = str(error)
             self._log.lost("spool", str(error))
-            return
+            return False
         self.status.spool_error = ""
         self._log.found("spool")
         if flushed:
             with self._send_now:
                 self._unsent = True
                 self._send_now.notify_all()
+        return True
 
     # -- sending ---------------------------------------------------------------------------------------------
 
@@ -324,13 +359,19 @@ class Runner:
     def _keep(self) -> float:
         """Renew or change the key where that is due. Return in how many seconds to call again."""
         renewed, wait = self._keeper.step(self._routes.url, self._proxy, self.sender.wanted)
-        if not renewed:
+        self.status.renewal_error = self._keeper.failure
+        if not renewed and self._rerouted:
             return wait
         self.identity = self._keeper.identity
         self.status.certificate_not_after = self.identity.not_after
         if self._keeper.endpoint_changed:
             self._wake.wake()  # nothing is to be said any more under the old name
             return NEVER
+        self._rerouted = False
+        self._context = own_context(
+            self._state
+        )  # where the TPM does not give the key now, with the next step
+        self._rerouted = True
         self._routes = self._ways()
         self.sender.use(self._routes)
         return 0.0
@@ -350,6 +391,8 @@ class Runner:
         self._managed.begin(self.sender, self.use)
         for lane in self._lanes.values():
             lane.start()
+        if self._probe is not None:
+            self._probe.start()
         sending = threading.Thread(target=self._send_loop, name="sender", daemon=True)
         sending.start()
         status_due, told = 0.0, ""
@@ -386,13 +429,17 @@ class Runner:
             overdue = lane.overdue()
             if overdue is not None:
                 late = reasons.OVERRAN(seconds=f"{overdue.timeout_seconds:g}")
-                self._note(overdue, overdue.timeout_seconds, late)
+                self._note(overdue.name, overdue.timeout_seconds, late)
+        if self._probe is not None:
+            self._probe.watch()
         if self.spool.documents_lost and not self.sender.offline:
             self.spool.documents_lost = False
             for lane in self._lanes.values():
                 lane.hurry()
 
     def _stop(self, sending: threading.Thread) -> None:
+        if self._probe is not None:
+            self._probe.stop()
         for lane in self._lanes.values():
             lane.stop(_STOP_SECONDS)
         self.flush()
