@@ -145,6 +145,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     launcher.set_defaults(command=_update_launcher)
 
+    service = commands.add_parser("service", help="the agent as a Windows service (on Windows only)")
+    services = service.add_subparsers(required=True, metavar="COMMAND")
+    for name, text in (
+        ("install", "make the service, its folders and their rights, and start it; or bring it to this version"),
+        ("remove", "stop the service and take it away; the folder of data stays"),
+        ("run", "what Windows starts; by hand it is: vonggac-agent run"),
+    ):
+        one = services.add_parser(
+            name, parents=[common], help=text, epilog=f"example: vonggac-agent service {name}"
+        )
+        if name == "remove":
+            one.add_argument(
+                "--purge", action="store_true", help="also key, settings and what has not been sent"
+            )
+        one.set_defaults(command=_service, act=name)
+
     check = commands.add_parser(
         "check-config",
         parents=[common, as_json],
@@ -307,6 +323,14 @@ def _update_launcher(_arguments: argparse.Namespace) -> int:
     except (AgentError, OSError) as error:
         raise _Failure(str(error)) from error
     return 0
+
+
+def _service(arguments: argparse.Namespace) -> int:
+    if sys.platform != "win32":
+        raise _Failure("service: there is one on Windows only; here systemd has it, or: vonggac-agent run", 2)
+    from agent.windows import service_commands
+
+    return service_commands.carry_out(arguments)
 
 
 def _check_config(arguments: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from agent.runtime import memory
 
@@ -27,6 +27,9 @@ from agent.runtime.log import Log  # noqa: E402
 from agent.runtime.runner import Runner  # noqa: E402
 from agent.settings import stated  # noqa: E402
 from agent.settings_file import SettingsError  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: The exit status of an agent that wants to be started anew, where it cannot do that itself (sysexits.h, EX_TEMPFAIL).
 START_ANEW: Final = 75
@@ -52,8 +55,10 @@ def become(order: Order) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-P", "-m", _MODULE, encoded])  # noqa: S606 - ourselves
 
 
-def run(order: Order) -> int:
-    """Observe and report until stopped; return the exit status, as those of :mod:`agent.cli`, or :data:`START_ANEW`."""
+def run(order: Order, begun: Callable[[Callable[[], None]], None] | None = None) -> int:
+    """Observe and report until stopped; return the exit status, as those of :mod:`agent.cli`, or :data:`START_ANEW`.
+    ``begun`` is given what ends it, from any thread.
+    """
     try:
         config = None if order.config is None else Path(order.config)
         settings, state, collectors = load(config, None if order.state is None else Path(order.state))
@@ -61,6 +66,8 @@ def run(order: Order) -> int:
         load_identity(state, finish=False)  # before anything is made on a machine that has not enrolled
         hold_state(state)
         runner = Runner(settings, state, collectors, Log(), stated=said, restarted=order.restarted)
+        if begun is not None:
+            begun(runner.stop)
         reason = runner.run()
     except (AgentError, OSError) as error:
         sys.stderr.write(f"vonggac-agent: {error}\n")

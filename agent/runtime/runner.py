@@ -417,6 +417,10 @@ class Runner:
             self._managed.stopped()
         return excess
 
+    def stop(self) -> None:
+        """End :meth:`run`, as SIGTERM does; from any thread, also before it begins."""
+        self._wake.stop()
+
     def _news(self) -> str:
         """Changes when ``status`` has something new to say; counts and times may wait for their minute."""
         failing = sorted(name for name, one in self.status.collectors.items() if not one.ok)

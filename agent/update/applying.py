@@ -54,6 +54,7 @@ class Apply:
         health: looks at the running agent's ``status.json``.
         config: the settings that a new version must understand; None: its defaults.
         restart: ends the running agent and starts the one that ``current`` leads to; raises ``OSError``.
+        make: builds the environment of a version (:func:`agent.update.environment.make`).
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Apply:
         config: Path | None,
         restart: Callable[[], None],
         say: Callable[[str], None],
+        make: Callable[[Path, Path, str, Path | None], None] = environment.make,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._place = place
@@ -73,6 +75,7 @@ class Apply:
         self._config = config
         self._restart = restart
         self._say = say
+        self._make = make
         self._now = now
 
     def hold(self, seconds: float) -> None:
@@ -155,9 +158,7 @@ class Apply:
         self._place.of_version(manifest.version).mkdir(mode=0o755)
         try:
             made = self._place.environment(manifest.version)
-            environment.build(made, self._place.incoming, manifest.version)
-            environment.check(made, manifest.version, self._config)
-            os.sync()  # an environment is thousands of files; the link must not outlive them
+            self._make(made, self._place.incoming, manifest.version, self._config)
         except BaseException:
             self._remove(manifest.version)
             raise

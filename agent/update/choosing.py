@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import sysconfig
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 def own_tags() -> list[str]:
     """The tags of wheels that this Python accepts on this machine, the best first (PEP 425), as pip knows them."""
+    if sys.platform == "win32":
+        from agent.update.windows_tags import tags_of_python
+
+        return tags_of_python(sys.version_info[:2], sysconfig.get_platform())
     tags: Any = importlib.import_module("pip._vendor.packaging.tags")
     return [str(each) for each in tags.sys_tags()]
 

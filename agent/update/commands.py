@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from agent.settings import StateDirectory
-    from agent.update.place import Record
+    from agent.update.place import Installation, Record
     from agent.update.sources import Source
 
 _SYSTEMD: Final = Path("/run/systemd/system")
@@ -45,7 +45,9 @@ def apply(arguments: Namespace, state: StateDirectory) -> tuple[Record | None, s
         ReleaseError: this is not the place or the moment for it; nothing was changed.
     """
     if sys.platform == "win32":
-        raise ReleaseError("place", "on Windows the agent is updated by its installer (docs/agent-update.md)")
+        from agent.update import windows_commands
+
+        return windows_commands.apply(arguments, state)
     os.umask(0o022)
     with nullcontext() if arguments.file is not None else _Offered(state.root) as offered:
         place = own_installation()
@@ -63,14 +65,21 @@ def apply(arguments: Namespace, state: StateDirectory) -> tuple[Record | None, s
             restart=lambda: _restart(arguments.restart),
             say=lambda line: print(line, file=sys.stderr),  # noqa: T201 - a command's own words
         )
-        work.hold(_LOCK_SECONDS)
-        record = work.finish()
-        work.keep_launcher()
-        if arguments.file is not None:
-            with closing(ReleaseFile(arguments.file)) as source:
-                record = work.apply(source, again=arguments.again)
-        elif offered is not None:
-            record = work.apply(offered, again=arguments.again)
+        return carry_out(work, place, arguments, offered)
+
+
+def carry_out(
+    work: Apply, place: Installation, arguments: Namespace, offered: Source | None
+) -> tuple[Record | None, str]:
+    """What :func:`apply` does and returns, as soon as nobody else is at it."""
+    work.hold(_LOCK_SECONDS)
+    record = work.finish()
+    work.keep_launcher()
+    if arguments.file is not None:
+        with closing(ReleaseFile(arguments.file)) as source:
+            record = work.apply(source, again=arguments.again)
+    elif offered is not None:
+        record = work.apply(offered, again=arguments.again)
     if record is None:
         return None, f"nothing to do: {place.current_version} runs, and no release waits"
     if record.state == DONE:

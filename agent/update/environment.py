@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 _BUILD_SECONDS: Final = 900.0
 _ASK_SECONDS: Final = 120.0
 #: Everything that the programs started here see of the caller: nothing. They run as root, he may stand anywhere.
-_ENVIRONMENT: Final = {
+_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LC_ALL": "C.UTF-8",
     "PIP_CONFIG_FILE": os.devnull,
 }
+if sys.platform == "win32":  # without it no program finds the system's libraries
+    _ENVIRONMENT = {name: os.environ[name] for name in ("SystemRoot", "SystemDrive") if name in os.environ}
 PYTHON_OPTION: Final = "-I"  # neither the working directory nor PYTHON* nor the user's own packages
 
 
@@ -66,18 +68,25 @@ def build(environment: Path, wheels: Path, version: str) -> None:
             shutil.copytree(each, packages / each.name)
 
 
-def check(environment: Path, version: str, config: Path | None) -> None:
-    """Let the new version say who it is, and whether it understands this machine's settings.
+def make(environment: Path, wheels: Path, version: str, config: Path | None) -> None:
+    """:func:`build`, :func:`check`, and see that a power cut leaves all of it; raises as they do."""
+    build(environment, wheels, version)
+    check(str(program(environment, "vonggac-agent")), (), version, config)
+    os.sync()  # an environment is thousands of files; the link must not outlive them
+
+
+def check(command: str, leading: Sequence[str], version: str, config: Path | None) -> None:
+    """Let the new version, which is ``command`` with ``leading`` arguments, say who it is, and whether it understands
+    this machine's settings.
 
     Raises:
         ReleaseError: it does not run here, is another, or refuses the settings.
     """
-    command = str(program(environment, "vonggac-agent"))
-    told = _ask([command, "--version"])
+    told = _ask([command, *leading, "--version"])
     if told != version:
         raise ReleaseError("build", f"what was installed calls itself {told[:40]!r}, not {version}")
     if config is not None:
-        _ask([command, "check-config", "--config", str(config.absolute())])
+        _ask([command, *leading, "check-config", "--config", str(config.absolute())])
 
 
 def _ask(command: Sequence[str]) -> str:

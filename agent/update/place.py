@@ -109,6 +109,10 @@ class Installation:
 
 def own_installation(prefix: str = sys.prefix) -> Installation | None:
     """The installation that this program runs from; None where it does not stand in one (a source tree)."""
+    if sys.platform == "win32":
+        from agent.update.windows_place import installation_of
+
+        return installation_of(Path(prefix))
     venv = Path(prefix)
     if venv.name != _VENV or venv.parent.parent.name != _VERSIONS:
         return None
