@@ -16,6 +16,7 @@ from agent.runtime.errors import NotEnrolledError
 from agent.runtime.files import open_own
 from agent.runtime.identity import Identity, load_identity
 from agent.runtime.locking import hold
+from agent.runtime.sealing import is_sealed
 from agent.runtime.status import Status, read_status
 from agent.settings import DEFAULT_CONFIG
 from agent.update import words as updates
@@ -40,13 +41,15 @@ class Problem(Struct, frozen=True):
 
 
 class Diagnosis(Struct, frozen=True):
-    """``ok`` is true where nothing is wrong."""
+    """``ok`` is true where nothing is wrong. ``key``: ``tpm`` where it is sealed, ``file``, or empty where that is not
+    known."""
 
     ok: bool
     running: bool
     problems: list[Problem]
     identity: Identity | None
     status: Status | None
+    key: str = ""
 
 
 def is_running(state: StateDirectory) -> bool:
@@ -114,6 +117,9 @@ def diagnose(
             pair = words.LINK.get(status.link.code, words.LINK["unreachable"])
             start = asked.start_command()
             add(status.link.code, pair, url=status.collector_url, detail=status.link.detail, start=start)
+        if running and status.renewal_error:
+            when = local_time(identity.not_after)
+            add("renewal", words.RENEWAL, detail=status.renewal_error, when=when)
         if status.spool_error:
             add("spool", words.SPOOL, detail=status.spool_error)
         if status.dropped:
@@ -135,7 +141,21 @@ def diagnose(
                 add("collector", words.COLLECTOR, name=name, detail=translate(one.reason, lang))
     for code, pair, values in updates.problems(state.root, lang, now):
         add(code, pair, **values)
-    return Diagnosis(ok=not problems, running=running, problems=problems, identity=identity, status=status)
+    return Diagnosis(
+        ok=not problems,
+        running=running,
+        problems=problems,
+        identity=identity,
+        status=status,
+        key=_place_of_key(state),
+    )
+
+
+def _place_of_key(state: StateDirectory) -> str:
+    try:
+        return "tpm" if is_sealed(state.key) else "file"
+    except OSError:
+        return ""
 
 
 def _with_places(problem: Problem, state: StateDirectory, lang: Lang) -> Problem:
@@ -166,6 +186,12 @@ def render(diagnosis: Diagnosis, lang: Lang) -> str:
     if identity is not None:
         lines.append(words.ENDPOINT.say(lang, id=identity.endpoint_id))
         lines.append(words.CERTIFICATE.say(lang, when=local_time(identity.not_after)))
+        if diagnosis.key == "tpm":
+            lines.append(words.KEY_SEALED.say(lang))
+        elif diagnosis.key:
+            why = words.KEY_WHY.get(identity.unsealed)
+            reason = f" ({why.say(lang)})" if why is not None else ""
+            lines.append(words.KEY_IN_FILE.say(lang) + reason)
     if status is not None:
         if status.link.code == "ok":
             lines.append(words.LINK["ok"][0].say(lang, url=status.collector_url))

@@ -38,14 +38,15 @@ from agent.messages import (
     RenewRequest,
     TokenParts,
 )
-from agent.runtime.errors import AgentError, EnrolmentError, RefusedError, TransportError
+from agent.runtime.errors import AgentError, EnrolmentError, RefusedError, TpmError, TransportError
 from agent.runtime.evidence import host_facts
 from agent.runtime.files import write_atomically
 from agent.runtime.identity import Identity, load_identity, own_context, store_renewed, waiting_key
 from agent.runtime.keeping import REFUSED
 from agent.runtime.proxy import Proxy  # noqa: TC001 - msgspec reads the annotation
+from agent.runtime.sealing import open_key, seal_key
 from agent.runtime.transport import Address, Connection, Reply, trusting_context
-from agent.settings import StateDirectory
+from agent.settings import TPM_DEVICE, StateDirectory, TpmPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +59,7 @@ _FINAL: Final = (400, 401, 403, 404, 409, 413, 422)
 
 class Order(Struct, frozen=True, forbid_unknown_fields=True):
     """What the process is told on standard input. ``token`` is empty for a renewal, of which ``moved`` and ``rekey``
-    are those of :class:`agent.messages.RenewRequest`."""
+    are those of :class:`agent.messages.RenewRequest`. ``tpm`` and ``tpm_device``: settings of ``[agent]``."""
 
     state_dir: str
     url: str = ""
@@ -67,11 +68,59 @@ class Order(Struct, frozen=True, forbid_unknown_fields=True):
     root: str = "/"
     moved: bool = False
     rekey: int = 0
+    tpm: TpmPolicy = "auto"
+    tpm_device: str = TPM_DEVICE
+
+    @property
+    def state(self) -> StateDirectory:
+        return StateDirectory(Path(self.state_dir), Path(self.tpm_device))
 
 
 class KeyAndRequest(Struct, frozen=True):
     key_pem: bytes
     csr_pem: str
+
+
+class Kept(Struct, frozen=True):
+    """A key, the content of its file, and why that is not sealed, as in :class:`agent.runtime.identity.Identity`."""
+
+    key: ec.EllipticCurvePrivateKey
+    content: bytes
+    unsealed: str
+
+
+def keep_key(key: ec.EllipticCurvePrivateKey, policy: TpmPolicy, device: Path) -> Kept:
+    """How the key is to lie on disk.
+
+    Raises:
+        EnrolmentError: the TPM must have it, and does not take it.
+    """
+    unsealed = "off"
+    if policy != "off":
+        try:
+            return Kept(key, seal_key(device, _der(key)), "")
+        except TpmError as error:
+            if policy == "require":
+                raise EnrolmentError(
+                    f"the key cannot be sealed to the TPM: {error.detail}: make it usable for this user, "
+                    'or say tpm = "auto" in [agent]'
+                ) from error
+            unsealed = error.code
+    return Kept(key, _plain_pem(key), unsealed)
+
+
+def _der(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )
+
+
+def _plain_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def make_key_and_request(name: str, key: ec.EllipticCurvePrivateKey | None = None) -> KeyAndRequest:
@@ -81,11 +130,7 @@ def make_key_and_request(name: str, key: ec.EllipticCurvePrivateKey | None = Non
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64] or "endpoint")])
     request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
     return KeyAndRequest(
-        key_pem=key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ),
+        key_pem=_plain_pem(key),
         csr_pem=request.public_bytes(serialization.Encoding.PEM).decode("ascii"),
     )
 
@@ -137,19 +182,21 @@ def enrol(
     token_text: str,
     facts: HostFacts,
     proxy: Proxy | None = None,
+    tpm: TpmPolicy = "auto",
 ) -> Identity:
     """Make a key, buy a certificate with the token, and write both to ``state``.
 
     Raises:
         EnrolmentError: the token is spent, expired or not this collector's; or the collector is not to be
-            trusted. Nothing was written.
+            trusted; or the TPM must have the key and does not take it. Nothing was written.
     """
     try:
         token = TokenParts.decode(token_text)
     except ValueError as error:
         raise EnrolmentError(str(error)) from error
     ca_pem = fetch_ca(address, token.ca_sha256, proxy)
-    made = make_key_and_request(facts.hostname)
+    kept = keep_key(ec.generate_private_key(ec.SECP256R1()), tpm, state.tpm)
+    made = make_key_and_request(facts.hostname, kept.key)
     request = EnrolRequest(
         token=token.encode(), csr_pem=made.csr_pem, facts=facts, agent_version=agent.__version__
     )
@@ -164,28 +211,30 @@ def enrol(
         not_before=not_before,
         not_after=not_after,
         machine=facts,
+        unsealed=kept.unsealed,
     )
-    write_identity(state, made.key_pem, reply.certificate_pem, ca_pem, identity)
+    write_identity(state, kept.content, reply.certificate_pem, ca_pem, identity)
     return identity
 
 
 def write_identity(
     state: StateDirectory,
-    key_pem: bytes,
+    key: bytes,
     certificate_pem: str,
     ca_pem: str,
     identity: Identity,
     *,
     durable: bool = True,
 ) -> None:
-    """Put a first identity in place; ``identity.json`` last, for it is what makes the others count."""
+    """Put a first identity in place; ``identity.json`` last, for it is what makes the others count. ``key``: the file's
+    content."""
     state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     state.identity.unlink(missing_ok=True)
     for left in (waiting_key(state), _asking_file(state)):
         left.unlink(missing_ok=True)
     write_atomically(state.ca, ca_pem.encode("ascii"), mode=0o644, durable=durable)
     write_atomically(state.certificate, certificate_pem.encode("ascii"), mode=0o644, durable=durable)
-    write_atomically(state.key, key_pem, durable=durable)
+    write_atomically(state.key, key, durable=durable)
     write_atomically(state.identity, msgspec.json.encode(identity), mode=0o644, durable=durable)
 
 
@@ -197,6 +246,7 @@ def renew(
     facts: HostFacts | None = None,
     moved: bool = False,
     rekey: int = 0,
+    tpm: TpmPolicy = "auto",
 ) -> Identity:
     """Exchange key and certificate for new ones, with the old ones as proof. Who is ``moved``, or changes his key
     because others have it, may be given an endpoint of his own. The key that is asked with is kept until the answer is
@@ -210,7 +260,8 @@ def renew(
     address = Address.of(url or old.collector_url)
     asking = _asking_file(state)
     parts = moved or bool(rekey)
-    made = make_key_and_request(socket.gethostname(), _asking_key(asking))
+    kept = _asking_key(asking, tpm, state.tpm)
+    made = make_key_and_request(socket.gethostname(), kept.key)
     connection = Connection(address, own_context(state), proxy=proxy)
     request = RenewRequest(csr_pem=made.csr_pem, facts=facts if parts else None, moved=moved, rekey=rekey)
     reply = _ask(connection, address, RENEW_PATH, msgspec.json.encode(request))
@@ -222,8 +273,9 @@ def renew(
         not_after=not_after,
         machine=facts or old.machine,
         rekeyed=rekey or old.rekeyed,
+        unsealed=kept.unsealed,
     )
-    store_renewed(state, made.key_pem, reply.certificate_pem.encode("ascii"), identity)
+    store_renewed(state, kept.content, reply.certificate_pem.encode("ascii"), identity)
     asking.unlink(missing_ok=True)
     return identity
 
@@ -232,20 +284,17 @@ def _asking_file(state: StateDirectory) -> Path:
     return state.key.with_name(state.key.name + ".asking")
 
 
-def _asking_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    """The key that was asked with before, or a new one, kept."""
+def _asking_key(path: Path, policy: TpmPolicy, device: Path) -> Kept:
+    """The key that was asked with before, or a new one; kept as ``policy`` says now."""
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError):
+        key = serialization.load_pem_private_key(open_key(device, path), password=None)
+    except (OSError, ValueError, TpmError):
         key = None
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        return key
-    made = ec.generate_private_key(ec.SECP256R1())
-    pem = made.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    write_atomically(path, pem)
-    return made
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        key = ec.generate_private_key(ec.SECP256R1())
+    kept = keep_key(key, policy, device)
+    write_atomically(path, kept.content)
+    return kept
 
 
 def _ask(connection: Connection, address: Address, path: str, body: bytes) -> EnrolReply:
@@ -281,19 +330,21 @@ def main() -> int:
     os.umask(0o077)
     actions: dict[str, Callable[[Order], Identity]] = {
         "enroll": lambda order: enrol(
-            StateDirectory(Path(order.state_dir)),
+            order.state,
             Address.of(order.url),
             order.token,
             host_facts(Path(order.root)),
             order.proxy,
+            order.tpm,
         ),
         "renew": lambda order: renew(
-            StateDirectory(Path(order.state_dir)),
+            order.state,
             order.url,
             order.proxy,
             facts=host_facts(Path(order.root)),
             moved=order.moved,
             rekey=order.rekey,
+            tpm=order.tpm,
         ),
     }
     try:

@@ -37,6 +37,25 @@ class RefusedError(EnrolmentError):
     """The collector answered, and will not have it, however often it is asked."""
 
 
+class TpmError(AgentError):
+    """The TPM cannot do what it is asked. ``code``: ``absent``, ``denied`` (who runs may not use it), ``locked`` (its
+    owner has set a password or turned it off), ``other`` (it did not seal this, or was cleared since), ``damaged`` (the
+    file) or ``failed``."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+class SealedKeyError(NotEnrolledError):
+    """The key is sealed, and cannot be had. ``code`` is that of :class:`TpmError`."""
+
+    def __init__(self, code: str, line: str) -> None:
+        super().__init__(line)
+        self.code = code
+
+
 class TransportError(AgentError):
     """No answer came. ``code`` is a status code of :mod:`agent.runtime.status`: why."""
 

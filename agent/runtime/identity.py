@@ -9,9 +9,10 @@ import msgspec
 from msgspec import Struct
 
 from agent.messages import UNREADABLE, HostFacts
-from agent.runtime.errors import NotEnrolledError
+from agent.runtime.errors import NotEnrolledError, SealedKeyError, TpmError
 from agent.runtime.files import read_own, write_atomically
-from agent.runtime.transport import identified_context
+from agent.runtime.sealing import load_key
+from agent.runtime.transport import trusting_context
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +26,9 @@ _MOST_BYTES: Final = 1 << 20
 
 class Identity(Struct, frozen=True):
     """``identity.json``. Times in seconds since the epoch; ``ca_sha256`` is of the CA certificate's DER. ``machine``:
-    what the machine was that it was given to; ``rekeyed``: the last order to change keys that was followed."""
+    what the machine was that it was given to; ``rekeyed``: the last order to change keys that was followed;
+    ``unsealed``: why the key is in a file, ``off`` or a code of :class:`agent.runtime.errors.TpmError` (empty: it is
+    sealed, or of a version that did not seal)."""
 
     endpoint_id: str
     collector_url: str
@@ -35,6 +38,7 @@ class Identity(Struct, frozen=True):
     not_after: float
     machine: HostFacts | None = None
     rekeyed: int = 0
+    unsealed: str = ""
 
     @property
     def renew_at(self) -> float:
@@ -42,7 +46,8 @@ class Identity(Struct, frozen=True):
 
 
 def load_identity(state: StateDirectory, *, finish: bool = True) -> Identity:
-    """Raise :class:`NotEnrolledError` where there is none that can be used.
+    """Raise :class:`NotEnrolledError` where there is none that can be used; :class:`SealedKeyError`, which is one,
+    where a renewal cannot be finished for want of the TPM.
 
     ``finish``: also end a renewal that was cut off. Who only looks must not: it may be under way, and the key that
     waits for its certificate would be taken for one that never gets it.
@@ -62,13 +67,22 @@ def load_identity(state: StateDirectory, *, finish: bool = True) -> Identity:
 
 
 def own_context(state: StateDirectory) -> ssl.SSLContext:
-    """Raise :class:`NotEnrolledError` where key, certificate and CA cannot be used together."""
+    """What to speak by: believes the collector's CA alone, shows this endpoint's certificate.
+
+    Raises:
+        SealedKeyError: the TPM does not give the key.
+        NotEnrolledError: key, certificate and CA cannot be used together.
+    """
     try:
-        return identified_context(state.ca, state.certificate, state.key)
+        context = trusting_context(state.ca.read_text(encoding="ascii"))
+        load_key(context, state.certificate, state.key, state.tpm)
+    except TpmError as error:
+        raise _sealed(state.key, error) from error
     except (OSError, ValueError) as error:
         raise NotEnrolledError(
             f"{state.root}: key, certificate or CA unusable ({error}): enrol again with a new token"
         ) from error
+    return context
 
 
 def waiting_key(state: StateDirectory) -> Path:
@@ -96,6 +110,13 @@ def remember_machine(state: StateDirectory, identity: Identity, machine: HostFac
     return noted
 
 
+def _sealed(key: Path, error: TpmError) -> SealedKeyError:
+    return SealedKeyError(
+        error.code,
+        f"{key} is sealed to a TPM that does not open it ({error.detail}): see 'vonggac-agent status'",
+    )
+
+
 def _waiting_identity(state: StateDirectory) -> Path:
     return state.identity.with_name(state.identity.name + ".new")
 
@@ -104,8 +125,10 @@ def _finish_renewal(state: StateDirectory) -> None:
     key, identity = waiting_key(state), _waiting_identity(state)
     if key.exists():
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(state.certificate, key)
-        except (OSError, ValueError):
+            load_key(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), state.certificate, key, state.tpm)
+        except (TpmError, OSError, ValueError) as error:
+            if isinstance(error, TpmError) and error.code != "damaged":
+                raise _sealed(key, error) from error  # whether it belongs to the certificate is not known
             identity.unlink(missing_ok=True)  # first: alone it would count as what is left of a renewal
             key.unlink()
             return

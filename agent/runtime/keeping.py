@@ -16,6 +16,7 @@ import msgspec
 from agent.runtime.errors import NotEnrolledError
 from agent.runtime.evidence import is_other_machine
 from agent.runtime.identity import load_identity, remember_machine
+from agent.runtime.sealing import is_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from agent.runtime.identity import Identity
     from agent.runtime.log import Log
     from agent.runtime.proxy import Proxy
-    from agent.settings import StateDirectory
+    from agent.settings import StateDirectory, TpmPolicy
 
 _RETRY_SECONDS: Final = 3600.0
 #: An agent that may not speak as what it was asks this often for a name of its own.
@@ -38,7 +39,9 @@ REFUSED: Final = 2
 
 class Keeper:
     """``moved``: this is another machine than the one that the key was given to, and the collector has not been asked
-    yet, so that nothing may be sent. ``endpoint_changed``: the certificate is another endpoint's now; start anew."""
+    yet, so that nothing may be sent. ``endpoint_changed``: the certificate is another endpoint's now; start anew.
+    ``failure``: why the last renewal did not come about. ``tpm``: where it must have the key and does not yet, the key
+    is renewed at once."""
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Keeper:
         log: Log,
         *,
         root: str,
+        tpm: TpmPolicy,
         time: Callable[[], float],
         random: Callable[[], float],
     ) -> None:
@@ -55,15 +59,18 @@ class Keeper:
         self._log = log
         self._machine = machine
         self._root = root
+        self._tpm = tpm
         self._time = time
         self._random = random
         self.identity = identity
         self.endpoint_changed = False
+        self.failure = ""
         self._starting = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = False
         self.moved = identity.machine is not None and is_other_machine(identity.machine, machine)
-        self._due = 0.0 if self.moved else identity.renew_at
+        at_once = self.moved or (tpm == "require" and not is_sealed(state.key))
+        self._due = 0.0 if at_once else identity.renew_at
         self._rekey_due = 0.0
         if self.moved:
             log.say("other_machine", endpoint_id=identity.endpoint_id)
@@ -100,10 +107,13 @@ class Keeper:
             "root": self._root,
             "moved": self.moved,
             "rekey": order,
+            "tpm": self._tpm,
+            "tpm_device": str(self._state.tpm),
         }
         status, said = self._run(msgspec.json.encode(request))
         if status != 0:
-            self._log.lost("renewal", said.decode(errors="replace").strip()[:500])
+            self.failure = said.decode(errors="replace").strip()[:500]
+            self._log.lost("renewal", self.failure)
             if self.moved and status == REFUSED:
                 # An older collector, or one where too many copies wait: speaking as the other is better than silence,
                 # and the collector notices that two do.
@@ -113,6 +123,7 @@ class Keeper:
         before, self.identity = self.identity, load_identity(self._state)
         self._due, self.moved = self.identity.renew_at, False
         self.endpoint_changed = self.identity.endpoint_id != before.endpoint_id
+        self.failure = ""
         self._log.found("renewal")
         self._log.say("renewed", not_after=self.identity.not_after, endpoint_id=self.identity.endpoint_id)
         return True

@@ -31,4 +31,4 @@ def load(config: Path | None, state: Path | None) -> tuple[Settings, StateDirect
     settings_module.check_names(settings, [c.name for c in collectors])
 
     root = state if state is not None else Path(settings.agent.state_dir)
-    return settings, StateDirectory(root.absolute()), collectors
+    return settings, StateDirectory(root.absolute(), Path(settings.agent.tpm_device)), collectors

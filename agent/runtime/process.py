@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -18,21 +19,27 @@ memory.spare()
 import msgspec  # noqa: E402 - only behind what spares memory
 from msgspec import Struct  # noqa: E402
 
-from agent.runtime.errors import AgentError  # noqa: E402
+import agent  # noqa: E402
+from agent.runtime.errors import AgentError, SealedKeyError  # noqa: E402
 from agent.runtime.identity import load_identity  # noqa: E402
 from agent.runtime.keeping import ANOTHER_ENDPOINT  # noqa: E402
 from agent.runtime.loading import load  # noqa: E402
 from agent.runtime.locking import hold_state  # noqa: E402
 from agent.runtime.log import Log  # noqa: E402
 from agent.runtime.runner import Runner  # noqa: E402
+from agent.runtime.status import Link, Status, write_status  # noqa: E402
 from agent.settings import stated  # noqa: E402
 from agent.settings_file import SettingsError  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent.settings import StateDirectory
+
 #: The exit status of an agent that wants to be started anew, where it cannot do that itself (sysexits.h, EX_TEMPFAIL).
 START_ANEW: Final = 75
+#: A TPM that does not give the key is asked again after so long, then after twice that, up to the second.
+_KEY_RETRY_SECONDS: Final = (5.0, 600.0)
 #: Its name in the second process is ``__main__``.
 _MODULE: Final = "agent.runtime.process"
 
@@ -65,7 +72,12 @@ def run(order: Order, begun: Callable[[Callable[[], None]], None] | None = None)
         said = stated(config)
         load_identity(state, finish=False)  # before anything is made on a machine that has not enrolled
         hold_state(state)
-        runner = Runner(settings, state, collectors, Log(), stated=said, restarted=order.restarted)
+        log = Log()
+
+        def make() -> Runner:
+            return Runner(settings, state, collectors, log, stated=said, restarted=order.restarted)
+
+        runner = _with_key(make, state, log)
         if begun is not None:
             begun(runner.stop)
         reason = runner.run()
@@ -81,6 +93,24 @@ def run(order: Order, begun: Callable[[Callable[[], None]], None] | None = None)
         return START_ANEW
     # The lock's descriptor is closed by the system as it puts the new program in this one's place.
     become(msgspec.structs.replace(order, restarted="" if reason == ANOTHER_ENDPOINT else reason))
+
+
+def _with_key(make: Callable[[], Runner], state: StateDirectory, log: Log) -> Runner:
+    """The runner, once the TPM gives the key. Until then the status says what is wrong, so that whoever starts this
+    process need not do it again and again; SIGTERM ends it as it ends any program."""
+    wait, longest = _KEY_RETRY_SECONDS
+    started = time.time()
+    while True:
+        try:
+            return make()
+        except SealedKeyError as error:
+            log.lost("key", str(error))
+            link = Link(code=f"key_{error.code}", detail=str(error), since=started)
+            now = time.time()
+            status = Status(agent.__version__, os.getpid(), started, written_at=now, link=link)
+            write_status(state.status, status)
+        time.sleep(wait)
+        wait = min(wait * 2, longest)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,8 @@ class SettingsState(Struct, frozen=True):
 
 
 class Status(Struct):
-    """Times in seconds since the Unix epoch. ``dropped`` is per kind of content, ``refused`` in batches."""
+    """Times in seconds since the Unix epoch. ``dropped`` is per kind of content, ``refused`` in batches;
+    ``renewal_error`` why the last renewal of the certificate did not come about."""
 
     version: str
     pid: int
@@ -62,6 +63,7 @@ class Status(Struct):
     endpoint_id: str = ""
     collector_url: str = ""
     certificate_not_after: float = 0.0
+    renewal_error: str = ""
     link: Link = msgspec.field(default_factory=Link)
     backlog_batches: int = 0
     backlog_bytes: int = 0

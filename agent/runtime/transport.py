@@ -29,8 +29,6 @@ from agent.runtime.answers import read_answer
 from agent.runtime.errors import TransportError, words_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from agent.runtime.proxy import Proxy
 
 _MOST_OF_AN_ANSWER: Final = 1 << 16
@@ -90,17 +88,6 @@ def trusting_context(ca_pem: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_verify_locations(cadata=ca_pem)
-    return context
-
-
-def identified_context(ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
-    """The same, showing the endpoint's own certificate.
-
-    Raises:
-        OSError, ssl.SSLError: a file is missing, or key and certificate do not belong together.
-    """
-    context = trusting_context(ca.read_text(encoding="ascii"))
-    context.load_cert_chain(certificate, key)
     return context
 
 

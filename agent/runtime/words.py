@@ -20,6 +20,13 @@ class Words(Struct, frozen=True):
         return (self.vi if lang == "vi" else self.en).format(**values)
 
 
+_VI_ANEW: Final = (
+    "xin mã mới của trung tâm, dừng tác tử, chạy vonggac-agent enroll --force, rồi khởi động lại: {start}"
+)
+_EN_ANEW: Final = (
+    "ask the SOC for a new token, stop the agent, run vonggac-agent enroll --force, and start it: {start}"
+)
+
 #: By :attr:`agent.runtime.status.Link.code`: what it means, and what to do (empty: nothing).
 LINK: Final[dict[str, tuple[Words, Words]]] = {
     "ok": (Words("Đang gửi tới {url}.", "Reporting to {url}."), Words("", "")),
@@ -77,6 +84,56 @@ LINK: Final[dict[str, tuple[Words, Words]]] = {
     "busy": (
         Words("Máy chủ đang bận ({detail}).", "The collector is busy ({detail})."),
         Words("Không cần làm gì; sẽ tự gửi lại.", "Nothing to do; it will be sent again."),
+    ),
+    "key_absent": (
+        Words(
+            "Khoá của máy này được niêm phong trong TPM, nhưng không thấy TPM.",
+            "This machine's key is sealed to its TPM, but there is none to be seen.",
+        ),
+        Words(
+            f"Bật TPM (Security Device) trong BIOS/UEFI rồi khởi động lại máy; nếu không còn TPM ấy: {_VI_ANEW}",
+            f"Turn the TPM (security device) on in the firmware, restart the machine; if it is gone: {_EN_ANEW}",
+        ),
+    ),
+    "key_denied": (
+        Words(
+            "Khoá của máy này được niêm phong trong TPM, nhưng tác tử không có quyền dùng TPM.",
+            "This machine's key is sealed to its TPM, but the agent may not use the TPM.",
+        ),
+        Words(
+            "Cho người dùng của tác tử vào nhóm tss và cho dịch vụ dùng /dev/tpmrm0, rồi khởi động lại dịch vụ.",
+            "Put the agent's user into the group tss, allow the service /dev/tpmrm0, and restart the service.",
+        ),
+    ),
+    "key_locked": (
+        Words(
+            "TPM của máy này đang khoá (chủ TPM đã đặt mật khẩu hoặc đã tắt) nên không mở khoá của tác tử.",
+            "This machine's TPM is locked (its owner set a password, or turned it off): it does not open the key.",
+        ),
+        Words(
+            f"Bỏ mật khẩu chủ (owner) của TPM hoặc bật lại, tác tử sẽ tự thử lại; nếu không được: {_VI_ANEW}",
+            f"Take the owner's password away, or turn it on; the agent tries again. If it cannot be: {_EN_ANEW}",
+        ),
+    ),
+    "key_other": (
+        Words(
+            "Khoá của tác tử không phải do TPM của máy này niêm phong: TPM đã bị xoá, đã thay bo mạch, hoặc đĩa "
+            "chép từ máy khác.",
+            "The agent's key was not sealed by this machine's TPM: it was cleared, the mainboard was replaced, or "
+            "the disk is another machine's.",
+        ),
+        Words(f"Khoá cũ không lấy lại được: {_VI_ANEW}", f"The old key is lost: {_EN_ANEW}"),
+    ),
+    "key_damaged": (
+        Words("Tệp agent.key bị hỏng ({detail}).", "The file agent.key is damaged ({detail})."),
+        Words(f"Đăng ký lại: {_VI_ANEW}", f"Enrol again: {_EN_ANEW}"),
+    ),
+    "key_failed": (
+        Words("TPM không mở khoá của tác tử: {detail}", "The TPM does not open the agent's key: {detail}"),
+        Words(
+            f"Tác tử tự thử lại. Nếu kéo dài, khởi động lại máy; nếu vẫn vậy: {_VI_ANEW}",
+            f"The agent tries again by itself. If it lasts, restart the machine; if that is no help: {_EN_ANEW}",
+        ),
     ),
 }
 
@@ -156,6 +213,23 @@ NEVER: Final = Words("chưa lần nào", "never")
 BACKLOG: Final = Words(
     "Đang chờ gửi: {files} gói, {size} KB", "Waiting to be sent: {files} batches, {size} KB"
 )
+RENEWAL: Final = (
+    Words("Chưa gia hạn được chứng thư: {detail}", "The certificate could not be renewed: {detail}"),
+    Words(
+        "Tác tử tự thử lại; chứng thư hiện nay dùng đến {when}.",
+        "The agent tries again by itself; the present certificate is good until {when}.",
+    ),
+)
+KEY_SEALED: Final = Words("Khoá: niêm phong trong TPM", "Key: sealed to the TPM")
+KEY_IN_FILE: Final = Words("Khoá: trong tệp", "Key: in a file")
+#: By :attr:`agent.runtime.identity.Identity.unsealed`.
+KEY_WHY: Final[dict[str, Words]] = {
+    "off": Words('cấu hình tpm = "off"', 'tpm = "off" in the settings'),
+    "absent": Words("không thấy TPM 2.0", "no TPM 2.0 to be seen"),
+    "denied": Words("tác tử không có quyền dùng TPM", "the agent may not use the TPM"),
+    "locked": Words("TPM đang khoá", "the TPM is locked"),
+    "failed": Words("TPM không niêm phong được", "the TPM did not seal it"),
+}
 CERTIFICATE: Final = Words("Chứng thư dùng đến: {when}", "Certificate good until: {when}")
 ENDPOINT: Final = Words("Mã máy: {id}", "Endpoint: {id}")
 COLLECTORS: Final = Words(
