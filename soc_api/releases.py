@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import select
 
 import agent
 from agent.update.manifest import version_key
+from collector.state.tables import Alert
 from collector.steering.releases import service
 from collector.steering.releases.fleet import machines
-from collector.steering.releases.rollout import RINGS, Count, count, unsupported
+from collector.steering.releases.rollout import HALTED, RINGS, Count, count, unsupported
 from soc_api.accounts import audit
 
 if TYPE_CHECKING:
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from collector.steering.releases.fleet import Known
     from collector.steering.releases.rollout import Pace
     from soc_api.accounts.principal import Principal
+
+#: ``rules/sigma/collector/availability_agent_rollout_halted.yml``
+HALTED_RULE: Final = "6f3a1c52-8e0d-4b7a-9d35-2c4c0b5a7e19"
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,8 @@ class Troubled:
 @dataclass(frozen=True)
 class Matrix:
     """Versions of the agent within reach: ``versions`` newest first (empty: not told), ``unsupported`` among them.
-    ``rings`` are counted for the rollout, empty where there is none."""
+    ``rings`` are counted for the rollout, empty where there is none. ``alert``: the one that says that it halted, while
+    it is halted and the asker reaches that."""
 
     versions: list[str]
     counts: dict[str, int]
@@ -67,6 +74,7 @@ class Matrix:
     releases: list[Release]
     rollout: Rollout | None
     notes: list[RolloutNote]
+    alert: int | None
 
 
 def matrix(session: Session, scope: Scope, now: datetime) -> Matrix:
@@ -98,6 +106,7 @@ def matrix(session: Session, scope: Scope, now: datetime) -> Matrix:
         releases=releases,
         rollout=rollout,
         notes=[] if rollout is None else service.notes_of(session, rollout),
+        alert=None if rollout is None or rollout.state != HALTED else _alert(session, scope, rollout),
     )
 
 
@@ -140,6 +149,13 @@ def set_endpoint_ring(
         ring=ring,
         hostname=endpoint.hostname,
     )
+
+
+def _alert(session: Session, scope: Scope, rollout: Rollout) -> int | None:
+    query = select(Alert.id).where(
+        Alert.rule_id == HALTED_RULE, Alert.subject == rollout.version, scope.where(Alert.agency_id)
+    )
+    return session.scalar(query.order_by(Alert.id.desc()).limit(1))
 
 
 def _do(

@@ -37,8 +37,8 @@ class Reason:
 
     Parameters by code: ``signatures_old {days, limit}``, ``signatures_current {days}``, ``antivirus_off
     {product}``, ``not_heard_from {seconds}``, ``never_reported {seconds}``, ``no_agent {mac, ip, seen_by}``,
-    ``retired_but_seen {mac, ip, hostname}``, ``copy_not_confirmed {hostname}`` (of whom),
-     ``antivirus_unknown {product, detail}``,
+    ``retired_but_seen {mac, ip, hostname}``, ``copy_not_confirmed {hostname}`` (of whom;
+    left out where that one is not of the same agency), ``antivirus_unknown {product, detail}``,
     ``collector_failing {collector, detail}``. ``detail`` is the agent's own text: hostile, never a key.
     """
 

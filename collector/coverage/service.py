@@ -26,7 +26,7 @@ from collector.coverage.models import (
     Reason,
 )
 from collector.coverage.protection import ANTIVIRUS, HEALTH, protection_of
-from collector.identity.links import counted_elsewhere
+from collector.identity.links import counted_elsewhere, same_agency
 from collector.registry.service import list_agencies
 from collector.state.tables import Assignment, Device, Document, Endpoint, EndpointOrigin
 
@@ -158,7 +158,7 @@ def _endpoints(
         .select_from(Endpoint)
         .outerjoin(Assignment, open_now)
         .outerjoin(EndpointOrigin, EndpointOrigin.endpoint_id == Endpoint.id)
-        .outerjoin(_COPIED, _COPIED.id == EndpointOrigin.split_from)
+        .outerjoin(_COPIED, and_(_COPIED.id == EndpointOrigin.split_from, same_agency(Endpoint, _COPIED)))
         .where(Endpoint.retired_at.is_(None), ~counted_elsewhere(), inside)
     )
     return query if simulated is None else query.where(Endpoint.simulated.is_(simulated))
@@ -228,7 +228,8 @@ def _endpoint(
         evidence = ("endpoint:last_seen",)
     if endpoint.split_at is not None and endpoint.confirmed_at is None and state != "silent":
         # Whoever held a copy of a key made it; what it reports is not compliance until a person knows it.
-        state, reason = "unknown", Reason("copy_not_confirmed", {"hostname": endpoint.copied_name or ""})
+        named = {} if endpoint.copied_name is None else {"hostname": endpoint.copied_name}
+        state, reason = "unknown", Reason("copy_not_confirmed", named)
         evidence = ("endpoint:origin",)
     moment = protection.signature_time
     return Machine(

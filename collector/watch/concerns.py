@@ -68,6 +68,7 @@ CONCERNS: Final = {
         Concern("process_restarts", "an_hour", (3, 10)),
         Concern("export_lag", "seconds", (600, _HOUR, _DAY)),
         Concern("export_loss", "an_hour", (1, 1000, 100_000)),
+        Concern("rollout_halted", "count", (1,), every=False),
         Concern("agency_silence", "seconds", (_HOUR, _DAY, 3 * _DAY), every=False),
         Concern("source_silence", "seconds", (_HOUR, _DAY, 3 * _DAY), every=False),
     )

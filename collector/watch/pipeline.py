@@ -9,6 +9,8 @@ from sqlalchemy import func, select
 
 from collector.detect.values import moment
 from collector.state.tables import Certificate, Checkpoint, Endpoint, Handover, RuleChange
+from collector.steering.releases.rollout import HALTED
+from collector.steering.releases.service import current
 from collector.watch.readings import HourCount, LastChange, Reading
 
 if TYPE_CHECKING:
@@ -54,6 +56,24 @@ class PipelineLook:
         """How many batches, or parts of them, could not be read within the hour."""
         total = session.scalar(select(func.coalesce(func.sum(Endpoint.dead_letters), 0))) or 0
         yield Reading("dead_letters", _DETECT, self._letters.add(steady, float(total)))
+
+    def look_at_rollout(self, session: Session) -> Iterator[Reading]:
+        """For how many machines the rollout of a release has halted by itself, until somebody resumes or stops it."""
+        rollout = current(session)
+        if rollout is None or rollout.state != HALTED:
+            return
+        failed, silent = (float(rollout.reason.get(name, 0)) for name in ("failed", "silent"))
+        told = {
+            "ring": rollout.reason.get("ring", rollout.ring),
+            "failed": int(failed),
+            "silent": round(silent),
+        }
+        yield Reading(
+            "rollout_halted",
+            rollout.version,
+            max(1.0, float(round(failed + silent))),
+            fields={"concern": told},
+        )
 
     def look_at_agents(self, session: Session, now: float) -> Iterator[Reading]:
         """Endpoints whose newest certificate is about to end although they report."""

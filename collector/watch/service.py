@@ -99,6 +99,7 @@ class Watch:
         readings += self._processes.look_at_stores(rows)
         readings += self._processes.look_at_machines(rows, _disk_samples(states), now, steady)
         readings += self._pipeline.look_at_letters(session, steady)
+        readings += self._pipeline.look_at_rollout(session)
         if self._guard.since_jump < _JUMP_GRACE_SECONDS:
             asked -= {"queue_lag", "checkpoint_age", "correlate_lag", "rule_lag", "agent_certificates"}
         else:

@@ -13,6 +13,7 @@ class Permission(StrEnum):
     ENDPOINTS_READ = "endpoints.read"
     ENDPOINTS_REVOKE = "endpoints.revoke"
     IDENTITIES_MANAGE = "identities.manage"
+    IDENTITIES_UNDO = "identities.undo"
     CHECKS_EXCEPT = "checks.except"
     COVERAGE_READ = "coverage.read"
     REPORTS_READ = "reports.read"
@@ -46,6 +47,7 @@ _OFFICER = frozenset(
         Permission.ALERTS_READ,
         Permission.ALERTS_WORK,
         Permission.ENDPOINTS_READ,
+        Permission.IDENTITIES_UNDO,
         Permission.COVERAGE_READ,
         Permission.REPORTS_READ,
         Permission.INCIDENTS_READ,

@@ -17,6 +17,7 @@ from soc_api.services import Services
 router = APIRouter(tags=["identity"])
 Reader = Annotated[Principal, Depends(require(Permission.ENDPOINTS_READ))]
 Manager = Annotated[Principal, Depends(require(Permission.IDENTITIES_MANAGE))]
+Undoer = Annotated[Principal, Depends(require(Permission.IDENTITIES_UNDO))]
 Revoker = Annotated[Principal, Depends(require(Permission.IDENTITIES_MANAGE, Permission.ENDPOINTS_REVOKE))]
 
 
@@ -116,7 +117,7 @@ def link(link_id: int, services: RequestServices, principal: Manager) -> PairSha
 
 
 @router.post("/machine-links/{link_id}/undo")
-def undo(link_id: int, body: Why, services: RequestServices, principal: Manager) -> PairShape:
+def undo(link_id: int, body: Why, services: RequestServices, principal: Undoer) -> PairShape:
     """Both records stand again as they did before; the link is not made again by itself. Who reaches the older one may
     do it."""
     with services.state.write() as session:

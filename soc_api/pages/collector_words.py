@@ -31,6 +31,7 @@ CONCERN_NAMES: Final = {
     "process_restarts": N_("Starts of the process"),
     "export_lag": N_("Metrics wait for the outside store"),
     "export_loss": N_("Metrics that did not reach the outside store"),
+    "rollout_halted": N_("Machines for which a rollout of the agent halted"),
     "agency_silence": N_("Nothing heard of an agency for"),
     "source_silence": N_("Log source silent for"),
 }
@@ -50,6 +51,9 @@ COLLECTOR_FIELDS: Final = {
     **{f"collector.{name}.{CONCERNS[name].unit}": words for name, words in CONCERN_NAMES.items()},
     **{f"collector.{name}.subject": N_("What it is about") for name in CONCERN_NAMES},
     **{f"collector.{name}.mark": N_("Limit that was passed") for name in CONCERN_NAMES},
+    "collector.rollout_halted.ring": N_("Ring"),
+    "collector.rollout_halted.failed": N_("Failed"),
+    "collector.rollout_halted.silent": N_("Silent beyond the usual"),
     "collector.agency_silence.agency": N_("Agency"),
     "collector.agency_silence.endpoints": N_("Machines"),
     "collector.agency_silence.servers": N_("Servers"),

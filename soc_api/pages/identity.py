@@ -28,6 +28,7 @@ from soc_api.pages.visit import Visit, back_to
 router = APIRouter()
 Reader = Annotated[Principal, Depends(require(Permission.ENDPOINTS_READ))]
 Manager = Annotated[Principal, Depends(require(Permission.IDENTITIES_MANAGE))]
+Undoer = Annotated[Principal, Depends(require(Permission.IDENTITIES_UNDO))]
 Revoker = Annotated[Principal, Depends(require(Permission.IDENTITIES_MANAGE, Permission.ENDPOINTS_REVOKE))]
 _ROWS = 25
 _REASON = 200
@@ -70,6 +71,7 @@ class MachinesPage:
     states: dict[str, str]
     simulated: str
     may_decide: bool
+    may_undo: bool
     threshold: int
     hours: int
     refused: str = ""
@@ -84,6 +86,7 @@ class IdentityPart:
     evidence: list[tuple[str, str]]
     pairs: list[PairRow]
     may_decide: bool
+    may_undo: bool
     may_end: bool
 
     @property
@@ -110,7 +113,7 @@ def undo(
     link_id: int,
     request: Request,
     services: RequestServices,
-    principal: Manager,
+    principal: Undoer,
     reason: Annotated[str, Form(max_length=1000)] = "",
 ) -> Response:
     visit = Visit(request, services, principal)
@@ -189,6 +192,7 @@ def build(visit: Visit, *, refused: str = "") -> MachinesPage:
         states={code: visit.t(words) for code, words in STATES.items()},
         simulated=simulated,
         may_decide=visit.principal.may(Permission.IDENTITIES_MANAGE),
+        may_undo=visit.principal.may(Permission.IDENTITIES_UNDO),
         threshold=AUTOMATIC,
         hours=visit.services.settings.coverage.link_after_hours,
         refused=refused,
@@ -209,6 +213,7 @@ def of_machine(visit: Visit, session: Session, endpoint_id: str) -> IdentityPart
         ],
         pairs=[_row(visit, each) for each in known.pairs],
         may_decide=visit.principal.may(Permission.IDENTITIES_MANAGE),
+        may_undo=visit.principal.may(Permission.IDENTITIES_UNDO),
         may_end=visit.principal.may(Permission.ENDPOINTS_REVOKE),
     )
 

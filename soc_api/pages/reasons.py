@@ -36,6 +36,8 @@ SENTENCES: Final = {
 
 #: Where nobody's name stands beside it (the machine that saw it is gone).
 _SEEN_BY_NOBODY: Final = N_("Seen on the network as %(ip)s (%(mac)s), without an agent")
+#: Where the one that it was copied from is not of the same agency.
+_COPY_OF_ANOTHER: Final = N_("It came with a copy of another machine's key, and nobody has confirmed it yet")
 _GATEWAY: Final = N_("Default gateway of a local network, %(ip)s (%(mac)s): needs no agent")
 
 
@@ -47,6 +49,8 @@ def sentence(t: Translator, reason: Reason, *, counted: bool = True) -> str:
         message = _GATEWAY
     elif reason.code == "no_agent" and not reason.parameters.get("seen_by"):
         message = _SEEN_BY_NOBODY
+    elif reason.code == "copy_not_confirmed" and "hostname" not in reason.parameters:
+        message = _COPY_OF_ANOTHER
     if message is None:
         return reason.code
     values: dict[str, object] = {name: value or "?" for name, value in reason.parameters.items()}

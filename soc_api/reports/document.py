@@ -44,6 +44,8 @@ def reason_sentence(reason: Reason, lang: str) -> str:
     if "seconds" in reason.parameters:
         values["span"] = translator(lang).span(float(reason.parameters["seconds"]))
     key = f"reason_{reason.code}"
+    if reason.code == "copy_not_confirmed" and "hostname" not in values:
+        key = "reason_copy_of_another"
     return say(lang, key, **values) if key in SENTENCES else reason.code
 
 

@@ -262,6 +262,10 @@ SENTENCES: Final[Mapping[str, Mapping[str, str]]] = {
         "vi": "dùng bản sao khóa của máy {hostname}, chưa có người xác nhận",
         "en": "came with a copy of the key of {hostname}, not confirmed yet",
     },
+    "reason_copy_of_another": {
+        "vi": "dùng bản sao khóa của một máy khác, chưa có người xác nhận",
+        "en": "came with a copy of another machine's key, not confirmed yet",
+    },
     "reason_no_antivirus_report": {
         "vi": "tác tử chưa gửi tình trạng phần mềm phòng, chống mã độc",
         "en": "the agent has not reported on anti-malware software",

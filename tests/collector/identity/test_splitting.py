@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
 
 from agent.messages import EnrolRequest, HostFacts, RenewRequest
+from collector.coverage.models import Reason
 from collector.coverage.service import machine_of
 from collector.enrolment import service
 from collector.enrolment.authority import Authority
@@ -18,8 +19,9 @@ from collector.enrolment.errors import RevokedError
 from collector.errors import ConflictError
 from collector.identity import splitting
 from collector.settings import Coverage
-from collector.state.scope import EVERYTHING
+from collector.state.scope import EVERYTHING, Scope
 from collector.state.tables import Assignment, Certificate, Endpoint, EndpointOrigin, IdentityNote
+from soc_api.reports.document import reason_sentence
 from tests.collector.identity.test_evidence import HARDWARE, OTHER
 from tests.collector.pipeline import add_agency
 from tests.support.collector import signing_request
@@ -133,6 +135,24 @@ def test_a_copy_is_unknown_in_the_percentage_until_somebody_confirms_it(collecto
         assert machine.reason.code == "no_antivirus_report"
         with pytest.raises(ConflictError):
             splitting.confirm(session, own.endpoint_id, "lan", NOW)
+
+
+def test_a_copy_does_not_name_a_machine_of_another_agency(collector: Collector) -> None:
+    own = collector.renew(collector.first, new_key(), facts=THEIRS, moved=True)
+    there = add_agency(collector.state, "so-y-te")
+    with collector.state.write() as session:
+        session.get_one(Endpoint, own.endpoint_id).last_seen_at = NOW
+        assignment = session.scalars(
+            select(Assignment).where(Assignment.endpoint_id == own.endpoint_id)
+        ).one()
+        assignment.agency_id = there
+        session.flush()
+        for scope in (EVERYTHING, Scope(frozenset({there}))):
+            machine = machine_of(session, scope, Coverage(), NOW, own.endpoint_id)
+            assert machine is not None
+            assert machine.reason == Reason("copy_not_confirmed")
+    for lang, words in (("en", "another machine"), ("vi", "máy khác")):
+        assert words in reason_sentence(Reason("copy_not_confirmed"), lang)
 
 
 def test_a_lost_answer_makes_no_third_machine_and_numbers_open_nobodys_endpoint(collector: Collector) -> None:

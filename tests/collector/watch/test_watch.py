@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import delete, select, update
 
+from agent.update.manifest import Manifest, Wheel
 from collector.alerts.findings import apply_outcomes
 from collector.alerts.models import Outcome
 from collector.detect.step import Step
@@ -17,6 +18,8 @@ from collector.settings import DataDirectory, Settings
 from collector.settings import Watch as WatchSettings
 from collector.state.tables import Alert, Checkpoint, Endpoint, ProcessHealth, SourceActivity, WatchState
 from collector.state.upsert import upsert
+from collector.steering.releases import service as releases
+from collector.steering.releases.rollout import Count, Judgement, Pace
 from collector.store.errors import StoreUnavailableError
 from collector.watch.record import PULSE
 from collector.watch.service import Watch
@@ -331,6 +334,34 @@ def test_a_damaged_part_of_the_event_store_is_an_alert_until_it_is_gone(site: Si
 
     title = "Part of the event store is damaged"
     assert seen == [{}, {title: ("events", False)}, {title: ("events", True)}]
+
+
+def test_a_rollout_that_halted_is_an_alert_until_somebody_resumes_or_stops_it(site: Site) -> None:
+    with site.state.write() as session:
+        made = Manifest(
+            1, "vonggac", "0.3.0", 1, T0, [Wheel(name="x-1-py3-none-any.whl", size=1, sha256="0" * 64)]
+        )
+        releases.add_release(session, made, b"m", "test", site.at())
+        rollout = releases.start(session, "0.3.0", Pace(), "test", site.at())
+        judgement = Judgement("halt", 0, "failed", Count(1, failed=6, silent=1.2, due=40).numbers())
+    site.sleep(10)
+    assert site.well() == []
+    with site.state.write() as session:
+        releases.carry_out(session, rollout.id, judgement, site.at())
+    seen = []
+    for change in (lambda *_: None, releases.resume, releases.stop):
+        with site.state.write() as session:
+            change(session, "test", site.at())
+        site.sleep(10)
+        told = site.well()
+        seen.append(([each["collector"]["rollout_halted"] for each in told], site.alerts()))
+    title = "The rollout of an agent's release has halted"
+    said = {"subject": "0.3.0", "count": 7, "mark": 1, "ring": 1, "failed": 6, "silent": 1}
+    assert seen == [
+        ([said], {title: ("0.3.0", False)}),
+        ([{**said, "count": 0, "mark": 0}], {title: ("0.3.0", True)}),
+        ([], {title: ("0.3.0", True)}),
+    ]
 
 
 def test_metrics_that_wait_and_that_are_lost_on_their_way_outside(site: Site) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from sqlalchemy import select
 
 from agent.update.manifest import Manifest, Wheel
-from collector.state.tables import AuditEntry, Document, Endpoint
+from collector.state.tables import Alert, AuditEntry, Document, Endpoint
 from collector.steering.releases import service
+from collector.steering.releases.rollout import Count, Judgement
+from rules.catalogue import OWN_RULES
 from tests.soc_api.pages.conftest import HTML, Page
 
 if TYPE_CHECKING:
@@ -98,6 +101,27 @@ def test_the_matrix_marks_what_is_too_old_and_says_why_a_release_failed(
     }
     assert [(each["hostname"], each["code"]) for each in found["troubled"]] == [("may-loi", "silent")]
     assert found["rollout"]["state"] == "running"
+
+
+def test_a_rollout_that_halted_leads_to_its_alert(fleet: World, signed_in: SignedIn) -> None:
+    client = signed_in("admin")
+    assert form(client, "start", **START) == 303
+    rule = yaml.safe_load((OWN_RULES / "collector" / "availability_agent_rollout_halted.yml").read_text())
+    now = fleet.clock.now
+    with fleet.services.state.write() as session:
+        rollout = service.current(session)
+        assert rollout is not None
+        judgement = Judgement("halt", 3, "failed", Count(3, failed=1, due=2).numbers())
+        service.carry_out(session, rollout.id, judgement, now)
+        times = dict.fromkeys(("first_event_at", "last_event_at", "created_at", "updated_at"), now)
+        alert = Alert(rule_id=rule["id"], level="high", subject="0.4.0", subject_key="0.4.0", **times)
+        session.add(alert)
+        session.flush()
+        link = f'href="/alerts/{alert.id}'
+    assert link in client.get(PAGE, headers=HTML).text
+    assert link not in signed_in("officer").get(PAGE, headers=HTML).text
+    assert form(client, "resume") == 303
+    assert link not in client.get(PAGE, headers=HTML).text
 
 
 def test_an_officer_sees_the_machines_of_the_own_agency_and_changes_nothing(

@@ -106,6 +106,31 @@ def test_others_may_look_and_not_decide_and_another_agency_sees_nothing(
     assert written(world) == []
 
 
+def test_an_officer_undoes_a_link_of_his_own_agencys_machine_and_nothing_else(
+    world: World, pair: tuple[str, str, int], signed_in: SignedIn, look: Callable[..., Page]
+) -> None:
+    old, _, link_id = pair
+    analyst, officer, stranger, auditor = (
+        signed_in(name) for name in ("analyst", "officer", "officer2", "auditor")
+    )
+    assert "One machine: link" not in look(officer, "/machines").text
+    assert post(analyst, f"/machines/{link_id}/link") == 303
+    for page in (look(officer, "/machines"), look(officer, f"/endpoints/{old}")):
+        assert "Undo the link" in page.text
+    assert "Undo the link" not in look(auditor, "/machines").text
+    undo, why = f"{API}/machine-links/{link_id}/undo", {"reason": "hai máy"}
+    assert stranger.post(undo, json=why).status_code == 404
+    assert auditor.post(undo, json=why).status_code == 403
+    assert officer.post(undo, json=why).json()["state"] == "undone"
+    assert officer.post(undo, json=why).status_code == 409
+    for act in ("link", "reject"):
+        assert officer.post(f"{API}/machine-links/{link_id}/{act}", json=why).status_code == 403
+    assert written(world) == [("machine.link", "analyst"), ("machine.unlink", "officer")]
+    assert post(analyst, f"/machines/{link_id}/link") == 303
+    assert post(officer, f"/machines/{link_id}/undo", reason="hai máy") == 303
+    assert set(names(officer)) == {"<b>cu", "pc-moi"}
+
+
 def test_nothing_of_another_agencys_machine_is_told_and_the_older_ones_officer_sees_why_it_is_gone(
     world: World, pair: tuple[str, str, int], signed_in: SignedIn, look: Callable[..., Page]
 ) -> None:
