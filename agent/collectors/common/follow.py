@@ -4,11 +4,17 @@ The cursor (device, inode, offset) lives in the collector's state, so it becomes
 read up to it: a restart neither repeats nor skips a line. Memory and time of one call are bounded. A mark of what
 stands before the offset tells a file that only grew from one that was emptied and filled again, and finds the copy
 that logrotate's ``copytruncate`` has made of it.
+
+Where a log was rotated several times while nobody looked, the files in between are read too, in the order in which they
+were last written: each was begun after what was read last. Compressed ones are not: that would be a decompressor in the
+agent, for what was rotated twice (Debian's ``delaycompress``) while the agent was stopped and the machine was not.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import stat
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +31,8 @@ LINE_BYTES = 16 << 10
 #: How exactly the state remembers when a log was last looked at.
 SEEN_SECONDS = 3600.0
 _MARK_BYTES = 64
+#: What logrotate puts behind a log's name: a number, or a day and perhaps an hour.
+_ROTATED = re.compile(r"[.-][0-9][0-9-]{0,15}")
 
 Change = Literal["", "truncated", "removed"]
 
@@ -72,27 +80,27 @@ def follow(path: Path, state: MutableMapping[str, Any], now: float, *, from_star
         if known is None:
             offset = 0 if from_start or state.get("gone") else found.st_size
             state.update(inode=found.st_ino, offset=offset, gone=False, mark=_mark(descriptor, offset))
+            state["mtime"] = found.st_mtime_ns
         elif known != found.st_ino:
-            rest, finished = _rest_of_rotated(path, int(known), int(state["offset"]))
-            if rest is not None and not finished:
-                state["offset"] = int(state["offset"]) + rest[1]
-                return Followed(lines=rest[0], more=True)
-            state.update(inode=found.st_ino, offset=0, mark=None)
-            if rest is None and not _compressed_since(path, seen):
-                return Followed(lines=[], change="removed", more=True)
-            return Followed(lines=rest[0] if rest is not None else [], more=True)
+            rest, change = _rest_of_rotated(path, state, seen)
+            if state["inode"] is None:
+                state.update(inode=found.st_ino, mtime=found.st_mtime_ns)
+            return Followed(lines=rest, change=change, more=True)
         elif not _still_there(descriptor, state, found.st_size):
             copy = _copied(path, state)
             if copy is not None:  # read to its end as any rotated file
                 state["inode"] = copy
                 return Followed(lines=[], more=True)
-            state.update(offset=0, mark=None)
-            change: Change = "" if _compressed_since(path, seen) else "truncated"
-            return Followed(lines=[], change=change, more=found.st_size > 0)
+            between = _go_on(path, state, state.get("mtime"))
+            if not between:
+                state["inode"] = found.st_ino
+            change = "" if _compressed_since(path, seen) else "truncated"
+            return Followed(lines=[], change=change, more=between or found.st_size > 0)
         lines, used, more = _read_from(descriptor, int(state["offset"]), found.st_size)
         if used or "mark" not in state:
             state["offset"] = int(state["offset"]) + used
             state["mark"] = _mark(descriptor, state["offset"])
+            state["mtime"] = found.st_mtime_ns
         return Followed(lines=lines, more=more)
     finally:
         os.close(descriptor)
@@ -112,13 +120,10 @@ def _gone(path: Path, state: MutableMapping[str, Any], seen: float) -> Followed:
     """The file is not there. Said once, and only where there was one."""
     if state.get("inode") is None:
         return Followed(lines=[])
-    rest, finished = _rest_of_rotated(path, int(state["inode"]), int(state["offset"]))
-    if rest is not None and not finished:
-        state["offset"] = int(state["offset"]) + rest[1]
-        return Followed(lines=rest[0], more=True)
-    rotated = rest is not None or _compressed_since(path, seen)
-    state.update(inode=None, offset=0, mark=None, gone=True)
-    return Followed(lines=rest[0] if rest is not None else [], change="" if rotated else "removed")
+    rest, change = _rest_of_rotated(path, state, seen)
+    if state["inode"] is None:
+        state["gone"] = True
+    return Followed(lines=rest, change=change, more=state["inode"] is not None)
 
 
 def _mark(descriptor: int, offset: int) -> int | None:
@@ -163,8 +168,9 @@ def _siblings(path: Path) -> list[Path]:
         return []
 
 
-def _rest_of_rotated(path: Path, inode: int, offset: int) -> tuple[tuple[list[bytes], int] | None, bool]:
-    """What is unread of the rotated file with ``inode``: ``((lines, bytes), finished)``; ``None``: not found."""
+def _rest_of_rotated(path: Path, state: MutableMapping[str, Any], seen: float) -> tuple[list[bytes], Change]:
+    """What is unread of the rotated file that the cursor is in, as much as one call takes, and what befell it. Where it
+    is read to its end, the cursor goes to the file that was begun after it; its inode is None where that is the log."""
     for sibling in _siblings(path):
         try:
             descriptor = os.open(sibling, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -172,12 +178,40 @@ def _rest_of_rotated(path: Path, inode: int, offset: int) -> tuple[tuple[list[by
             continue
         try:
             found = os.fstat(descriptor)
-            if found.st_ino == inode:
-                lines, used, more = _read_from(descriptor, offset, found.st_size)
-                return (lines, used), not more
+            if found.st_ino != state["inode"]:
+                continue
+            lines, used, more = _read_from(descriptor, int(state["offset"]), found.st_size)
         finally:
             os.close(descriptor)
-    return None, True
+        if more:
+            state["offset"] = int(state["offset"]) + used
+        else:
+            _go_on(path, state, found.st_mtime_ns)
+        return lines, ""
+    _go_on(path, state, state.get("mtime"))
+    return [], "" if _compressed_since(path, seen) else "removed"
+
+
+def _go_on(path: Path, state: MutableMapping[str, Any], after: int | None) -> bool:
+    """Put the cursor at the beginning of the oldest rotated file that was last written behind ``after`` (ns; None: not
+    known, of a cursor of an earlier version), or let its inode be None; whether there is one."""
+    moment, inode = (after, None) if after is None else _written_after(path, after, state["inode"])
+    state.update(inode=inode, offset=0, mark=None, mtime=moment)
+    return inode is not None
+
+
+def _written_after(path: Path, after: int, known: int) -> tuple[int, int | None]:
+    """The oldest plain rotated file that was last written behind ``after``, as that moment and inode."""
+    found: list[tuple[int, int]] = []
+    for sibling in _siblings(path):
+        if _ROTATED.fullmatch(sibling.name.removeprefix(path.name)):
+            try:
+                status = sibling.lstat()
+            except OSError:
+                continue
+            if stat.S_ISREG(status.st_mode) and status.st_mtime_ns > after and status.st_ino != known:
+                found.append((status.st_mtime_ns, status.st_ino))
+    return min(found, default=(after, None))
 
 
 def _compressed_since(path: Path, seen: float) -> bool:

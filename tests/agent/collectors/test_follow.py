@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import gzip
+import json
+import os
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,8 +15,6 @@ from tests.agent.collectors.support import CAPTURED
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def read_all(path: Path, state: dict[str, Any]) -> tuple[list[bytes], list[str]]:
@@ -69,6 +70,125 @@ def test_rotation_loses_no_line_of_either_file(tmp_path: Path) -> None:
     log.rename(tmp_path / "log.1")
     log.write_text("first of the new\n")
     assert read_all(log, state) == ([b"last of the old", b"first of the new"], [])
+
+
+class Rotating:
+    """A log that is rotated as logrotate does: every rotated file takes the number after its own, or a day; the newest
+    may be compressed at the next turn (``delaycompress``). Each is written a minute after the one before."""
+
+    def __init__(
+        self, log: Path, *, dated: bool = False, compress: bool = False, create: bool = True
+    ) -> None:
+        self.log = log
+        self.dated = dated
+        self.compress = compress
+        self.create = create
+        self.turns = 0
+        self.time = log.stat().st_mtime
+
+    def write(self, text: str) -> None:
+        append(self.log, text)
+        self.time += 60
+        os.utime(self.log, (self.time, self.time))
+
+    def turn(self) -> None:
+        self.turns += 1
+        name = self.log.name
+        if self.compress and (newest := self.log.with_name(f"{name}.1")).exists():
+            newest.with_name(f"{name}.1.gz").write_bytes(gzip.compress(newest.read_bytes()))
+            newest.unlink()
+        if self.dated:
+            self.log.rename(self.log.with_name(f"{name}-202611{self.turns:02}"))
+        else:
+            for number in range(self.turns, 0, -1):
+                for end in ("", ".gz"):
+                    old = self.log.with_name(f"{name}.{number}{end}")
+                    if old.exists():
+                        old.rename(self.log.with_name(f"{name}.{number + 1}{end}"))
+            self.log.rename(self.log.with_name(f"{name}.1"))
+        if self.create:
+            self.log.touch()
+
+
+@pytest.mark.parametrize("dated", [False, True])
+@pytest.mark.parametrize("create", [False, True])
+def test_several_rotations_while_nobody_looked_lose_no_line_and_no_order(
+    dated: bool, create: bool, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    log.write_text("of an earlier week\n")
+    rotating = Rotating(log, dated=dated, create=create)
+    rotating.turn()  # was there before the agent: never read
+    log.touch()
+    state = started(log, "")
+    for number in range(4):
+        rotating.write(f"{number}a\n{number}b\n")
+        rotating.turn()
+    (tmp_path / "log.1.bak").write_text("a person's copy\n")
+    (tmp_path / "log-notes").write_text("something else\n")
+    rotating.write("last\n")
+    expected = [f"{number}{letter}".encode() for number in range(4) for letter in "ab"]
+    assert read_all(log, state) == ([*expected, b"last"], [])
+    assert read_all(log, state) == ([], [])
+    rotating.write("more\n")
+    assert read_all(log, state) == ([b"more"], [])
+
+
+def test_a_restart_between_rotated_files_goes_on_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "READ_BYTES", 8)
+    log = tmp_path / "log"
+    state, lines = started(log), []
+    rotating = Rotating(log)
+    for number in range(3):
+        rotating.write(f"{number}aaaa\n{number}bbbb\n")
+        rotating.turn()
+    for _ in range(40):
+        state = json.loads(json.dumps(state))
+        lines += follow(log, state, CAPTURED).lines
+    assert lines == [f"{number}{letter * 4}".encode() for number in range(3) for letter in "ab"]
+
+
+def test_what_was_compressed_meanwhile_costs_only_itself(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    state = started(log)
+    rotating = Rotating(log, compress=True)
+    keep = log.open()  # so that no new file gets the old one's number
+    for number in range(3):
+        rotating.write(f"{number}\n")
+        rotating.turn()
+    rotating.write("last\n")
+    state["seen"] = 0.0
+    assert read_all(log, state) == ([b"2", b"last"], [])
+    keep.close()
+
+
+def test_copies_of_a_truncated_log_are_read_in_order(tmp_path: Path) -> None:
+    """``copytruncate``, twice while nobody looked."""
+    log = tmp_path / "log"
+    state = started(log, "")
+    append(log, "read\n")
+    assert read_all(log, state) == ([b"read"], [])
+    append(log, "one\n")
+    base = log.stat().st_mtime
+    (tmp_path / "log.2").write_bytes(log.read_bytes())
+    os.utime(tmp_path / "log.2", (base + 60, base + 60))
+    (tmp_path / "log.1").write_text("two\n")
+    os.utime(tmp_path / "log.1", (base + 120, base + 120))
+    log.write_text("six\n")
+    assert read_all(log, state) == ([b"one", b"two", b"six"], [])
+
+
+def test_a_cursor_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    state = started(log)
+    del state["mtime"]
+    rotating = Rotating(log)
+    for number in range(2):
+        rotating.write(f"{number}\n")
+        rotating.turn()
+    assert read_all(log, state) == ([b"0", b"1"], [])
 
 
 def test_rotation_into_a_compressed_file_is_no_removal(tmp_path: Path) -> None:
