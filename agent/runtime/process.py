@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 #: The exit status of an agent that wants to be started anew, where it cannot do that itself (sysexits.h, EX_TEMPFAIL).
 START_ANEW: Final = 75
 #: A TPM that does not give the key is asked again after so long, then after twice that, up to the second.
-_KEY_RETRY_SECONDS: Final = (5.0, 600.0)
+_KEY_RETRY_SECONDS: Final = (1.0, 600.0)
 #: Its name in the second process is ``__main__``.
 _MODULE: Final = "agent.runtime.process"
 

@@ -105,12 +105,9 @@ class Tpm:
         try:
             data = _sized(_NOTHING + _sized(secret))
             parameters = data + _sized(_DATA) + _NOTHING + struct.pack(">I", 0)
-            answer = _Reader(self._ask(_CREATE, struct.pack(">I", parent), parameters))
+            return sealed_of(self._ask(_CREATE, struct.pack(">I", parent), parameters))
         finally:
             self._flush(parent)
-        answer.number()
-        private, public = answer.sized(), answer.sized()
-        return Sealed(public=_sized(public), private=_sized(private))
 
     def unseal(self, sealed: Sealed) -> bytes:
         parent = self._primary()
@@ -162,6 +159,18 @@ class Tpm:
         if size != len(answer):
             raise TpmError("failed", "the TPM's answer was cut off")
         return code, answer[10:]
+
+
+def sealed_of(answer: bytes) -> Sealed:
+    """What TPM2_Create gives, behind the header: how long it is, the private and the public part, and more.
+
+    Raises:
+        TpmError: it was cut off.
+    """
+    reader = _Reader(answer)
+    reader.number()
+    private, public = reader.sized(), reader.sized()
+    return Sealed(public=_sized(public), private=_sized(private))
 
 
 class _Reader:

@@ -20,8 +20,8 @@ from cryptography.x509.oid import NameOID
 from agent import messages, reasons, settings_file, steered
 from agent.assessment import form, values
 from agent.messages import BatchHeader, TokenParts, Wanted
-from agent.runtime import answers, enrolment, identity, proxy, spool_file, status, transport
-from agent.runtime.errors import EnrolmentError, NotEnrolledError, TornFileError, TransportError
+from agent.runtime import answers, enrolment, identity, proxy, sealing, spool_file, status, tpm, transport
+from agent.runtime.errors import EnrolmentError, NotEnrolledError, TornFileError, TpmError, TransportError
 from agent.settings import Settings, StateDirectory
 from agent.update import choosing, manifest, signing
 from agent.update.errors import ReleaseError
@@ -412,6 +412,20 @@ PARSERS: Final[tuple[Parser, ...]] = (
         identity.load_identity,
         raises=(NotEnrolledError,),
         seeds=(_IDENTITY,),
+    ),
+    parser(
+        "bytes",
+        sealing.decode,
+        sealing.decode,
+        raises=(TpmError,),
+        seeds=(sealing.encode(tpm.Sealed(public=b"p" * 48, private=b"q" * 249)),),
+    ),
+    parser(
+        "bytes",
+        tpm.sealed_of,
+        tpm.sealed_of,
+        raises=(TpmError,),
+        seeds=(b"\0\0\0\x06\0\x02ab\0\x02cd",),
     ),
     parser(
         "bytes",

@@ -56,6 +56,11 @@ class Program:
             stderr=subprocess.DEVNULL,
         )
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def end(self, number: signal.Signals) -> int:
         assert self._process is not None
         self._process.send_signal(number)
