@@ -30,15 +30,14 @@ MAX_DECODED_BYTES: Final = 16 << 20
 MAX_BATCH_PARTS: Final = 32_768
 
 BATCH_HEADER: Final = "Vonggac-Batch"
-AGENT_HEADER: Final = "Vonggac-Agent"
 #: How important a batch is (:class:`Importance`); agents before 0.2 do not say it.
 IMPORTANCE_HEADER: Final = "Vonggac-Importance"
 #: Sent by the collector with a 503: batches of at least this importance are taken all the same.
 TAKES_HEADER: Final = "Vonggac-Takes"
-#: Sent by the collector with an enrolment reply and a 202: its receive time, so that an agent can see its own skew.
+#: Sent by the collector with an enrolment reply, a 202 and a 204: its receive time, so that an agent can see its own skew.
 TIME_HEADER: Final = "Vonggac-Time"
 
-#: Sent by the collector with a 202 where this endpoint shall have settings or a release (:class:`Wanted`).
+#: Sent by the collector with a 202 or 204 where this endpoint shall have settings or a release (:class:`Wanted`).
 WANTED_HEADER: Final = "Vonggac-Wanted"
 
 ENROL_PATH: Final = "/v1/enroll"

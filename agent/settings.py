@@ -68,7 +68,7 @@ class AgentSection(Struct, frozen=True):
     heartbeat_seconds: Annotated[Seconds, Meta(description="How often the agent says that it lives.")] = 60
     metrics_seconds: Annotated[
         Seconds, Meta(description="Metrics wait at most so long for a batch to travel with.")
-    ] = 300
+    ] = 600
     spool_bytes: Annotated[
         int,
         Meta(

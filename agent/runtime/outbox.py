@@ -58,7 +58,7 @@ class Outbox:
         *,
         time: Callable[[], float],
         monotonic: Callable[[], float],
-        metrics_seconds: float = 300.0,
+        metrics_seconds: float = 600.0,
     ) -> None:
         self._spool = spool
         self._time = time

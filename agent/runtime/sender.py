@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-import agent
 from agent.messages import (
-    AGENT_HEADER,
     BATCH_HEADER,
     BATCH_PATH,
     HEARTBEAT_PATH,
@@ -118,7 +116,7 @@ class Sender:
             seq=outgoing.seq if outgoing else saved.last_seq,
             sent_at=self._time(),
         )
-        headers = {BATCH_HEADER: header.encode(), AGENT_HEADER: agent.__version__}
+        headers = {BATCH_HEADER: header.encode()}
         if outgoing is not None and outgoing.importance is not Importance.EVENTS:
             headers[IMPORTANCE_HEADER] = outgoing.importance.word
         path = BATCH_PATH if outgoing else HEARTBEAT_PATH

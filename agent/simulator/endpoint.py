@@ -13,9 +13,7 @@ import msgspec
 import zstandard
 from msgspec import Struct
 
-import agent
 from agent.messages import (
-    AGENT_HEADER,
     BATCH_HEADER,
     BATCH_PATH,
     HEARTBEAT_PATH,
@@ -187,7 +185,7 @@ class SimulatedEndpoint:
         wait, held_back = 2.0, False
         while True:
             header = BatchHeader(stream=self._memory.stream, seq=self._memory.seq, sent_at=time.time())
-            headers = {BATCH_HEADER: header.encode(), AGENT_HEADER: agent.__version__}
+            headers = {BATCH_HEADER: header.encode()}
             if importance:
                 headers[IMPORTANCE_HEADER] = importance
             try:

@@ -49,6 +49,7 @@ from collector.ingest.asgi import (
     accepted,
     answer,
     answer_json,
+    noted,
     read_body,
     start,
 )
@@ -185,7 +186,7 @@ class IngestApp:
         self._gate.enter(identity.endpoint_id, Importance.STATUS, 0)
         await read_body(receive, 0, None)
         await self._append("heartbeat", identity.endpoint_id, header.stream, header.seq, header.sent_at, b"")
-        return await accepted(send, self._board.header(identity.endpoint_id))
+        return await noted(send, self._board.header(identity.endpoint_id))
 
     async def _append(
         self, kind: str, endpoint_id: str, stream: str, seq: int, sent_at: float, body: bytes

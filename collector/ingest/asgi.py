@@ -94,12 +94,20 @@ async def answer_json(send: Send, content: object) -> HTTPStatus:
 
 
 async def accepted(send: Send, wanted: bytes | None = None) -> HTTPStatus:
-    """202 as short as it can be: an idle agent has a kilobyte a minute for everything. ``wanted``: the value of the
-    header that says what the endpoint shall have."""
-    headers = [collector_time()]
-    if wanted is not None:
-        headers.append((_WANTED, wanted))
-    return await answer(send, HTTPStatus.ACCEPTED, b"", b"", headers)
+    """202. ``wanted``: the value of the header that says what the endpoint shall have."""
+    return await answer(send, HTTPStatus.ACCEPTED, b"", b"", _told(wanted))
+
+
+async def noted(send: Send, wanted: bytes | None = None) -> HTTPStatus:
+    """204, the shortest answer there is: an idle agent has half a kilobyte a minute for everything."""
+    status = HTTPStatus.NO_CONTENT
+    await send({"type": "http.response.start", "status": status.value, "headers": _told(wanted)})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    return status
+
+
+def _told(wanted: bytes | None) -> Headers:
+    return [collector_time(), *([(_WANTED, wanted)] if wanted is not None else [])]
 
 
 def collector_time() -> tuple[bytes, bytes]:

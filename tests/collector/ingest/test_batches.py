@@ -65,7 +65,7 @@ def test_a_repeated_batch_is_acknowledged_and_stored_once(
 def test_heartbeats_are_rows_without_a_body(
     site: Site, endpoint: Endpoint, connection: http.client.HTTPSConnection
 ) -> None:
-    assert send_batch(connection, 0, b"", path="/v1/heartbeat").status == 202
+    assert send_batch(connection, 0, b"", path="/v1/heartbeat").status == 204
     assert rows_of(site, endpoint) == [("heartbeat", 0, b"")]
 
 

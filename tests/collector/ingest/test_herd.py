@@ -62,7 +62,7 @@ def test_a_herd_is_let_in_by_turns_and_nobody_is_sent_away_twice(tmp_path: Path)
                 while (answer := heartbeat(connection)).status == 503:
                     waits.append(int(answer.headers["retry-after"]))
                     time.sleep(waits[-1])  # the wait is what is tested
-                assert answer.status == 202
+                assert answer.status == 204
             return waits
 
         with ThreadPoolExecutor(len(endpoints)) as pool:
@@ -137,10 +137,10 @@ def test_a_session_is_resumed_known_by_its_certificate_and_ends_with_its_revocat
                 return status, opened.session, bool(opened.session_reused)
 
         status, session, resumed = come(None)
-        assert (status, resumed) == (202, False)
+        assert (status, resumed) == (204, False)
         assert session is not None
         assert session.has_ticket
-        assert come(session)[::2] == (202, True)
+        assert come(session)[::2] == (204, True)
         with site.state.write() as writing:
             service.revoke_endpoint(writing, endpoint.id, "stolen", utcnow())
         assert come(session)[::2] == (403, True)
@@ -155,7 +155,7 @@ def test_an_idle_connection_costs_little_memory(tmp_path: Path) -> None:
             for _ in range(count):
                 connection = endpoint.connect()
                 opened.append(connection)
-                assert heartbeat(connection).status == 202
+                assert heartbeat(connection).status == 204
             return process.memory_info().rss
 
         try:
