@@ -75,9 +75,21 @@ class Installing:
         scm.stop(self._manager)
         version = agent.__version__
         run = scm.command_line(self._place.python(version), [*scm.MODULE, *SERVICE, *self._options])
-        self._manager.define(scm.Commands(run))
-        self._place.write_command(version)
-        scm.start(self._manager)
+        before = self._manager.command()
+        try:
+            self._manager.define(scm.Commands(run))
+            self._place.write_command(version)
+            scm.start(self._manager)
+        except OSError:
+            self._undo(before)
+            raise
+
+    def _undo(self, before: str) -> None:
+        """The service as it was, for an installer that fails puts the files back, too."""
+        if before:
+            self._manager.define(scm.Commands(before))
+        else:
+            self._manager.delete()
 
     def _lay_down_key(self) -> None:
         """The public keys that came with the package, where it had any."""

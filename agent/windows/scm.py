@@ -23,8 +23,9 @@ DESCRIPTION: Final = (
     "Quan sát máy này và báo về trung tâm giám sát an toàn thông tin của tỉnh. "
     "Observes this machine and reports to the province's security operations centre."
 )
-#: What Python is given: neither the environment nor the user's own packages nor the working directory.
-MODULE: Final = ("-I", "-m", "agent.cli")
+#: What Python is given: neither the environment nor the user's own packages nor the working directory; and UTF-8, for a
+#: file that output is sent to knows no Vietnamese else.
+MODULE: Final = ("-I", "-X", "utf8", "-m", "agent.cli")
 
 _QUOTED: Final = re.compile(r'"([^"]+)"(?: (.*))?', re.DOTALL)
 #: What has a meaning of its own in a service's command: quotes, variables (it is a REG_EXPAND_SZ), control characters.

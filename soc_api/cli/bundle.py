@@ -44,7 +44,7 @@ _PROJECT: Final = Path(__file__).resolve().parents[2]
     "platforms",
     multiple=True,
     metavar="TAG",
-    help="A platform tag that machines accept (manylinux_2_28_x86_64); may be repeated. By default this server's.",
+    help="A platform tag that machines accept (manylinux_2_28_x86_64, win_amd64); may be repeated. By default this server's.",
 )
 @as_json
 @with_place
@@ -75,7 +75,8 @@ def command(
         folder.mkdir(mode=0o700)
         _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(project))
         for version in versions or ("",):
-            _pip(*_download(folder, requirements, wheels, version, platforms))
+            for group in _groups(platforms):
+                _pip(*_download(folder, requirements, wheels, version, group))
         found, before = digests(folder), digests(directory.bundle)
         if found != before:
             shutil.rmtree(directory.bundle, ignore_errors=True)
@@ -87,6 +88,14 @@ def command(
     for name in found:
         click.echo(name)
     click.echo(f"{len(found)} wheels in {directory.bundle}" + ("" if found != before else ", unchanged"))
+
+
+def _groups(platforms: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Platforms of one system together: pip takes one wheel of each distribution for all that it is given at once."""
+    groups: dict[bool, list[str]] = {}
+    for each in platforms:
+        groups.setdefault(each.startswith("win"), []).append(each)
+    return [tuple(group) for group in groups.values()] or [()]
 
 
 def _download(
