@@ -44,7 +44,7 @@ _PROJECT: Final = Path(__file__).resolve().parents[2]
     "platforms",
     multiple=True,
     metavar="TAG",
-    help="A platform tag that machines accept (manylinux_2_28_x86_64, win_amd64); may be repeated. By default this server's.",
+    help="A platform tag of machines (manylinux_2_28_x86_64, win_amd64); may be repeated. By default this server's.",
 )
 @as_json
 @with_place
