@@ -164,6 +164,16 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check-config",
         parents=[common, as_json],
+    remove = commands.add_parser(
+        "remove",
+        parents=[common],
+        help="take the agent off this machine: units, versions, settings, state, its user",
+        epilog="example: vonggac-agent remove --dry-run; vonggac-agent remove --yes",
+    )
+    remove.add_argument("--dry-run", action="store_true", help="show what would be removed; change nothing")
+    remove.add_argument("--yes", action="store_true", help="do it")
+    remove.set_defaults(command=_remove)
+
         help="read the settings, touch nothing, show what is in force",
         epilog="example: vonggac-agent check-config --config agent.toml",
     )
@@ -336,6 +346,37 @@ def _service(arguments: argparse.Namespace) -> int:
 def _check_config(arguments: argparse.Namespace) -> int:
     own, state, collectors = _load(arguments)
     from agent.runtime.managed.manager import look
+def _remove(arguments: argparse.Namespace) -> int:
+    from agent.runtime.errors import AgentError, NotEnrolledError
+    from agent.runtime.identity import load_identity
+    from agent.update import removal
+
+    try:
+        places = removal.places_of(arguments.config, arguments.state)
+        found = removal.survey(places).lines()
+        for line in found:
+            print(line)
+        if not found:
+            print("there is no agent on this machine")
+        if arguments.dry_run or not found:
+            return 0
+        if not arguments.yes:
+            raise _Failure("nothing was removed: give --yes to remove all of this", 2)
+        try:
+            endpoint = load_identity(places.state, finish=False).endpoint_id
+        except NotEnrolledError:
+            endpoint = ""
+        left = removal.remove(places)
+    except (AgentError, OSError) as error:
+        raise _Failure(str(error)) from error
+    if left:
+        raise _Failure("not all of it is gone:\n  " + "\n  ".join(left))
+    print("nothing of the agent is left on this machine")
+    if endpoint:
+        print(f"revoke or retire it in the console: {endpoint}")
+    return 0
+
+
     from agent.settings import stated
 
     settings, standing, origins = look(state, own, stated(arguments.config), collectors)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import zstandard
 
+from agent.runtime.diagnosis import is_running
+from agent.settings import StateDirectory
 from collector.state.base import utcnow
 from collector.steering.releases import service
 from collector.steering.releases.rollout import Pace
@@ -183,6 +185,11 @@ def test_a_good_release_is_taken_and_a_broken_one_is_rolled_back(
         assert "0.3.0" in machine.run("status", "--lang", "vi", status=1)
     finally:
         machine.stop()
+    wait_until(lambda: not is_running(StateDirectory(machine.state)), seconds=30, what="the agent to end")
+    assert str(machine.opt / "versions") in machine.run("remove", "--dry-run")
+    machine.run("remove", status=2)
+    machine.run("remove", "--yes")
+    assert not [each for each in (machine.opt, machine.config.parent, machine.state) if each.exists()]
 
 
 def told_of(site: Site) -> set[tuple[str, str]]:
