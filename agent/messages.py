@@ -34,7 +34,7 @@ BATCH_HEADER: Final = "Vonggac-Batch"
 IMPORTANCE_HEADER: Final = "Vonggac-Importance"
 #: Sent by the collector with a 503: batches of at least this importance are taken all the same.
 TAKES_HEADER: Final = "Vonggac-Takes"
-#: Sent by the collector with an enrolment reply, a 202 and a 204: its receive time, so that an agent can see its own skew.
+#: Sent by the collector with an enrolment reply, a 202 and a 204: its receive time, so that an agent sees its own skew.
 TIME_HEADER: Final = "Vonggac-Time"
 
 #: Sent by the collector with a 202 or 204 where this endpoint shall have settings or a release (:class:`Wanted`).

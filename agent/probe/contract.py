@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from agent.collectors.registry import Output
+from agent.messages import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _LENGTH: Final = struct.Struct("!I")
 #: The most that one frame may weigh; a part splits what is more.
 MAX_FRAME_BYTES: Final = 16 << 20
+
+_NO_OUTPUT: Final = msgspec.Raw(b"{}")
 
 S = TypeVar("S", bound=Struct)
 
@@ -68,19 +71,27 @@ class Hello(Struct, frozen=True):
 class Said(Struct, frozen=True, omit_defaults=True):
     """What one source of a part found, or why it found nothing (``nothing``), or failed (``failure``).
 
-    ``partial``: documents that are not among ``output``'s stay as they are; otherwise ``output`` tells all there are.
-    ``memory`` replaces the source's memory, durably together with ``output``; ``None`` leaves it. ``seconds`` of
-    processor time are the part's so far.
+    ``output`` is an :class:`Output` as JSON, looked at apart from the rest: what breaks its contract is refused, and
+    the part lives on. ``partial``: documents that are not among ``output``'s stay as they are; otherwise it tells all
+    there are. ``memory`` replaces the source's memory, durably together with ``output``; ``None`` leaves it. The part
+    has taken ``seconds`` of processor time so far.
     """
 
     number: int
     source: str
-    output: Output = Output()
+    output: msgspec.Raw = _NO_OUTPUT
     partial: bool = False
     memory: dict[str, Any] | None = None
     failure: str = ""
     nothing: str = ""
     seconds: float = 0.0
+
+    def found(self) -> Output:
+        """Raise :class:`ValueError` where ``output`` is not what the wire contract allows."""
+        try:
+            return msgspec.json.decode(self.output, type=Output)
+        except UNREADABLE as error:
+            raise ValueError(str(error)) from error
 
 
 class Kept(Struct, frozen=True):
@@ -116,7 +127,7 @@ def read_frame(stream: IO[bytes], kind: type[S]) -> S | None:
         raise ValueError("a frame that ends early")
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"not a frame: {error}") from error
 
 
@@ -165,7 +176,7 @@ class PartContext(Generic[S]):
             PartEndsError: the agent is gone; nothing can be told any more.
             ValueError: the agent refused it as breaking the contract, or it is too large for a frame.
         """
-        self._send(source, output=output, partial=partial, memory=memory)
+        self._send(source, output=msgspec.Raw(msgspec.json.encode(output)), partial=partial, memory=memory)
 
     def fails(self, source: str, reason: str) -> None:
         """Say why ``source`` cannot find out what it should; its documents stay as they were. Raises as

@@ -19,12 +19,15 @@ from agent.probe.contract import Hello, Kept, Said, read_frame, write_frame
 from agent.runtime.errors import SpoolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
+    from agent.collectors.registry import Output
     from agent.probe.parts import Chosen
     from agent.runtime.log import Log
     from agent.runtime.outbox import Outbox
 
+#: Runs one part, by its name behind.
+COMMAND: Final = (sys.executable, "-P", "-m", "agent.probe.process")
 _STOP_SECONDS: Final = 5.0
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 300.0
@@ -53,8 +56,9 @@ class ProbeHost:
         flush: Callable[[], bool],
         note: Note,
         where: dict[str, Any],
+        command: Sequence[str] = COMMAND,
     ) -> None:
-        self._runs = [_PartRun(each, folder, outbox, log, flush, note, where) for each in chosen]
+        self._runs = [_PartRun(each, folder, outbox, log, flush, note, where, command) for each in chosen]
 
     @property
     def sources(self) -> set[str]:
@@ -89,8 +93,10 @@ class _PartRun:
         flush: Callable[[], bool],
         note: Note,
         where: dict[str, Any],
+        command: Sequence[str],
     ) -> None:
         self.part = chosen.part
+        self._command = [*command, chosen.part.name]
         self._settings: dict[str, Any] = msgspec.to_builtins(chosen.settings)
         self._folder = folder / chosen.part.name
         self._outbox = outbox
@@ -153,7 +159,7 @@ class _PartRun:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             process = self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "agent.probe.process", self.part.name],
+                self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,
@@ -191,23 +197,25 @@ class _PartRun:
         """Return why it was refused. Where the disk refuses, it is tried until that takes it, or the agent stops."""
         failure = ""
         if not said.failure and not said.nothing:
-            memory = said.memory if said.memory is not None else self._outbox.memory(said.source)
-            while not self._stopping.is_set():
-                try:
-                    self._outbox.take(said.source, said.output, memory, partial=said.partial)
-                except SpoolError:
-                    self._stopping.wait(_DISK_SECONDS)
-                    continue
-                except CollectorError as error:
-                    failure = str(error)[:255]
-                break
-            if said.output.events and not failure:
-                while not self._flush() and not self._stopping.wait(_DISK_SECONDS):
-                    pass
+            try:
+                self._keep_output(said, said.found())
+            except (ValueError, CollectorError) as error:
+                failure = str(error)[:255]
         spent, self._spent = max(0.0, said.seconds - self._spent), said.seconds
         self._log.found(f"probe:{self.part.name}")
         self._note(said.source, failure=said.failure or failure, nothing=said.nothing, seconds=spent)
         return failure
+
+    def _keep_output(self, said: Said, output: Output) -> None:
+        memory = said.memory if said.memory is not None else self._outbox.memory(said.source)
+        while not self._stopping.is_set():
+            try:
+                self._outbox.take(said.source, output, memory, partial=said.partial)
+                break
+            except SpoolError:
+                self._stopping.wait(_DISK_SECONDS)
+        while output.events and not self._flush() and not self._stopping.wait(_DISK_SECONDS):
+            pass
 
 
 def _resident_bytes(pid: int) -> int:
