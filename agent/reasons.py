@@ -403,6 +403,12 @@ SETTINGS_UNSIGNED: Final = Sentence(
     "cấu hình không có chữ ký của máy chủ mà máy này đã đăng ký",
 )
 SETTINGS_FOREIGN: Final = Sentence("the settings are for another machine", "cấu hình dành cho máy khác")
+# Why the agent's key is in a file, and not sealed to the TPM.
+KEY_OFF: Final = Sentence('the settings say tpm = "off"', 'cấu hình ghi tpm = "off"')
+KEY_NO_TPM: Final = Sentence("no TPM 2.0 to be seen", "không thấy TPM 2.0")
+KEY_TPM_DENIED: Final = Sentence("the agent may not use the TPM", "tác tử không có quyền dùng TPM")
+KEY_TPM_LOCKED: Final = Sentence("the TPM is locked by its owner", "TPM đang bị chủ của nó khoá")
+KEY_TPM_FAILED: Final = Sentence("the TPM did not seal the key", "TPM không niêm phong được khoá")
 SETTINGS_UNREADABLE: Final = Sentence(
     "the settings cannot be read: {detail}", "không đọc được cấu hình: {detail}"
 )
@@ -445,6 +451,41 @@ NO_ANTIVIRUS: Final = Sentence("no antivirus is installed", "chưa cài phần m
 PRODUCT_SILENT: Final = Sentence("the product does not answer", "phần mềm không trả lời")
 SERVICE_STOPPED: Final = Sentence("the service is stopped", "dịch vụ đã dừng")
 TURNED_OFF: Final = Sentence("turned off", "đã tắt")
+
+# Links and services, as the probe tells of them.
+LINK_NO_ANSWER: Final = Sentence("nothing answers at the other end", "đầu bên kia không trả lời")
+LINK_DEGRADED: Final = Sentence("answers are lost or slow", "trả lời bị mất hoặc chậm")
+SERVICE_NO_ADDRESS: Final = Sentence(
+    "the name {where} has no address here", "tại đây không phân giải được tên {where}"
+)
+SERVICE_NOT_ALLOWED: Final = Sentence(
+    "{where} leads to {address}, which may not be probed", "{where} trỏ tới {address}, là nơi không được phép dò"
+)
+SERVICE_NO_CONNECTION: Final = Sentence("no connection to {where}: {detail}", "không kết nối được tới {where}: {detail}")
+SERVICE_NO_NETWORK: Final = Sentence(
+    "this probe has no way to the network itself", "chính đầu dò này không có đường ra mạng"
+)
+SERVICE_SLOW: Final = Sentence("not finished within {seconds} s", "không xong trong {seconds} giây")
+SERVICE_TLS: Final = Sentence("no TLS with {where}: {detail}", "không thiết lập được TLS với {where}: {detail}")
+SERVICE_CERTIFICATE: Final = Sentence(
+    "its certificate is not good: {detail}", "chứng thư số không hợp lệ: {detail}"
+)
+SERVICE_NOT_HTTP: Final = Sentence("the answer is not HTTP: {detail}", "câu trả lời không phải HTTP: {detail}")
+SERVICE_STATUS: Final = Sentence("it answers with status {status}", "trả về mã {status}")
+SERVICE_CONTENT: Final = Sentence(
+    "the page does not contain what it has to", "trang không chứa nội dung bắt buộc phải có"
+)
+SERVICE_REDIRECTED: Final = Sentence(
+    "it leads to {where}, which is not one of its hosts", "chuyển hướng sang {where}, không thuộc các máy chủ của dịch vụ"
+)
+SERVICE_REDIRECTS: Final = Sentence("it leads on and on", "chuyển hướng quá nhiều lần")
+SERVICE_GREETING: Final = Sentence("it greets with: {detail}", "lời chào nhận được: {detail}")
+SERVICE_NO_STARTTLS: Final = Sentence("it offers no STARTTLS", "không hỗ trợ STARTTLS")
+DNS_NO_ANSWER: Final = Sentence("the name server {where} does not answer", "máy chủ tên miền {where} không trả lời")
+DNS_REFUSES: Final = Sentence(
+    "the name server {where} answers with {detail}", "máy chủ tên miền {where} trả về {detail}"
+)
+DNS_OTHER: Final = Sentence("other answers than expected: {detail}", "câu trả lời khác dự kiến: {detail}")
 
 ALL: Final[tuple[Sentence, ...]] = tuple(
     each for each in globals().copy().values() if isinstance(each, Sentence)

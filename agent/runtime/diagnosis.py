@@ -16,7 +16,7 @@ from agent.runtime.errors import NotEnrolledError
 from agent.runtime.files import open_own
 from agent.runtime.identity import Identity, load_identity
 from agent.runtime.locking import hold
-from agent.runtime.sealing import is_sealed
+from agent.runtime.sealing import UNSEALED, is_sealed
 from agent.runtime.status import Status, read_status
 from agent.settings import DEFAULT_CONFIG
 from agent.update import words as updates
@@ -189,8 +189,8 @@ def render(diagnosis: Diagnosis, lang: Lang) -> str:
         if diagnosis.key == "tpm":
             lines.append(words.KEY_SEALED.say(lang))
         elif diagnosis.key:
-            why = words.KEY_WHY.get(identity.unsealed)
-            reason = f" ({why.say(lang)})" if why is not None else ""
+            why = UNSEALED.get(identity.unsealed)
+            reason = f" ({translate(why(), lang)})" if why is not None else ""
             lines.append(words.KEY_IN_FILE.say(lang) + reason)
     if status is not None:
         if status.link.code == "ok":

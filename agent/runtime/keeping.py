@@ -16,15 +16,18 @@ import msgspec
 from agent.runtime.errors import NotEnrolledError
 from agent.runtime.evidence import is_other_machine
 from agent.runtime.identity import load_identity, remember_machine
-from agent.runtime.sealing import is_sealed
+from agent.runtime.sealing import UNSEALED, is_sealed
+from agent.runtime.steering import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.messages import HostFacts, Wanted
+    from agent.reasons import Sentence
     from agent.runtime.identity import Identity
     from agent.runtime.log import Log
     from agent.runtime.proxy import Proxy
+    from agent.runtime.sender import Requester
     from agent.settings import StateDirectory, TpmPolicy
 
 _RETRY_SECONDS: Final = 3600.0
@@ -35,6 +38,39 @@ _TIMEOUT_SECONDS: Final = 120.0
 ANOTHER_ENDPOINT: Final = "another endpoint"
 #: The exit status of the process where the collector has answered, with a refusal that stands.
 REFUSED: Final = 2
+
+
+class KeyPlace:
+    """Tells the collector where the key lies, as a :class:`agent.runtime.steering.Follower` that follows nothing.
+    ``identity``: the present one."""
+
+    name = "key"
+    heavy = False
+
+    def __init__(self, state: StateDirectory, identity: Callable[[], Identity]) -> None:
+        self._state = state
+        self._identity = identity
+        self._of: Identity | None = None
+        self._told: dict[str, Any] = {}
+
+    def step(self, _wanted: Wanted, _connection: Requester) -> float:
+        return NEVER
+
+    def tell(self) -> dict[str, Any]:
+        """``place`` (``tpm``, ``file``), and with the latter ``reason`` where it is known."""
+        identity = self._identity()
+        if identity is not self._of:
+            self._of = identity
+            self._told = self._look(UNSEALED.get(identity.unsealed))
+        return self._told
+
+    def _look(self, why: Sentence | None) -> dict[str, Any]:
+        try:
+            if is_sealed(self._state.key):
+                return {"place": "tpm"}
+        except OSError:
+            return {}
+        return {"place": "file"} | ({} if why is None else {"reason": why()})
 
 
 class Keeper:

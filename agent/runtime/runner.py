@@ -27,7 +27,7 @@ from agent.runtime.errors import (
 )
 from agent.runtime.evidence import host_facts
 from agent.runtime.identity import load_identity, own_context
-from agent.runtime.keeping import ANOTHER_ENDPOINT, Keeper
+from agent.runtime.keeping import ANOTHER_ENDPOINT, Keeper, KeyPlace
 from agent.runtime.lanes import Lane, Outcome, execute
 from agent.runtime.managed.manager import Managed
 from agent.runtime.outbox import Outbox
@@ -221,6 +221,7 @@ class Runner:
     def _followers(self) -> list[Follower]:
         update = self._settings.update
         return [
+            KeyPlace(self._state, lambda: self.identity),
             self._managed,
             Updates(
                 self._state.root,

@@ -11,6 +11,7 @@ import binascii
 import os
 from typing import TYPE_CHECKING, Final
 
+from agent import reasons
 from agent.runtime.errors import TpmError
 from agent.runtime.files import read_own
 from agent.runtime.tpm import MOST_SEALED, OWNER, Sealed, seal, unseal
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 _BEGIN: Final = b"-----BEGIN TSS2 PRIVATE KEY-----\n"
 _END: Final = b"-----END TSS2 PRIVATE KEY-----\n"
 _MOST_BYTES: Final = 1 << 16
+#: By :attr:`agent.runtime.identity.Identity.unsealed`.
+UNSEALED: Final = {
+    "off": reasons.KEY_OFF,
+    "absent": reasons.KEY_NO_TPM,
+    "denied": reasons.KEY_TPM_DENIED,
+    "locked": reasons.KEY_TPM_LOCKED,
+    "failed": reasons.KEY_TPM_FAILED,
+}
 #: 2.23.133.10.1.5, sealed data.
 _TYPE: Final = bytes.fromhex("6781050a0105")
 _OF_EMPTY_PASSWORD: Final = bytes.fromhex("0101ff")

@@ -222,14 +222,6 @@ RENEWAL: Final = (
 )
 KEY_SEALED: Final = Words("Khoá: niêm phong trong TPM", "Key: sealed to the TPM")
 KEY_IN_FILE: Final = Words("Khoá: trong tệp", "Key: in a file")
-#: By :attr:`agent.runtime.identity.Identity.unsealed`.
-KEY_WHY: Final[dict[str, Words]] = {
-    "off": Words('cấu hình tpm = "off"', 'tpm = "off" in the settings'),
-    "absent": Words("không thấy TPM 2.0", "no TPM 2.0 to be seen"),
-    "denied": Words("tác tử không có quyền dùng TPM", "the agent may not use the TPM"),
-    "locked": Words("TPM đang khoá", "the TPM is locked"),
-    "failed": Words("TPM không niêm phong được", "the TPM did not seal it"),
-}
 CERTIFICATE: Final = Words("Chứng thư dùng đến: {when}", "Certificate good until: {when}")
 ENDPOINT: Final = Words("Mã máy: {id}", "Endpoint: {id}")
 COLLECTORS: Final = Words(

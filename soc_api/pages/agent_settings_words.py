@@ -39,6 +39,8 @@ STATES: Final = {
 #: Fields of the events about an agent (``product: vonggac, category: agent``).
 AGENT_FIELDS: Final = {
     "agent.version": N_("Agent's version"),
+    "agent.key.place": N_("Where the agent's key is"),
+    "agent.key.reason": N_("Why it is not in the TPM"),
     "agent.settings.number": N_("Settings in use"),
     "agent.settings.state": N_("State of the settings"),
     "agent.settings.failed": N_("Settings not in use"),

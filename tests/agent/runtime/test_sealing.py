@@ -302,7 +302,13 @@ def test_the_program_runs_by_a_sealed_key_says_so_and_seals_one_that_was_not(
     program.start()
     wait_until(lambda: is_sealed(program.state.key), seconds=30, what="a sealed key")
     program.write(1)
-    wait_until(lambda: any(seen.path == "/v1/batches" for seen in stub.seen), seconds=30, what="a batch")
+
+    def told() -> list[object]:
+        documents = [each for batch in stub.batches() for each in batch.documents]
+        return [each.body.get("key") for each in documents if each.kind == "agent" and each.body is not None]
+
+    wait_until(lambda: {"place": "tpm"} in told(), seconds=30, what="the agent's own document")
+    assert told()[0] in ({"place": "file", "reason": 'the settings say tpm = "off"'}, {"place": "tpm"})
     assert "Khoá: niêm phong trong TPM" in says(program)
     assert "Key: sealed to the TPM" in says(program, "en")
 
