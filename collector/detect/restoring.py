@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -285,7 +286,8 @@ class Restoring:
         offsets = [row.log_offset for row in rows] + [row.log_offset for row in metrics]
         for damage, count in counts.items():
             if damage is not None:
-                self._store.note_restored(damage, min(offsets), count)
+                # They are not lacking any more: who let this go now would never count them.
+                self._persist(partial(self._store.note_restored, damage, min(offsets), count))
         search.restored += len(rows) + len(metrics)
         self._metrics.restored.inc(len(rows) + len(metrics))
 

@@ -16,7 +16,7 @@ from collector.partitions import partition_of
 from collector.settings import Detect, Settings
 from collector.state.tables import Alert, Assignment, DeadLetter, Endpoint, Stream
 from collector.store.damage import Damage
-from collector.store.errors import QueryError
+from collector.store.errors import QueryError, StoreUnavailableError
 from tests.collector.detect.test_worker import BAD_PROCESS
 from tests.collector.pipeline import NOW, T0, MemoryLog, Pipeline, add_endpoint, event
 
@@ -260,6 +260,29 @@ def test_a_store_that_fails_in_between_gets_each_row_once(tmp_path: Path, fault:
         pipeline.worker.restore()
 
     assert by_id(pipeline.store.events) == events
+
+
+def test_what_was_brought_back_is_counted_whatever_the_store_does_behind_the_insert(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the rows are there, the damage is short of them for ever, and so is its alert."""
+    pipeline = worked(tmp_path)
+    store, lost = pipeline.store, len(pipeline.store.events)
+    store.events = []
+    store.damaged = [EVENTS]
+    note, away = store.note_restored, [2, 0, 1]
+
+    def failing(damage_id: str, log_offset: int, rows: int) -> None:
+        if away and away[0]:
+            away[0] -= 1
+            raise StoreUnavailableError("restarts")
+        del away[:1]
+        note(damage_id, log_offset, rows)
+
+    monkeypatch.setattr(store, "note_restored", failing)
+    restore(pipeline)
+    assert not away
+    assert len(store.events) == sum(rows for _, _, rows in store.restored) == lost
 
 
 def test_who_takes_a_partition_over_goes_on_and_who_had_it_inserts_nothing_more(tmp_path: Path) -> None:
