@@ -91,8 +91,10 @@ LINK: Final[dict[str, tuple[Words, Words]]] = {
             "This machine's key is sealed to its TPM, but there is none to be seen.",
         ),
         Words(
-            f"Bật TPM (Security Device) trong BIOS/UEFI rồi khởi động lại máy; nếu không còn TPM ấy: {_VI_ANEW}",
-            f"Turn the TPM (security device) on in the firmware, restart the machine; if it is gone: {_EN_ANEW}",
+            "Bật TPM (Security Device) trong BIOS/UEFI rồi khởi động lại máy; dịch vụ phải được dùng /dev/tpmrm0 "
+            f"(DeviceAllow=, không có PrivateDevices=); nếu không còn TPM ấy: {_VI_ANEW}",
+            "Turn the TPM (security device) on in the firmware, restart the machine; the service must be allowed "
+            f"/dev/tpmrm0 (DeviceAllow=, no PrivateDevices=); if the TPM is gone: {_EN_ANEW}",
         ),
     ),
     "key_denied": (
