@@ -92,6 +92,7 @@ PART_TOO_LARGE: Final = Sentence(
     "the probe's part held {megabytes} MB of memory and is started again",
     "phần này của đầu dò chiếm {megabytes} MB bộ nhớ và đang được khởi động lại",
 )
+SYSLOG_NOT_OPENED: Final = Sentence("cannot listen for syslog: {detail}", "không mở được cổng nhận syslog: {detail}")
 OVERRAN: Final = Sentence("no answer within {seconds} s", "không có kết quả trong {seconds} giây")
 HANDED_BACK: Final = Sentence("it handed back a {kind}", "trả về kiểu dữ liệu sai: {kind}")
 BREAKS_CONTRACT: Final = Sentence(
