@@ -92,6 +92,22 @@ PART_TOO_LARGE: Final = Sentence(
     "the probe's part held {megabytes} MB of memory and is started again",
     "phần này của đầu dò chiếm {megabytes} MB bộ nhớ và đang được khởi động lại",
 )
+HOST_KEY_CHANGED: Final = Sentence(
+    "the device shows another host key, {shown}: nobody has signed in",
+    "thiết bị đưa ra khóa máy chủ khác, {shown}: chưa đăng nhập",
+)
+HOST_KEY_UNKNOWN: Final = Sentence(
+    "no host key is set for this device; it shows {shown}: compare it on the device, then put it into the settings",
+    "chưa khai báo khóa máy chủ của thiết bị này; thiết bị đưa ra {shown}: hãy đối chiếu trên thiết bị rồi ghi vào cấu hình",
+)
+SIGN_IN_REFUSED: Final = Sentence("the device refused the account", "thiết bị từ chối tài khoản")
+NO_SSH: Final = Sentence("no SSH session: {detail}", "không mở được phiên SSH: {detail}")
+ANSWER_TOO_LONG: Final = Sentence(
+    "the answer is longer than {limit} characters", "câu trả lời dài hơn {limit} ký tự"
+)
+HUNG_UP: Final = Sentence("the device ended the session", "thiết bị đã ngắt phiên")
+NO_SECRET: Final = Sentence("{detail}: the file with the secret cannot be used", "{detail}: không dùng được tệp bí mật")
+NO_PLATFORM: Final = Sentence("there is no platform {detail}", "không có nền tảng {detail}")
 SYSLOG_NOT_OPENED: Final = Sentence("cannot listen for syslog: {detail}", "không mở được cổng nhận syslog: {detail}")
 OVERRAN: Final = Sentence("no answer within {seconds} s", "không có kết quả trong {seconds} giây")
 HANDED_BACK: Final = Sentence("it handed back a {kind}", "trả về kiểu dữ liệu sai: {kind}")
@@ -460,29 +476,39 @@ SERVICE_NO_ADDRESS: Final = Sentence(
     "the name {where} has no address here", "tại đây không phân giải được tên {where}"
 )
 SERVICE_NOT_ALLOWED: Final = Sentence(
-    "{where} leads to {address}, which may not be probed", "{where} trỏ tới {address}, là nơi không được phép dò"
+    "{where} leads to {address}, which may not be probed",
+    "{where} trỏ tới {address}, là nơi không được phép dò",
 )
-SERVICE_NO_CONNECTION: Final = Sentence("no connection to {where}: {detail}", "không kết nối được tới {where}: {detail}")
+SERVICE_NO_CONNECTION: Final = Sentence(
+    "no connection to {where}: {detail}", "không kết nối được tới {where}: {detail}"
+)
 SERVICE_NO_NETWORK: Final = Sentence(
     "this probe has no way to the network itself", "chính đầu dò này không có đường ra mạng"
 )
 SERVICE_SLOW: Final = Sentence("not finished within {seconds} s", "không xong trong {seconds} giây")
-SERVICE_TLS: Final = Sentence("no TLS with {where}: {detail}", "không thiết lập được TLS với {where}: {detail}")
+SERVICE_TLS: Final = Sentence(
+    "no TLS with {where}: {detail}", "không thiết lập được TLS với {where}: {detail}"
+)
 SERVICE_CERTIFICATE: Final = Sentence(
     "its certificate is not good: {detail}", "chứng thư số không hợp lệ: {detail}"
 )
-SERVICE_NOT_HTTP: Final = Sentence("the answer is not HTTP: {detail}", "câu trả lời không phải HTTP: {detail}")
+SERVICE_NOT_HTTP: Final = Sentence(
+    "the answer is not HTTP: {detail}", "câu trả lời không phải HTTP: {detail}"
+)
 SERVICE_STATUS: Final = Sentence("it answers with status {status}", "trả về mã {status}")
 SERVICE_CONTENT: Final = Sentence(
     "the page does not contain what it has to", "trang không chứa nội dung bắt buộc phải có"
 )
 SERVICE_REDIRECTED: Final = Sentence(
-    "it leads to {where}, which is not one of its hosts", "chuyển hướng sang {where}, không thuộc các máy chủ của dịch vụ"
+    "it leads to {where}, which is not one of its hosts",
+    "chuyển hướng sang {where}, không thuộc các máy chủ của dịch vụ",
 )
 SERVICE_REDIRECTS: Final = Sentence("it leads on and on", "chuyển hướng quá nhiều lần")
 SERVICE_GREETING: Final = Sentence("it greets with: {detail}", "lời chào nhận được: {detail}")
 SERVICE_NO_STARTTLS: Final = Sentence("it offers no STARTTLS", "không hỗ trợ STARTTLS")
-DNS_NO_ANSWER: Final = Sentence("the name server {where} does not answer", "máy chủ tên miền {where} không trả lời")
+DNS_NO_ANSWER: Final = Sentence(
+    "the name server {where} does not answer", "máy chủ tên miền {where} không trả lời"
+)
 DNS_REFUSES: Final = Sentence(
     "the name server {where} answers with {detail}", "máy chủ tên miền {where} trả về {detail}"
 )
