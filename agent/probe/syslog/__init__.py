@@ -1,0 +1,1 @@
+"""Takes in what other devices log: syslog over UDP, TCP and TLS."""
