@@ -252,9 +252,10 @@ def put_launcher(place: Installation) -> bool:
         ReleaseError: no file can name this Python as what runs it.
         OSError: it cannot be written.
     """
-    first = f"#!{environment.base_python()} {environment.PYTHON_OPTION}\n"
-    if len(first) > _MOST_SHEBANG or len(first.split()) != 2:
-        raise ReleaseError("place", f"{environment.base_python()}: too long, or with a space in it")
+    python = environment.base_python()
+    first = f"#!{python} {environment.PYTHON_OPTION}\n"
+    if len(first) > _MOST_SHEBANG or " " in python:
+        raise ReleaseError("place", f"{python}: too long, or with a space in it")
     wanted = first.encode() + Path(launcher.__file__).read_bytes()
     with contextlib.suppress(OSError):
         if read_own(place.launcher, len(wanted)) == wanted:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from collector.errors import CollectorError
+from collector.errors import CollectorError, NotFoundError
 from collector.identity import links
 from collector.identity.links import AUTOMATICALLY, NEWER_RETIRED, REPORTED_AGAIN, Pair
 from collector.identity.matching import AUTOMATIC
@@ -222,6 +222,8 @@ def _decide(visit: Visit, decide: Callable[[Session], object]) -> Response:
     try:
         with visit.services.state.write() as session:
             decide(session)
+    except NotFoundError:
+        raise
     except (CollectorError, SocError) as error:
         return visit.answer("machines.html", build(visit, refused=str(error)), status=409)
     return visit.back_to("/machines")

@@ -208,6 +208,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/v1/endpoints/{endpoint_id}/revoke": {"reason": "mine"},
     "/api/v1/endpoints/{endpoint_id}/retire": {"reason": "mine"},
     "/api/v1/endpoints/{endpoint_id}/agency": {"agency": "so-y-te"},
+    "/api/v1/machine-links/{link_id}/undo": {"reason": "mine"},
 }
 FORMS: dict[str, dict[str, Any]] = {
     "/alerts/{alert_id}/close": {"reason": "benign", "note": ""},
@@ -215,6 +216,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "/incidents/{incident_id}/notes": {"text": "mine"},
     "/incidents/{incident_id}/status": {"status": "in_progress"},
     "/incidents/{incident_id}/assignee": {"assigned_to": ""},
+    "/machines/{link_id}/undo": {"reason": "mine"},
 }
 
 
