@@ -427,7 +427,8 @@ class Runner:
         failing = sorted(name for name, one in self.status.collectors.items() if not one.ok)
         waiting = self.spool.backlog().files > 0
         settings = self._managed.standing()
-        return f"{self.status.link.code} {waiting} {self.status.spool_error} {failing} {settings}"
+        errors = f"{self.status.spool_error} {self.status.renewal_error}"
+        return f"{self.status.link.code} {waiting} {errors} {failing} {settings}"
 
     def _watch(self) -> None:
         for lane in self._lanes.values():

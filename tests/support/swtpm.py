@@ -21,13 +21,13 @@ class Swtpm:
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
         self.device = self._folder / "tpm"
+        self._control = self._folder / "tpm.ctrl"  # where the tools look for it
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
         keeps = self._folder / "state"
         keeps.mkdir(parents=True, exist_ok=True)
-        control = self.device.with_name(self.device.name + ".ctrl")  # where the tools look for it
         self._process = subprocess.Popen(
             [
                 program("swtpm", "swtpm"),
@@ -38,7 +38,7 @@ class Swtpm:
                 "--server",
                 f"type=unixio,path={self.device}",
                 "--ctrl",
-                f"type=unixio,path={control}",
+                f"type=unixio,path={self._control}",
                 "--flags",
                 "not-need-init,startup-clear",
             ],
@@ -52,11 +52,13 @@ class Swtpm:
             return self.device.exists() and probe.connect_ex(str(self.device)) == 0
 
     def stop(self) -> None:
+        """As when the power goes off: newer ones would shut the TPM down in order, if they were asked to end."""
         if self._process is not None:
-            self._process.terminate()
+            self._process.kill()
             self._process.wait(10)
             self._process = None
-        self.device.unlink(missing_ok=True)
+        for left in (self.device, self._control):
+            left.unlink(missing_ok=True)
 
     def do(self, *command: str) -> None:
         """One of the tpm2-tools, as ``do("clear")``."""

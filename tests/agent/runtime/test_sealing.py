@@ -356,6 +356,25 @@ def test_where_the_tpm_does_not_open_the_key_the_program_waits_says_so_and_goes_
     )
 
 
+def test_a_renewal_that_fails_for_want_of_the_tpm_is_told_and_the_agent_goes_on(
+    program: Program, stub: StubCollector, chip: Swtpm
+) -> None:
+    renew(program.state, tpm="off")
+    chip.stop()
+    program.config.write_text(program.config.read_text().replace('tpm = "auto"', 'tpm = "require"'))
+    stub.seen.clear()
+    program.start()
+
+    def told() -> bool:
+        status = read_status(program.state.status)
+        return status is not None and status.link.code == "ok" and "cannot be sealed" in status.renewal_error
+
+    wait_until(told, seconds=30, what="the failed renewal")
+    assert [each.code for each in diagnose(program.state, "vi").problems] == ["renewal"]
+    assert "Chưa gia hạn được chứng thư" in says(program)
+    assert not [seen for seen in stub.seen if seen.path == "/v1/renew"]
+
+
 def test_against_the_real_collector_it_enrols_runs_starts_again_and_renews(
     tmp_path: Path, chip: Swtpm
 ) -> None:
