@@ -1,0 +1,84 @@
+"""A picture of a page that changed, taken by Chromium where that is installed, and kept on the probe.
+
+The page is hostile: no scripts run, nothing is loaded but from the service's own hosts, and where the agent runs as
+root the browser runs as ``nobody``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from agent.probe.services.settings import Service
+
+_BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
+_SECONDS: Final = 30.0
+_MAX_BYTES: Final = 8 << 20
+#: Pictures kept of each service.
+_KEPT: Final = 10
+
+
+def browser() -> str:
+    """The path of a browser that can take pictures; empty where there is none."""
+    return next((found for each in _BROWSERS if (found := shutil.which(each))), "")
+
+
+def take_picture(service: Service, folder: Path, name: str) -> dict[str, Any]:
+    """``file`` (in ``folder``), ``sha256``, ``bytes``; nothing where no picture came about."""
+    program = browser()
+    if not program:
+        return {}
+    hosts = {urlsplit(service.url).hostname or "", *service.also_hosts}
+    rules = ", ".join(["MAP * ~NOTFOUND", *(f"EXCLUDE {each}" for each in sorted(hosts))])
+    with tempfile.TemporaryDirectory(prefix="vonggac-picture-") as home:
+        target = Path(home) / "page.png"
+        as_nobody: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            shutil.chown(home, "nobody")
+            as_nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+        command = [
+            program,
+            "--headless",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+            "--no-first-run",
+            "--incognito",
+            "--blink-settings=scriptEnabled=false",
+            "--window-size=1280,1600",
+            f"--user-data-dir={home}/profile",
+            f"--host-resolver-rules={rules}",
+            f"--screenshot={target}",
+            service.url,
+        ]
+        try:
+            subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=_SECONDS,
+                check=False,
+                cwd=home,
+                env={"HOME": home, "PATH": os.environ.get("PATH", "")},
+                **as_nobody,
+            )
+            if target.is_symlink() or not 0 < target.stat().st_size <= _MAX_BYTES:
+                return {}
+            picture = target.read_bytes()
+        except (OSError, subprocess.SubprocessError):
+            return {}
+    kept = folder / "pictures"
+    kept.mkdir(mode=0o700, exist_ok=True)
+    path = kept / f"{service.name}-{name}.png"
+    path.write_bytes(picture)
+    for old in sorted(kept.glob(f"{service.name}-[0-9]*.png"))[:-_KEPT]:
+        old.unlink(missing_ok=True)
+    return {"file": path.name, "sha256": sha256(picture).hexdigest(), "bytes": len(picture)}
