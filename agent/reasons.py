@@ -92,13 +92,25 @@ PART_TOO_LARGE: Final = Sentence(
     "the probe's part held {megabytes} MB of memory and is started again",
     "phần này của đầu dò chiếm {megabytes} MB bộ nhớ và đang được khởi động lại",
 )
+NO_INTERFACE: Final = Sentence(
+    "there is no network interface that is up", "không có cổng mạng nào đang hoạt động"
+)
+INTERFACE_NOT_OPENED: Final = Sentence(
+    "the interface {interface} cannot be looked at: {detail}",
+    "không theo dõi được cổng mạng {interface}: {detail}",
+)
+NO_EVE: Final = Sentence(
+    "there is no EVE log of an intrusion detection system: {path}",
+    "không có nhật ký EVE của hệ thống phát hiện xâm nhập: {path}",
+)
 HOST_KEY_CHANGED: Final = Sentence(
     "the device shows another host key, {shown}: nobody has signed in",
     "thiết bị đưa ra khóa máy chủ khác, {shown}: chưa đăng nhập",
 )
 HOST_KEY_UNKNOWN: Final = Sentence(
     "no host key is set for this device; it shows {shown}: compare it on the device, then put it into the settings",
-    "chưa khai báo khóa máy chủ của thiết bị này; thiết bị đưa ra {shown}: hãy đối chiếu trên thiết bị rồi ghi vào cấu hình",
+    "chưa khai báo khóa máy chủ của thiết bị này; thiết bị đưa ra {shown}: "
+    "hãy đối chiếu trên thiết bị rồi ghi vào cấu hình",
 )
 SIGN_IN_REFUSED: Final = Sentence("the device refused the account", "thiết bị từ chối tài khoản")
 NO_SSH: Final = Sentence("no SSH session: {detail}", "không mở được phiên SSH: {detail}")
@@ -106,9 +118,13 @@ ANSWER_TOO_LONG: Final = Sentence(
     "the answer is longer than {limit} characters", "câu trả lời dài hơn {limit} ký tự"
 )
 HUNG_UP: Final = Sentence("the device ended the session", "thiết bị đã ngắt phiên")
-NO_SECRET: Final = Sentence("{detail}: the file with the secret cannot be used", "{detail}: không dùng được tệp bí mật")
+NO_SECRET: Final = Sentence(
+    "{detail}: the file with the secret cannot be used", "{detail}: không dùng được tệp bí mật"
+)
 NO_PLATFORM: Final = Sentence("there is no platform {detail}", "không có nền tảng {detail}")
-SYSLOG_NOT_OPENED: Final = Sentence("cannot listen for syslog: {detail}", "không mở được cổng nhận syslog: {detail}")
+SYSLOG_NOT_OPENED: Final = Sentence(
+    "cannot listen for syslog: {detail}", "không mở được cổng nhận syslog: {detail}"
+)
 OVERRAN: Final = Sentence("no answer within {seconds} s", "không có kết quả trong {seconds} giây")
 HANDED_BACK: Final = Sentence("it handed back a {kind}", "trả về kiểu dữ liệu sai: {kind}")
 BREAKS_CONTRACT: Final = Sentence(
