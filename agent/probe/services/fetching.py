@@ -52,7 +52,7 @@ def check_http(service: Service, settings: Services) -> Result:
     reason = ""
     if answer.tls.get("problem"):
         reason = reasons.SERVICE_CERTIFICATE(detail=answer.tls["problem"])
-    if answer.status not in service.statuses:
+    if not service.is_answer(answer.status):
         raise CheckError(reasons.SERVICE_STATUS(status=answer.status))
     return Result(
         state="degraded" if reason else "up",
@@ -78,7 +78,7 @@ def fetch(service: Service, settings: Services, deadline: Deadline) -> Answer:
         answer = _get(url, service, settings, deadline)
         if answer.status not in _REDIRECTS or not answer.headers.get("location"):
             return answer
-        if answer.status in service.statuses and first:
+        if first and service.is_answer(answer.status):
             return answer
         url, first = _next(url, answer.headers["location"], hosts, settings), False
     raise CheckError(reasons.SERVICE_REDIRECTS())

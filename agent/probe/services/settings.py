@@ -55,9 +55,9 @@ class Service(Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(max_length=500, description="`http`: text that the page must contain, as its readers see it."),
     ] = ""
-    statuses: Annotated[list[int], Meta(max_length=20, description="`http`: what counts as an answer.")] = [
-        200
-    ]
+    statuses: Annotated[
+        list[int], Meta(max_length=20, description="`http`: what counts as an answer; empty: 200.")
+    ] = []
     also_hosts: Annotated[
         list[Host], Meta(max_length=20, description="`http`: further hosts that it may redirect to.")
     ] = []
@@ -97,6 +97,9 @@ class Service(Struct, frozen=True, forbid_unknown_fields=True):
                 ) from None
         for server in self.servers:
             ip_address(server)
+
+    def is_answer(self, status: int) -> bool:
+        return status in (self.statuses or (200,))
 
     @property
     def named(self) -> list[str]:

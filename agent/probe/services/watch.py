@@ -16,10 +16,10 @@ from agent.collectors.registry import Metric, Output, StatusDocument
 from agent.probe.services.checking import check
 from agent.probe.services.content import Content, contains
 from agent.probe.services.picture import take_picture
-from agent.probe.services.result import Result, State
 
 if TYPE_CHECKING:
     from agent.probe.contract import PartContext
+    from agent.probe.services.result import Result, State
     from agent.probe.services.settings import Service, ServicesSettings
 
 SOURCE: Final = "services"
