@@ -440,8 +440,8 @@ SETTINGS_FOREIGN: Final = Sentence("the settings are for another machine", "cấ
 KEY_OFF: Final = Sentence('the settings say tpm = "off"', 'cấu hình ghi tpm = "off"')
 KEY_NO_TPM: Final = Sentence("no TPM 2.0 to be seen", "không thấy TPM 2.0")
 KEY_TPM_DENIED: Final = Sentence("the agent may not use the TPM", "tác tử không có quyền dùng TPM")
-KEY_TPM_LOCKED: Final = Sentence("the TPM is locked by its owner", "TPM đang bị chủ của nó khoá")
-KEY_TPM_FAILED: Final = Sentence("the TPM did not seal the key", "TPM không niêm phong được khoá")
+KEY_TPM_LOCKED: Final = Sentence("the TPM is locked by its owner", "TPM đang bị chủ của nó khóa")
+KEY_TPM_FAILED: Final = Sentence("the TPM did not seal the key", "TPM không niêm phong được khóa")
 SETTINGS_UNREADABLE: Final = Sentence(
     "the settings cannot be read: {detail}", "không đọc được cấu hình: {detail}"
 )

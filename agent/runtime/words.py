@@ -87,7 +87,7 @@ LINK: Final[dict[str, tuple[Words, Words]]] = {
     ),
     "key_absent": (
         Words(
-            "Khoá của máy này được niêm phong trong TPM, nhưng không thấy TPM.",
+            "Khóa của máy này được niêm phong trong TPM, nhưng không thấy TPM.",
             "This machine's key is sealed to its TPM, but there is none to be seen.",
         ),
         Words(
@@ -99,7 +99,7 @@ LINK: Final[dict[str, tuple[Words, Words]]] = {
     ),
     "key_denied": (
         Words(
-            "Khoá của máy này được niêm phong trong TPM, nhưng tác tử không có quyền dùng TPM.",
+            "Khóa của máy này được niêm phong trong TPM, nhưng tác tử không có quyền dùng TPM.",
             "This machine's key is sealed to its TPM, but the agent may not use the TPM.",
         ),
         Words(
@@ -109,7 +109,7 @@ LINK: Final[dict[str, tuple[Words, Words]]] = {
     ),
     "key_locked": (
         Words(
-            "TPM của máy này đang khoá (chủ TPM đã đặt mật khẩu hoặc đã tắt) nên không mở khoá của tác tử.",
+            "TPM của máy này đang khóa (chủ TPM đã đặt mật khẩu hoặc đã tắt) nên không mở khóa của tác tử.",
             "This machine's TPM is locked (its owner set a password, or turned it off): it does not open the key.",
         ),
         Words(
@@ -119,19 +119,19 @@ LINK: Final[dict[str, tuple[Words, Words]]] = {
     ),
     "key_other": (
         Words(
-            "Khoá của tác tử không phải do TPM của máy này niêm phong: TPM đã bị xoá, đã thay bo mạch, hoặc đĩa "
+            "Khóa của tác tử không phải do TPM của máy này niêm phong: TPM đã bị xóa, đã thay bo mạch, hoặc đĩa "
             "chép từ máy khác.",
             "The agent's key was not sealed by this machine's TPM: it was cleared, the mainboard was replaced, or "
             "the disk is another machine's.",
         ),
-        Words(f"Khoá cũ không lấy lại được: {_VI_ANEW}", f"The old key is lost: {_EN_ANEW}"),
+        Words(f"Khóa cũ không lấy lại được: {_VI_ANEW}", f"The old key is lost: {_EN_ANEW}"),
     ),
     "key_damaged": (
         Words("Tệp agent.key bị hỏng ({detail}).", "The file agent.key is damaged ({detail})."),
         Words(f"Đăng ký lại: {_VI_ANEW}", f"Enrol again: {_EN_ANEW}"),
     ),
     "key_failed": (
-        Words("TPM không mở khoá của tác tử: {detail}", "The TPM does not open the agent's key: {detail}"),
+        Words("TPM không mở khóa của tác tử: {detail}", "The TPM does not open the agent's key: {detail}"),
         Words(
             f"Tác tử tự thử lại. Nếu kéo dài, khởi động lại máy; nếu vẫn vậy: {_VI_ANEW}",
             f"The agent tries again by itself. If it lasts, restart the machine; if that is no help: {_EN_ANEW}",
@@ -222,8 +222,8 @@ RENEWAL: Final = (
         "The agent tries again by itself; the present certificate is good until {when}.",
     ),
 )
-KEY_SEALED: Final = Words("Khoá: niêm phong trong TPM", "Key: sealed to the TPM")
-KEY_IN_FILE: Final = Words("Khoá: trong tệp", "Key: in a file")
+KEY_SEALED: Final = Words("Khóa: niêm phong trong TPM", "Key: sealed to the TPM")
+KEY_IN_FILE: Final = Words("Khóa: trong tệp", "Key: in a file")
 CERTIFICATE: Final = Words("Chứng thư dùng đến: {when}", "Certificate good until: {when}")
 ENDPOINT: Final = Words("Mã máy: {id}", "Endpoint: {id}")
 COLLECTORS: Final = Words(

@@ -309,7 +309,7 @@ def test_the_program_runs_by_a_sealed_key_says_so_and_seals_one_that_was_not(
 
     wait_until(lambda: {"place": "tpm"} in told(), seconds=30, what="the agent's own document")
     assert told()[0] in ({"place": "file", "reason": 'the settings say tpm = "off"'}, {"place": "tpm"})
-    assert "Khoá: niêm phong trong TPM" in says(program)
+    assert "Khóa: niêm phong trong TPM" in says(program)
     assert "Key: sealed to the TPM" in says(program, "en")
 
 

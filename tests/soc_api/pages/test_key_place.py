@@ -23,8 +23,8 @@ if TYPE_CHECKING:
             "Niêm phong trong TPM của máy",
         ),
         ({"place": ["<b>"], "reason": "<b>x"}, "<b>x", "Niêm phong trong TPM của máy"),
-        (None, "Chứng thư số đến", "Nơi giữ khoá của tác tử"),
-        ("tpm", "Chứng thư số đến", "Nơi giữ khoá của tác tử"),
+        (None, "Chứng thư số đến", "Nơi giữ khóa của tác tử"),
+        ("tpm", "Chứng thư số đến", "Nơi giữ khóa của tác tử"),
     ],
 )
 def test_a_machines_page_says_where_the_key_is(
