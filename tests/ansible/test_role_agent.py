@@ -268,6 +268,19 @@ def test_the_unit_that_applies_releases_never_gives_up_and_starts_with_the_machi
     assert not any(line.startswith("Before=") for line in lines)
 
 
+@pytest.mark.parametrize("name", ["vonggac-agent.service", "vonggac-agent-update.service"])
+def test_both_units_first_run_what_stands_outside_the_versions(name: str, installed: Play) -> None:
+    """As root, whatever the unit is confined to, and without being kept from starting by its fault."""
+    defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
+    lines = _template(f"{name}.j2", defaults | {"agent_install_dir": "/opt/x"}).splitlines()
+    assert "ExecStartPre=+-/opt/x/launch" in lines
+    launch = installed.folder / "opt" / "launch"
+    status = launch.stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_uid) == (0o755, 0)
+    version = subprocess.run([launch, "--version"], capture_output=True, text=True, check=True, timeout=30)
+    assert version.stdout.strip() == (installed.folder / "opt" / "current").readlink().name
+
+
 def test_the_token_is_never_shown(installed: Play, tmp_path: Path) -> None:
     token = f"vg1.0123456789abcdef.{'A' * 43}.{'0' * 64}"
     done = installed.run(
