@@ -279,6 +279,22 @@ class Coverage(Struct, frozen=True):
     device_forgotten_days: Annotated[
         Days, Meta(description="A device on the LAN that was not seen for so long is forgotten.")
     ] = 30
+    device_baseline_hours: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=8_760,
+            description="For so long after an agency's first device was seen, a device that is new there is no news.",
+        ),
+    ] = 24
+    unauthorised_after_hours: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=8_760,
+            description="A new device without an agent that nobody approved within this is unauthorised.",
+        ),
+    ] = 24
     link_after_hours: Annotated[
         int,
         Meta(

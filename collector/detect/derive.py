@@ -17,7 +17,14 @@ from collector.detect.handover import Look
 from collector.detect.step import observed
 from collector.detect.tables import TABLES, differences, row_changes, without_tables
 from collector.detect.values import moment
-from collector.devices.sightings import gateway_of, neighbours_of, own_macs_of
+from collector.devices.cards import cards_of
+from collector.devices.sightings import (
+    gateway_of,
+    neighbours_difference,
+    neighbours_of,
+    own_macs_of,
+    place_of,
+)
 from collector.documents.diff import difference, packages_difference
 from collector.documents.service import AGES, HEALTH, MAX_ITEMS, PROTECTION, Stored, digest_of
 
@@ -218,6 +225,8 @@ def _for_history(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> d
         return packages_difference(old, new)
     if kind in TABLES:
         return differences(kind, old, new)
+    if kind in _NO_EVENT:
+        return neighbours_difference(old, new)
     return difference_of(old, new) if kind == ASSESSMENT else None
 
 
@@ -317,7 +326,9 @@ def _look_around(
         return
     if kind == "neighbours":
         seen = [(each.mac, each.ip) for each in neighbours_of(body)]
-        _hand_over(step, context, origin, seen=seen, first_look=first_look)
+        _hand_over(step, context, origin, seen=seen, first_look=first_look, cards=cards_of(body))
+    elif kind == "switch_port" and (place := place_of(body)) is not None:
+        _hand_over(step, context, origin, places=[place])
     elif kind == "lan" and (gateway := gateway_of(body)) is not None:
         _hand_over(step, context, origin, gateway=(gateway.mac, gateway.ip))
 

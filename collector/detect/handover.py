@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from sqlalchemy import delete, func, insert, select, tuple_, update
 
+from collector.devices.cards import Card  # noqa: TC001 - a Struct's field
 from collector.devices.sightings import Sighting
 from collector.state.tables import Handover
 from rules.engine import Event
@@ -67,8 +68,9 @@ class Fired(msgspec.Struct, tag="fired", array_like=True, frozen=True):
 
 class Look(msgspec.Struct, tag="look", array_like=True, frozen=True):
     """What an endpoint said of its network. ``about``: what its events carry (host, agency). ``identity``: parts of the
-    ids of the events that come of it. ``own_macs``: its own cards, where it said so now. ``seen``: a neighbour table;
-    ``gateway``: the default gateway."""
+    ids of the events that come of it. ``own_macs``: its own cards, where it said so now. ``seen``: a neighbour table,
+    ``cards`` what that says of some MACs; ``gateway``: the default gateway. ``places``: MACs with the switch and the
+    port that they are plugged in at."""
 
     endpoint_id: str
     agency_id: int | None
@@ -80,6 +82,8 @@ class Look(msgspec.Struct, tag="look", array_like=True, frozen=True):
     seen: list[tuple[str, str]] = []
     gateway: tuple[str, str] | None = None
     first_look: bool = False
+    cards: dict[str, Card] = {}
+    places: list[tuple[str, str, str]] = []
 
     def sightings(self) -> list[Sighting]:
         return [Sighting(mac, ip) for mac, ip in self.seen]

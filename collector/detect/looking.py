@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from collector.detect.step import Origin, Step
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from collector.detect.handover import Fired, Look
-    from collector.devices.service import Observed
+    from collector.devices.service import Observed, Replugged
     from collector.settings import Settings
 
 
@@ -37,7 +38,7 @@ class WholeStep(Step):
     def __init__(self, session: Session, settings: Settings, number: int) -> None:
         super().__init__(settings)
         self.number = number
-        self.devices = DevicesView(session)
+        self.devices = DevicesView(session, timedelta(hours=settings.coverage.device_baseline_hours))
         self.shown: list[Fired] = []
 
 
@@ -51,11 +52,16 @@ def take_look(step: WholeStep, look: Look) -> None:
     told = Told(look.endpoint_id, look.agency_id, look.simulated, look.about)
     origin = Origin(look.received_at, step.number, *look.identity)
     if look.seen:
-        observed = step.devices.observe(watcher, look.sightings(), first_look=look.first_look)
+        observed = step.devices.observe(
+            watcher, look.sightings(), first_look=look.first_look, cards=look.cards
+        )
         _tell_devices(step, told, origin, watcher, observed)
     if look.gateway is not None:
         observed = step.devices.observe_gateway(watcher, Sighting(*look.gateway))
         _tell_devices(step, told, origin, watcher, observed)
+    if look.places:
+        for replugged in step.devices.place(watcher, look.places):
+            _tell_replugged(step, told, origin, replugged)
 
 
 def _tell_devices(step: WholeStep, about: Told, origin: Origin, watcher: Watcher, told: Observed) -> None:
@@ -79,3 +85,11 @@ def _tell_devices(step: WholeStep, about: Told, origin: Origin, watcher: Watcher
             "previous": {"device": {"mac": moved.previous_mac}},
         }
         step.derive(about, origin, "ip_binding", fields, action="binding_changed")
+
+
+def _tell_replugged(step: WholeStep, about: Told, origin: Origin, replugged: Replugged) -> None:
+    device = asdict(replugged)
+    previous = {"switch": device.pop("previous_switch"), "port": device.pop("previous_port")}
+    changed = [f"device.{name}" for name, before in previous.items() if device[name] != before]
+    fields = {"device": device, "changed": changed, "previous": {"device": previous}}
+    step.derive(about, origin, "device", fields, action="device_replugged")

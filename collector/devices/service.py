@@ -7,26 +7,27 @@ never because of an IP address.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, insert, select, update
 
+from collector.devices.approvals import approved
+from collector.devices.cards import Card, merged
+from collector.devices.history import note_addresses
 from collector.devices.macs import is_locally_administered, is_virtual_router
 from collector.devices.sightings import gateway_of, neighbours_of
+from collector.devices.vendors import vendor_of
 from collector.state.tables import Assignment, Device, Document, Endpoint, EndpointMac, IpBinding
 from collector.state.upsert import upsert
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-    from datetime import datetime
+    from collections.abc import Collection, Iterable, Mapping
+    from datetime import datetime, timedelta
 
     from sqlalchemy.orm import Session
 
     from collector.devices.sightings import Sighting
 
-#: An agency's devices count as its baseline for this long after the first was seen.
-BASELINE = timedelta(days=1)
 #: An agency has no more devices than this; a hostile agent cannot fill the store.
 MAX_DEVICES = 100_000
 _CHUNK = 400
@@ -53,6 +54,9 @@ class NewDevice:
     locally_administered: bool
     known_devices: int
     baseline: bool
+    approved: bool
+    vendor: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,21 @@ class MovedAddress:
     previous_mac: str
     held_seconds: int
     gateway: bool
+
+
+@dataclass(frozen=True)
+class Replugged:
+    """A device that is plugged in elsewhere than it was."""
+
+    mac: str
+    ip: str
+    vendor: str
+    name: str
+    managed: bool
+    switch: str
+    port: str
+    previous_switch: str
+    previous_port: str
 
 
 @dataclass
@@ -78,22 +97,39 @@ class _Agency:
     first_seen: datetime | None
     devices: dict[str, dict[str, Any]] = field(default_factory=dict)
     bindings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: By MAC and address: when it was seen so, first and last in this step.
+    addresses: dict[str, dict[str, tuple[datetime, datetime]]] = field(default_factory=dict)
+    approved: set[str] = field(default_factory=set)
+    #: MACs that were asked for.
+    asked: set[str] = field(default_factory=set)
 
 
 class DevicesView:
-    """Devices of the agencies that a step touches, with the step's own changes over them."""
+    """Devices of the agencies that a step touches, with the step's own changes over them.
 
-    def __init__(self, session: Session) -> None:
+    ``baseline``: for so long after an agency's first device was seen, what is new there is no news.
+    """
+
+    def __init__(self, session: Session, baseline: timedelta) -> None:
         self._session = session
+        self._baseline = baseline
         self._agencies: dict[int, _Agency] = {}
         self._owners: dict[str, str | None] = {}
         self._macs: dict[str, frozenset[str]] = {}
         self._gateways: dict[str, str | None] = {}
 
-    def observe(self, watcher: Watcher, seen: Iterable[Sighting], *, first_look: bool) -> Observed:
-        """Take in a neighbour table."""
+    def observe(
+        self,
+        watcher: Watcher,
+        seen: Iterable[Sighting],
+        *,
+        first_look: bool,
+        cards: Mapping[str, Card] | None = None,
+    ) -> Observed:
+        """Take in a neighbour table; ``cards``: what it says of some MACs beside their addresses."""
         sightings = list(seen)
-        agency = self._agency(watcher.agency_id, sightings)
+        cards = cards or {}
+        agency = self._agency(watcher, {each.mac for each in sightings}, {each.ip for each in sightings})
         self._load_owners({sighting.mac for sighting in sightings})
         observed = Observed()
         for sighting in sightings:
@@ -101,9 +137,16 @@ class DevicesView:
             if device is None:
                 if agency.known >= MAX_DEVICES:
                     continue
-                observed.new.append(self._new(agency, watcher, sighting, first_look=first_look))
+                card = cards.get(sighting.mac, Card())
+                observed.new.append(self._new(agency, watcher, sighting, card, first_look=first_look))
             else:
                 self._seen(device, watcher, sighting)
+                if sighting.mac in cards:
+                    _learn(device, cards[sighting.mac])
+            if not sighting.ip:
+                continue
+            addresses = agency.addresses.setdefault(sighting.mac, {})
+            addresses[sighting.ip] = (addresses.get(sighting.ip, (watcher.when,))[0], watcher.when)
             moved = self._bind(agency, watcher, sighting)
             if moved is not None:
                 observed.moved.append(moved)
@@ -118,6 +161,34 @@ class DevicesView:
             device["kind"] = "gateway"
             device["_changed"] = True
         return observed
+
+    def place(self, watcher: Watcher, places: Iterable[tuple[str, str, str]]) -> list[Replugged]:
+        """Note where cards are plugged in, by MAC, switch and port; cards that nobody saw are passed over. Returns
+        those that were elsewhere."""
+        said = list(places)
+        agency = self._agency(watcher, {mac for mac, _switch, _port in said}, ())
+        moved = []
+        for mac, switch, port in said:
+            device = agency.devices.get(mac)
+            before = None if device is None else (device["switch"], device["port"])
+            if device is None or before is None or before == (switch, port):
+                continue
+            device.update(switch=switch, port=port, placed_at=watcher.when, _changed=True)
+            if before != ("", ""):
+                owner = device["endpoint_id"]
+                moved.append(
+                    Replugged(
+                        mac,
+                        device["ip"],
+                        device["vendor"],
+                        device["name"],
+                        owner is not None,
+                        switch,
+                        port,
+                        *before,
+                    )
+                )
+        return moved
 
     def own(self, endpoint_id: str, macs: frozenset[str]) -> None:
         """The endpoint's own MACs, as its host document says now. Where two claim one, the first keeps it."""
@@ -172,10 +243,19 @@ class DevicesView:
         if changed:
             session.execute(update(Device), changed)
         upsert(session, IpBinding, bindings, ("agency_id", "ip"))
+        for agency_id, agency in self._agencies.items():
+            note_addresses(session, agency_id, agency.addresses)
 
-    def _new(self, agency: _Agency, watcher: Watcher, sighting: Sighting, *, first_look: bool) -> NewDevice:
+    def _new(
+        self, agency: _Agency, watcher: Watcher, sighting: Sighting, card: Card, *, first_look: bool
+    ) -> NewDevice:
         owner = self._owners.get(sighting.mac)
-        baseline = first_look or agency.first_seen is None or watcher.when - agency.first_seen < BASELINE
+        baseline = (
+            first_look or agency.first_seen is None or watcher.when - agency.first_seen < self._baseline
+        )
+        facts = merged({}, card)
+        name = next(iter(facts["names"]), "")
+        vendor = vendor_of(sighting.mac)
         if agency.first_seen is None:
             agency.first_seen = watcher.when
         agency.devices[sighting.mac] = {
@@ -188,6 +268,13 @@ class DevicesView:
             "simulated": watcher.simulated,
             "first_seen_at": watcher.when,
             "last_seen_at": watcher.when,
+            "assigned_kind": "",
+            "vendor": vendor,
+            "name": name,
+            "switch": "",
+            "port": "",
+            "facts": facts,
+            "placed_at": None,
         }
         known = agency.known
         agency.known += 1
@@ -198,6 +285,9 @@ class DevicesView:
             locally_administered=is_locally_administered(sighting.mac),
             known_devices=known,
             baseline=baseline,
+            approved=sighting.mac in agency.approved,
+            vendor=vendor,
+            name=name,
         )
 
     def _seen(self, device: dict[str, Any], watcher: Watcher, sighting: Sighting) -> None:
@@ -205,7 +295,7 @@ class DevicesView:
         device["seen_by"] = watcher.endpoint_id
         device["endpoint_id"] = self._owners.get(sighting.mac)
         # A device shows its IPv4 address where it has one.
-        if ":" not in sighting.ip or ":" in device["ip"]:
+        if sighting.ip and (":" not in sighting.ip or ":" in device["ip"] or not device["ip"]):
             device["ip"] = sighting.ip
         # What a real machine sees is real.
         device["simulated"] = device["simulated"] and watcher.simulated
@@ -261,21 +351,24 @@ class DevicesView:
             self._gateways[endpoint_id] = None if gateway is None else gateway.mac
         return self._gateways[endpoint_id]
 
-    def _agency(self, agency_id: int, sightings: list[Sighting]) -> _Agency:
+    def _agency(self, watcher: Watcher, seen: Collection[str], addresses: Collection[str]) -> _Agency:
+        agency_id = watcher.agency_id
         agency = self._agencies.get(agency_id)
         if agency is None:
             known, first = self._session.execute(
                 select(func.count(), func.min(Device.first_seen_at)).where(Device.agency_id == agency_id)
             ).one()
             agency = self._agencies[agency_id] = _Agency(known, first)
-        macs = sorted({sighting.mac for sighting in sightings} - agency.devices.keys())
+        macs = sorted(set(seen) - agency.devices.keys() - agency.asked)
+        agency.asked.update(macs)
+        agency.approved |= approved(self._session, agency_id, macs, watcher.when)
         for start in range(0, len(macs), _CHUNK):
             query = select(*_DEVICE_COLUMNS).where(
                 Device.agency_id == agency_id, Device.mac.in_(macs[start : start + _CHUNK])
             )
             for row in self._session.execute(query).mappings():
                 agency.devices[row["mac"]] = dict(row)
-        ips = sorted({sighting.ip for sighting in sightings} - agency.bindings.keys())
+        ips = sorted(set(addresses) - agency.bindings.keys())
         for start in range(0, len(ips), _CHUNK):
             bound = select(*_BINDING_COLUMNS).where(
                 IpBinding.agency_id == agency_id, IpBinding.ip.in_(ips[start : start + _CHUNK])
@@ -304,6 +397,13 @@ _DEVICE_COLUMNS = (
     Device.simulated,
     Device.first_seen_at,
     Device.last_seen_at,
+    Device.assigned_kind,
+    Device.vendor,
+    Device.name,
+    Device.switch,
+    Device.port,
+    Device.facts,
+    Device.placed_at,
 )
 _BINDING_COLUMNS = (
     IpBinding.ip,
@@ -312,6 +412,14 @@ _BINDING_COLUMNS = (
     IpBinding.changed_at,
     IpBinding.last_seen_at,
 )
+
+
+def _learn(device: dict[str, Any], card: Card) -> None:
+    """What the device tells of itself now, and the vendor of those that were known before vendors were."""
+    facts = merged(device["facts"] or {}, card)
+    name, vendor = next(iter(facts["names"]), ""), device["vendor"] or vendor_of(device["mac"])
+    if (facts, name, vendor) != (device["facts"], device["name"], device["vendor"]):
+        device.update(facts=facts, name=name, vendor=vendor, _changed=True)
 
 
 def _existing(session: Session, ids: Collection[str | None]) -> set[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from collector.devices.cards import clean
 from collector.devices.macs import is_inner_interface, parse_ip, parse_mac
 
 _MAX_ENTRIES = 4096
@@ -14,7 +15,7 @@ _MAX_OWN_MACS = 64
 
 @dataclass(frozen=True)
 class Sighting:
-    """A card that answered for an address."""
+    """A card that answered for an address; ``ip`` is empty for one that was seen without any."""
 
     mac: str
     ip: str
@@ -24,10 +25,18 @@ def neighbours_of(body: Mapping[str, Any]) -> list[Sighting]:
     """The usable entries of a ``neighbours`` document, in order, each once."""
     found: dict[Sighting, None] = {}
     for entry in _maps(body.get("entries"))[:_MAX_ENTRIES]:
-        mac, ip = parse_mac(entry.get("mac")), parse_ip(entry.get("ip"))
+        mac, ip = parse_mac(entry.get("mac")), "" if entry.get("ip") == "" else parse_ip(entry.get("ip"))
         if mac is not None and ip is not None and not is_inner_interface(entry.get("interface")):
             found.setdefault(Sighting(mac, ip))
     return list(found)
+
+
+def place_of(body: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """``(mac, switch, port)`` of a ``switch_port`` document: where the card that says it is plugged in."""
+    mac = parse_mac(body.get("mac"))
+    switch = clean(body.get("switch"), 128) or clean(body.get("switch_id"), 128)
+    port = clean(body.get("port"), 128)
+    return (mac, switch, port) if mac is not None and switch and port else None
 
 
 def gateway_of(body: Mapping[str, Any] | None) -> Sighting | None:
@@ -54,3 +63,9 @@ def own_macs_of(host: Mapping[str, Any] | None, lan: Mapping[str, Any] | None) -
 
 def _maps(value: object) -> list[Mapping[str, Any]]:
     return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
+
+
+def neighbours_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Who came and who went between two ``neighbours`` documents, as ``mac ip``."""
+    before, after = ({f"{each.mac} {each.ip}" for each in neighbours_of(body)} for body in (old, new))
+    return {"added": sorted(after - before), "removed": sorted(before - after)}

@@ -201,7 +201,12 @@ class LanWatch:
 
     def _take_switch(self, switch: Switch) -> None:
         # Where phones sit between, there are two; the first is kept while it speaks.
-        told = {"interface": self.interface, "switch_mac": switch.mac, **msgspec.to_builtins(switch.port)}
+        told = {
+            "interface": self.interface,
+            "mac": self.mac,
+            "switch_mac": switch.mac,
+            **msgspec.to_builtins(switch.port),
+        }
         if self.switch is None or self.switch["switch_mac"] == switch.mac:
             self.switch, self._switch_at = told, self._now
 

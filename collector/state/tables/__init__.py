@@ -4,6 +4,7 @@ from collector.state.tables.accounts import AuditEntry, User, UserSession
 from collector.state.tables.agencies import Agency, AgencyName, AgencyNetwork, AgencySuccession
 from collector.state.tables.alerts import Alert, AlertEvidence, Incident, IncidentNote
 from collector.state.tables.assessment import CheckException
+from collector.state.tables.devices import DeviceAddress, DeviceApproval
 from collector.state.tables.endpoints import (
     Assignment,
     Certificate,
@@ -42,6 +43,13 @@ from collector.state.tables.rulebook import (
     RuleSetting,
     WorkerFigures,
 )
+from collector.state.tables.services import (
+    AvailabilityLook,
+    AvailabilitySpan,
+    Service,
+    ServiceContent,
+    ServiceMaintenance,
+)
 from collector.state.tables.steering import EndpointSettings, SettingsPublication
 from collector.state.tables.vulnerabilities import (
     Advisory,
@@ -64,11 +72,15 @@ __all__ = [
     "AlertEvidence",
     "Assignment",
     "AuditEntry",
+    "AvailabilityLook",
+    "AvailabilitySpan",
     "Certificate",
     "CheckException",
     "Checkpoint",
     "DeadLetter",
     "Device",
+    "DeviceAddress",
+    "DeviceApproval",
     "Document",
     "DocumentChange",
     "Endpoint",
@@ -96,6 +108,9 @@ __all__ = [
     "RuleFigures",
     "RuleRevision",
     "RuleSetting",
+    "Service",
+    "ServiceContent",
+    "ServiceMaintenance",
     "SettingsPublication",
     "SourceActivity",
     "Stream",

@@ -145,7 +145,11 @@ class DocumentChange(Base):
 class Device(Base):
     """Anything seen on an agency's LAN, by MAC. ``kind`` is ``gateway`` for a default gateway, else empty.
 
-    ``endpoint_id`` is set where the MAC is one of an enrolled endpoint's.
+    ``endpoint_id`` is set where the MAC is one of an enrolled endpoint's. ``ip`` is empty while none was seen.
+    ``assigned_kind`` is what a person says it is (``collector.devices.kinds``); ``vendor`` of the card, ``name`` the
+    best of those in ``facts`` (names, ways in which it was seen, DHCP's vendor class); ``switch`` and ``port`` where
+    it is plugged in, as the switch calls itself, since ``placed_at``. ``unauthorised_at``: when it was told of as
+    standing there without an approval.
     """
 
     __tablename__ = "device"
@@ -161,6 +165,14 @@ class Device(Base):
     simulated: Mapped[bool] = mapped_column(default=False)
     first_seen_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
+    assigned_kind: Mapped[str] = mapped_column(default="")
+    vendor: Mapped[str] = mapped_column(default="")
+    name: Mapped[str] = mapped_column(default="")
+    switch: Mapped[str] = mapped_column(default="")
+    port: Mapped[str] = mapped_column(default="")
+    facts: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    placed_at: Mapped[datetime | None]
+    unauthorised_at: Mapped[datetime | None]
 
 
 class IpBinding(Base):
