@@ -92,6 +92,16 @@ PART_TOO_LARGE: Final = Sentence(
     "the probe's part held {megabytes} MB of memory and is started again",
     "phần này của đầu dò chiếm {megabytes} MB bộ nhớ và đang được khởi động lại",
 )
+SNMP_NO_ANSWER: Final = Sentence("it does not answer SNMP", "không trả lời SNMP")
+SNMP_REFUSED: Final = Sentence(
+    "it refuses the SNMP credential: user, keys or their algorithms differ",
+    "từ chối thông tin xác thực SNMP: người dùng, khóa hoặc thuật toán không khớp",
+)
+SNMP_FAILED: Final = Sentence("it cannot be asked over SNMP: {detail}", "không hỏi được qua SNMP: {detail}")
+SNMP_NO_DEVICES: Final = Sentence(
+    "no device is named in snmp.toml", "chưa khai báo thiết bị nào trong snmp.toml"
+)
+SNMP_TRAPS_OFF: Final = Sentence("traps are not listened for", "không bật nhận trap")
 NO_INTERFACE: Final = Sentence(
     "there is no network interface that is up", "không có cổng mạng nào đang hoạt động"
 )
