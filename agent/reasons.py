@@ -109,6 +109,10 @@ INTERFACE_NOT_OPENED: Final = Sentence(
     "the interface {interface} cannot be looked at: {detail}",
     "không theo dõi được cổng mạng {interface}: {detail}",
 )
+NOT_A_NETWORK: Final = Sentence(
+    "[traffic] expected: not an address or network: {detail}",
+    "[traffic] expected: không phải địa chỉ hoặc dải mạng: {detail}",
+)
 NO_EVE: Final = Sentence(
     "there is no EVE log of an intrusion detection system: {path}",
     "không có nhật ký EVE của hệ thống phát hiện xâm nhập: {path}",
