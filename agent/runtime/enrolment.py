@@ -38,13 +38,13 @@ from agent.messages import (
     RenewRequest,
     TokenParts,
 )
-from agent.runtime.errors import AgentError, EnrolmentError, RefusedError, TpmError, TransportError
+from agent.runtime.errors import AgentError, EnrolmentError, RefusedError, TransportError
 from agent.runtime.evidence import host_facts
 from agent.runtime.files import write_atomically
 from agent.runtime.identity import Identity, load_identity, own_context, store_renewed, waiting_key
 from agent.runtime.keeping import REFUSED
+from agent.runtime.keys import asking_key, keep_key, plain_pem
 from agent.runtime.proxy import Proxy  # noqa: TC001 - msgspec reads the annotation
-from agent.runtime.sealing import open_key, seal_key
 from agent.runtime.transport import Address, Connection, Reply, trusting_context
 from agent.settings import TPM_DEVICE, StateDirectory, TpmPolicy
 
@@ -81,48 +81,6 @@ class KeyAndRequest(Struct, frozen=True):
     csr_pem: str
 
 
-class Kept(Struct, frozen=True):
-    """A key, the content of its file, and why that is not sealed, as in :class:`agent.runtime.identity.Identity`."""
-
-    key: ec.EllipticCurvePrivateKey
-    content: bytes
-    unsealed: str
-
-
-def keep_key(key: ec.EllipticCurvePrivateKey, policy: TpmPolicy, device: Path) -> Kept:
-    """How the key is to lie on disk.
-
-    Raises:
-        EnrolmentError: the TPM must have it, and does not take it.
-    """
-    unsealed = "off"
-    if policy != "off":
-        try:
-            return Kept(key, seal_key(device, _der(key)), "")
-        except TpmError as error:
-            if policy == "require":
-                raise EnrolmentError(
-                    f"the key cannot be sealed to the TPM: {error.detail}: make it usable for this user, "
-                    'or say tpm = "auto" in [agent]'
-                ) from error
-            unsealed = error.code
-    return Kept(key, _plain_pem(key), unsealed)
-
-
-def _der(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.DER,
-        serialization.PrivateFormat.TraditionalOpenSSL,
-        serialization.NoEncryption(),
-    )
-
-
-def _plain_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
 def make_key_and_request(name: str, key: ec.EllipticCurvePrivateKey | None = None) -> KeyAndRequest:
     """A P-256 key, new where none is given, and a certificate request (RFC 2986) signed by it. ``name`` is only a
     description."""
@@ -130,7 +88,7 @@ def make_key_and_request(name: str, key: ec.EllipticCurvePrivateKey | None = Non
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64] or "endpoint")])
     request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
     return KeyAndRequest(
-        key_pem=_plain_pem(key),
+        key_pem=plain_pem(key),
         csr_pem=request.public_bytes(serialization.Encoding.PEM).decode("ascii"),
     )
 
@@ -260,9 +218,10 @@ def renew(
     address = Address.of(url or old.collector_url)
     asking = _asking_file(state)
     parts = moved or bool(rekey)
-    kept = _asking_key(asking, tpm, state.tpm)
-    made = make_key_and_request(socket.gethostname(), kept.key)
+    # First: where the TPM does not answer now, the key that was asked with is not to be given up for a new one.
     connection = Connection(address, own_context(state), proxy=proxy)
+    kept = asking_key(asking, tpm, state.tpm)
+    made = make_key_and_request(socket.gethostname(), kept.key)
     request = RenewRequest(csr_pem=made.csr_pem, facts=facts if parts else None, moved=moved, rekey=rekey)
     reply = _ask(connection, address, RENEW_PATH, msgspec.json.encode(request))
     not_before, not_after = certificate_life(reply.certificate_pem)
@@ -282,19 +241,6 @@ def renew(
 
 def _asking_file(state: StateDirectory) -> Path:
     return state.key.with_name(state.key.name + ".asking")
-
-
-def _asking_key(path: Path, policy: TpmPolicy, device: Path) -> Kept:
-    """The key that was asked with before, or a new one; kept as ``policy`` says now."""
-    try:
-        key = serialization.load_pem_private_key(open_key(device, path), password=None)
-    except (OSError, ValueError, TpmError):
-        key = None
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        key = ec.generate_private_key(ec.SECP256R1())
-    kept = keep_key(key, policy, device)
-    write_atomically(path, kept.content)
-    return kept
 
 
 def _ask(connection: Connection, address: Address, path: str, body: bytes) -> EnrolReply:

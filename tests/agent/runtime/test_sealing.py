@@ -223,8 +223,8 @@ def test_what_ssl_is_given_goes_through_memory_alone(sealed: StateDirectory, tmp
     assert len([each for each in lines if "execve(" in each]) == 1
 
 
-def test_a_renewal_seals_the_new_key_and_works_with_either(
-    stub: StubCollector, sealed: StateDirectory
+def test_a_renewal_seals_the_new_key_and_asks_again_with_the_same(
+    stub: StubCollector, chip: Swtpm, sealed: StateDirectory
 ) -> None:
     before = sealed.key.read_bytes()
     stub.answers.append((503, {}, b""))
@@ -234,6 +234,10 @@ def test_a_renewal_seals_the_new_key_and_works_with_either(
     assert sealed.key.read_bytes() == before
     assert is_sealed(asking)
     asked = open_key(sealed.tpm, asking)
+    chip.stop()
+    with pytest.raises(SealedKeyError):
+        renew(sealed)
+    chip.start()
     renew(sealed, tpm="require")
     assert open_key(sealed.tpm, sealed.key) == asked
     assert is_sealed(sealed.key)
