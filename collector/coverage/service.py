@@ -26,6 +26,7 @@ from collector.coverage.models import (
     Reason,
 )
 from collector.coverage.protection import ANTIVIRUS, HEALTH, protection_of
+from collector.devices.kinds import is_counted
 from collector.identity.links import counted_elsewhere, same_agency
 from collector.registry.service import list_agencies
 from collector.state.tables import Assignment, Device, Document, Endpoint, EndpointOrigin
@@ -136,6 +137,8 @@ _DEVICE = (
     Device.mac,
     Device.ip,
     Device.kind,
+    Device.assigned_kind,
+    Device.name,
     _WATCHER.hostname.label("watcher"),
     Device.simulated,
     Device.last_seen_at,
@@ -292,17 +295,17 @@ def _device(device: Any, agency: Agency, reason: Reason) -> Machine:
     return Machine(
         id=str(device.id),
         kind="device",
-        name=device.ip or device.mac,
+        name=device.name or device.ip or device.mac,
         **_agency_fields(agency),
         state="unmanaged",
         reason=reason,
-        counted=device.kind != "gateway",
+        counted=is_counted(device.kind, device.assigned_kind),
         antivirus="",
         signature_time=None,
         age_days=None,
         late=False,
         real_time="unknown",
-        role=device.kind,
+        role=device.assigned_kind or device.kind,
         mac=device.mac,
         ip=device.ip,
         last_seen=device.last_seen_at,

@@ -1,4 +1,4 @@
-"""What a neighbour table says of a card beside its address: names, how it was seen, DHCP's vendor class; all hostile."""
+"""What a neighbour table says of a card beside its address: names, how it was seen, DHCP's vendor class. Hostile."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class AlertRow:
 
 @dataclass(frozen=True, slots=True)
 class MachineRow:
-    """One line of the coverage ledger. ``link`` is empty for a device, which has no page of its own."""
+    """One line of the coverage ledger."""
 
     id: str
     link: str
@@ -113,7 +113,7 @@ def rule_title(catalogue: Catalogue, rule_id: str, t: Translator) -> str:
 def machine_row(machine: Machine, t: Translator) -> MachineRow:
     return MachineRow(
         id=machine.id,
-        link=f"/endpoints/{machine.id}" if machine.kind == "endpoint" else "",
+        link=f"/{'endpoints' if machine.kind == 'endpoint' else 'devices'}/{machine.id}",
         name=machine.name,
         kind=machine.kind,
         role=machine.role,
