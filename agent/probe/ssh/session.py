@@ -1,0 +1,242 @@
+"""One device, signed in to: the pinned key first, then commands, each bounded in time and size."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncssh
+
+from agent import reasons
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from agent.probe.ssh.platforms import Platform
+    from agent.probe.ssh.settings import Device
+
+#: A configuration, and the output of any other command, may be of so many characters.
+CONFIGURATION_CHARACTERS: Final = 8 << 20
+FACTS_CHARACTERS: Final = 256 << 10
+_CONNECT_SECONDS: Final = 20.0
+_PROMPT_CHARACTERS: Final = 256
+_LAST_CHARACTERS: Final = 4096
+#: What devices of before about 2015 know, beside what is safe.
+_OLD: Final = {
+    "kex_algs": (
+        "diffie-hellman-group14-sha1",
+        "diffie-hellman-group-exchange-sha1",
+        "diffie-hellman-group1-sha1",
+    ),
+    "encryption_algs": ("aes256-cbc", "aes128-cbc", "3des-cbc"),
+    "mac_algs": ("hmac-sha1",),
+    "server_host_key_algs": ("ssh-rsa",),
+}
+#: Escape sequences of terminals (ECMA-48, 5.4; and titles), and what erases a pager's prompt.
+_ESCAPES: Final = re.compile(
+    r"\x1b(?:\[[0-9;?]{0,16}[@-~]|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)|[()][A-Z0-9]|[=>78])|\x07"
+)
+_ENDS: Final = re.compile(r"\r*\n")
+
+
+class SessionError(Exception):
+    """``code`` is ``unreachable``, ``refused``, ``host_key_changed``, ``host_key_unknown`` or ``unreadable``; ``str()``
+    says why, for people. ``shown``: the key that the device showed, ``SHA256:…``."""
+
+    def __init__(self, code: str, why: str, shown: str = "") -> None:
+        super().__init__(why)
+        self.code, self.shown = code, shown
+
+
+class _Pinned(asyncssh.SSHClient):
+    def __init__(self, pin: str) -> None:
+        self._pin = pin
+        self.shown = ""
+
+    def validate_host_public_key(self, _host: str, _addr: str, _port: int, key: asyncssh.SSHKey) -> bool:
+        self.shown = key.get_fingerprint()
+        if self._pin.startswith("SHA256:"):
+            return self.shown == self._pin
+        return key.export_public_key("openssh").split()[:2] == self._pin.encode().split()[:2]
+
+    def auth_banner_received(self, msg: str, lang: str) -> None:
+        """What a device says to strangers is not shown to anybody."""
+
+
+class Session:
+    """``async with Session(…) as session: await session.ask(command, limit)``.
+
+    ``secret`` is the password, or None where ``device.key_file`` is the way in.
+
+    Raises:
+        SessionError: the key is not the pinned one (nothing was said of who signs in), nobody answers, it refuses.
+    """
+
+    def __init__(
+        self, device: Device, platform: Platform, secret: str | None, command_seconds: float
+    ) -> None:
+        self._device = device
+        self._platform = platform
+        self._secret = secret
+        self._seconds = command_seconds
+        self.shown_key = ""
+
+    async def __aenter__(self) -> Session:
+        self._connection = await self._connect()
+        try:
+            if self._platform.mode == "shell":
+                await self._open_shell()
+        except BaseException:
+            self._connection.abort()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.abort()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._connection.wait_closed()
+
+    async def _connect(self) -> asyncssh.SSHClientConnection:
+        device, pinned = self._device, _Pinned(self._device.host_key)
+        options: dict[str, Any] = {}
+        if device.old_algorithms:
+            options = {name: "+" + ",".join(algorithms) for name, algorithms in _OLD.items()}
+        try:
+            if device.key_file:
+                options["client_keys"] = [asyncssh.read_private_key(device.key_file)]
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                connection = await asyncssh.connect(
+                    device.host,
+                    device.port,
+                    config=None,
+                    client_factory=lambda: pinned,
+                    known_hosts=([], [], []),
+                    username=device.user,
+                    password=self._secret,
+                    agent_path=None,
+                    x509_trusted_certs=None,
+                    preferred_auth=("publickey", "keyboard-interactive", "password"),
+                    keepalive_interval=15,
+                    **{"client_keys": None, **options},
+                )
+        except asyncssh.HostKeyNotVerifiable as error:
+            code = "host_key_changed" if device.host_key else "host_key_unknown"
+            why = reasons.HOST_KEY_CHANGED if device.host_key else reasons.HOST_KEY_UNKNOWN
+            raise SessionError(code, why(shown=pinned.shown), pinned.shown) from error
+        except asyncssh.PermissionDenied as error:
+            raise SessionError("refused", reasons.SIGN_IN_REFUSED(), pinned.shown) from error
+        except (asyncssh.Error, asyncssh.KeyImportError, ValueError) as error:
+            raise SessionError("refused", reasons.NO_SSH(detail=_words(error)), pinned.shown) from error
+        except TimeoutError as error:
+            raise SessionError("unreachable", reasons.TIMED_OUT()) from error
+        except OSError as error:
+            raise SessionError("unreachable", error.strerror or _words(error)) from error
+        self.shown_key = pinned.shown
+        return connection
+
+    async def _open_shell(self) -> None:
+        try:
+            self._shell = await self._connection.create_process(
+                term_type="vt100", term_size=(511, 200), encoding="utf-8", errors="replace"
+            )
+            await self._until_prompt(FACTS_CHARACTERS)
+        except TimeoutError as error:
+            raise SessionError("unreadable", reasons.TIMED_OUT()) from error
+        except (asyncssh.Error, OSError) as error:
+            raise SessionError("unreadable", _words(error)) from error
+        for command in self._platform.before:
+            await self.ask(command, FACTS_CHARACTERS)
+
+    async def ask(self, command: str, limit: int) -> str:
+        """What the device answers, without the echo and the prompt.
+
+        Raises:
+            SessionError: it answers too long or too late, or hangs up.
+        """
+        try:
+            if self._platform.mode == "exec":
+                return await self._run(command, limit)
+            self._shell.stdin.write(command + "\n")
+            output = await self._until_prompt(limit)
+        except TimeoutError as error:
+            raise SessionError("unreadable", reasons.TIMED_OUT()) from error
+        except (asyncssh.Error, OSError) as error:
+            raise SessionError("unreadable", _words(error)) from error
+        first, _, rest = output.partition("\n")
+        return rest if command in first else output
+
+    async def _run(self, command: str, limit: int) -> str:
+        process = await self._connection.create_process(command, encoding="utf-8", errors="replace")
+        try:
+            pieces, size = [], 0
+            async with asyncio.timeout(self._seconds):
+                while piece := await process.stdout.read(65_536):
+                    pieces.append(piece)
+                    size += len(piece)
+                    if size > limit:
+                        raise SessionError("unreadable", reasons.ANSWER_TOO_LONG(limit=limit))
+        finally:
+            process.close()
+        return _plain("".join(pieces))
+
+    async def _until_prompt(self, limit: int) -> str:
+        """Everything up to the prompt. Only the last line is compared with it, so that no output is read again."""
+        prompt = re.compile(self._platform.prompt)
+        more = re.compile(self._platform.more) if self._platform.more else None
+        pieces: list[str] = []
+        size, last = 0, ""
+        async with asyncio.timeout(self._seconds):
+            while True:
+                piece = await self._shell.stdout.read(65_536)
+                if not piece:
+                    raise SessionError("unreadable", reasons.HUNG_UP())
+                size += len(piece)
+                if size > limit:
+                    raise SessionError("unreadable", reasons.ANSWER_TOO_LONG(limit=limit))
+                pieces.append(piece)
+                last = (last + piece).rpartition("\n")[2][-_LAST_CHARACTERS:]
+                shown = _plain(last)[-_PROMPT_CHARACTERS:]
+                if prompt.search(shown):
+                    break
+                if more is not None and more.search(shown):
+                    self._shell.stdin.write(self._platform.more_answer)
+                    pieces.append("\n")
+                    last = ""
+        whole = _plain("".join(pieces))
+        if more is not None:
+            whole = "\n".join(
+                line for line in whole.split("\n") if not more.search(line[:_PROMPT_CHARACTERS])
+            )
+        return whole.rpartition("\n")[0]
+
+
+async def shown_key(device: Device) -> str:
+    """The fingerprint of the key that the device shows; nobody signs in. Raises :class:`SessionError`."""
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            key = await asyncssh.get_server_host_key(device.host, device.port, config=None)
+    except TimeoutError as error:
+        raise SessionError("unreachable", reasons.TIMED_OUT()) from error
+    except OSError as error:
+        raise SessionError("unreachable", error.strerror or _words(error)) from error
+    except asyncssh.Error as error:
+        raise SessionError("refused", reasons.NO_SSH(detail=_words(error))) from error
+    if key is None:
+        raise SessionError("refused", reasons.NO_SSH(detail="-"))
+    return key.get_fingerprint()
+
+
+def _plain(text: str) -> str:
+    """Without what is for terminals: of a line that was written over (a carriage return) the last writing."""
+    lines = _ENDS.sub("\n", _ESCAPES.sub("", text)).split("\n")
+    return "\n".join(line.rpartition("\r")[2].replace("\b", "") for line in lines)
+
+
+def _words(error: Exception) -> str:
+    text = "".join(each for each in str(error) if each.isprintable())
+    return text[:160] or type(error).__name__
