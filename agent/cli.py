@@ -148,7 +148,10 @@ def _parser() -> argparse.ArgumentParser:
     service = commands.add_parser("service", help="the agent as a Windows service (on Windows only)")
     services = service.add_subparsers(required=True, metavar="COMMAND")
     for name, text in (
-        ("install", "make the service, its folders and their rights, and start it; or bring it to this version"),
+        (
+            "install",
+            "make the service, its folders and their rights, and start it; or bring it to this version",
+        ),
         ("remove", "stop the service and take it away; the folder of data stays"),
         ("run", "what Windows starts; by hand it is: vonggac-agent run"),
     ):
@@ -161,9 +164,6 @@ def _parser() -> argparse.ArgumentParser:
             )
         one.set_defaults(command=_service, act=name)
 
-    check = commands.add_parser(
-        "check-config",
-        parents=[common, as_json],
     remove = commands.add_parser(
         "remove",
         parents=[common],
@@ -174,6 +174,9 @@ def _parser() -> argparse.ArgumentParser:
     remove.add_argument("--yes", action="store_true", help="do it")
     remove.set_defaults(command=_remove)
 
+    check = commands.add_parser(
+        "check-config",
+        parents=[common, as_json],
         help="read the settings, touch nothing, show what is in force",
         epilog="example: vonggac-agent check-config --config agent.toml",
     )
@@ -343,9 +346,6 @@ def _service(arguments: argparse.Namespace) -> int:
     return service_commands.carry_out(arguments)
 
 
-def _check_config(arguments: argparse.Namespace) -> int:
-    own, state, collectors = _load(arguments)
-    from agent.runtime.managed.manager import look
 def _remove(arguments: argparse.Namespace) -> int:
     from agent.runtime.errors import AgentError, NotEnrolledError
     from agent.runtime.identity import load_identity
@@ -377,6 +377,9 @@ def _remove(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check_config(arguments: argparse.Namespace) -> int:
+    own, state, collectors = _load(arguments)
+    from agent.runtime.managed.manager import look
     from agent.settings import stated
 
     settings, standing, origins = look(state, own, stated(arguments.config), collectors)
