@@ -383,6 +383,15 @@ class Watch(Struct, frozen=True):
     ] = ""
 
 
+class Availability(Struct, frozen=True):
+    """Services and agencies' connections, as their probes tell of them (docs/probe.md)."""
+
+    seconds: Annotated[Seconds, Meta(description="How often all of them are judged.")] = 20
+    fresh_seconds: Annotated[
+        Seconds, Meta(description="A probe that was not heard for so long has no voice any more.")
+    ] = 240
+
+
 class Vulnerabilities(Struct, frozen=True):
     """Known vulnerabilities of installed software (docs/vulnerabilities.md)."""
 
@@ -402,6 +411,7 @@ class Settings(Struct, frozen=True):
     report: Report = Report()
     metrics: Metrics = Metrics()
     watch: Watch = Watch()
+    availability: Availability = Availability()
     vulnerabilities: Vulnerabilities = Vulnerabilities()
 
     @property

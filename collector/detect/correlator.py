@@ -77,8 +77,8 @@ _ROWS: Final = 1_000
 class Correlator:
     """Call :meth:`run`; or :meth:`hold` and the steps by hand, as tests do.
 
-    ``beat`` is called with every turn of the loop. ``make_watch``: the collector's watch over itself, made anew
-    whenever the lease was taken.
+    ``beat`` is called with every turn of the loop. ``make_watches``: what looks at everything now and then (at the
+    collector itself, at what all probes say), made anew whenever the lease was taken.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Correlator:
         now: Callable[[], float],
         stop: Pause,
         beat: Callable[[], None] = lambda: None,
-        make_watch: Callable[[], SelfWatch] | None = None,
+        make_watches: Callable[[], Sequence[SelfWatch]] = tuple,
     ) -> None:
         self._state = state
         self._reader = reader
@@ -115,8 +115,8 @@ class Correlator:
         self._judge = Judge(settings.detect)
         self._figures_due = 0.0
         self._upkeep = Upkeep(state, reader, settings)
-        self._make_watch = make_watch
-        self._watch: SelfWatch | None = None
+        self._make_watches = make_watches
+        self._watches: Sequence[SelfWatch] = ()
         self._epoch = 0
         self._applied = -1
         #: The number of the last step that was committed.
@@ -214,10 +214,12 @@ class Correlator:
         return len(step.events)
 
     def look_around(self) -> None:
-        """Let the collector look at itself, if that is due, and tell what has changed."""
-        watch = self._watch
-        if watch is None or not watch.due():
-            return
+        """Let each watch look, if that is due, and tell what has changed."""
+        for watch in self._watches:
+            if self._epoch and watch.due():
+                self._look(watch)
+
+    def _look(self, watch: SelfWatch) -> None:
         try:
             with self._state.read() as session:
                 look = watch.look(session, self._store)
@@ -228,7 +230,7 @@ class Correlator:
         except LeaseLostError as error:
             self._lose(error)
         except OperationalError as error:
-            log.warning("the collector looks at itself later", extra={"error": str(error)[:300]})
+            log.warning("a watch looks later", extra={"error": str(error)[:300]})
         else:
             watch.done(look)
 
@@ -261,7 +263,7 @@ class Correlator:
         with self._state.read() as session:
             self._judge.begin(session)
         self._applied = -1
-        self._watch = None if self._make_watch is None else self._make_watch()
+        self._watches = self._make_watches()
         self._epoch = epoch
         log.info(
             "correlate started",

@@ -39,7 +39,7 @@ class Export(Protocol):
 
 
 class SelfWatch(Protocol):
-    """``collector.watch.service.Watch`` fits."""
+    """``collector.watch.service.Watch`` and ``collector.services.round.Availability`` fit."""
 
     def due(self) -> bool: ...
     def look(self, session: Session, store: EventStore) -> Any: ...

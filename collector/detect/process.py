@@ -25,6 +25,7 @@ from collector.log.opening import open_reader
 from collector.machine import machine_name
 from collector.metrics import CorrelateMetrics, DetectMetrics
 from collector.rulebook.sources import Rulebook
+from collector.services.round import Availability
 from collector.state.database import open_state
 from collector.store.client import StoreClient
 from collector.watch.service import Watch
@@ -124,7 +125,7 @@ def main_correlate(data: DataDirectory, settings: Settings) -> int:
             now=time.time,
             stop=parts.stop,
             beat=heartbeat.beat_if_due,
-            make_watch=lambda: Watch(settings, data),
+            make_watches=lambda: (Watch(settings, data), Availability(settings)),
         )
         correlator.run()
         heartbeat.leave()
