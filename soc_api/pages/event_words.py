@@ -10,6 +10,7 @@ from soc_api.pages.assessment_words import ASSESSMENT_ACTIONS, ASSESSMENT_FIELDS
 from soc_api.pages.collector_words import COLLECTOR_FIELDS
 from soc_api.pages.identity_words import IDENTITY_ACTIONS, IDENTITY_FIELDS
 from soc_api.pages.linux_words import LINUX_ACTIONS, LINUX_FIELDS, LINUX_SOURCES
+from soc_api.pages.probe_lan_words import PROBE_LAN_ACTIONS, PROBE_LAN_FIELDS, PROBE_LAN_SOURCES
 from soc_api.pages.vulnerability_words import VULNERABILITY_ACTIONS, VULNERABILITY_FIELDS
 from soc_api.pages.windows_words import WINDOWS_ACTIONS, WINDOWS_FIELDS, WINDOWS_SOURCES
 
@@ -83,6 +84,7 @@ FIELDS: Final = {
     **COLLECTOR_FIELDS,
     **LINUX_FIELDS,
     **WINDOWS_FIELDS,
+    **PROBE_LAN_FIELDS,
     "antivirus.state": N_("Antivirus state"),
     "antivirus.product": N_("Antivirus product"),
     "antivirus.reason": N_("Reason"),
@@ -229,6 +231,7 @@ ACTIONS: Final = {
     **VULNERABILITY_ACTIONS,
     **LINUX_ACTIONS,
     **WINDOWS_ACTIONS,
+    **PROBE_LAN_ACTIONS,
 }
 
 #: How somebody signed in, as sshd says it.
@@ -278,6 +281,7 @@ SOURCES: Final = {
     "linux/process_creation": N_("Linux: program starts"),
     **LINUX_SOURCES,
     **WINDOWS_SOURCES,
+    **PROBE_LAN_SOURCES,
     "linux/antivirus": N_("Malware found by antivirus"),
     "antivirus": N_("Malware found by antivirus"),
 }
