@@ -64,6 +64,14 @@ class TrafficSettings(Struct, frozen=True):
     slow_hosts: Annotated[
         _Floor, Meta(description="The same in the slow window, without those that answered")
     ] = 16
+    answered_ratio: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Above this, fast tries are not told but for login_ports: most were answered",
+        ),
+    ] = 0.8
     syn_per_second: Annotated[
         _Floor, Meta(description="New TCP connections a second to one port of a host")
     ] = 100
@@ -76,7 +84,7 @@ class TrafficSettings(Struct, frozen=True):
     login_ports: Annotated[
         list[Annotated[int, Meta(ge=1, le=65535)]],
         Meta(description="TCP ports on which short connections in a row are counted as tries to sign in"),
-    ] = field(default_factory=lambda: [21, 22, 23, 445, 1433, 1521, 3306, 3389, 5432, 5900, 5985])
+    ] = field(default_factory=lambda: [21, 22, 23, 139, 445, 1433, 1521, 3306, 3389, 5432, 5900, 5985])
     login_seconds: Annotated[float, Meta(ge=1, le=3600, description="Window of tries to sign in")] = 60.0
     login_tries: Annotated[_Floor, Meta(description="Short connections of one source to one such port")] = 8
 

@@ -91,6 +91,7 @@ class Watch:
             }
         )
         self._logins = LoginTable(traffic.login_seconds, traffic.login_tries)
+        self._most_answered = traffic.answered_ratio
         self._login_ports = frozenset(port.to_bytes(2, "big") for port in traffic.login_ports)
         self._reflectors = frozenset(port.to_bytes(2, "big") for port in _REFLECTORS)
 
@@ -143,7 +144,10 @@ class Watch:
         self._second = second
         make = self._make
         for transport, table in (("tcp", self._tcp), ("udp", self._udp), ("icmp", self._icmp)):
-            self._events += [make.spread(each, transport, second) for each in table.tick(second)]
+            for each in table.tick(second):
+                answered = each.answered / (each.ports or each.hosts or 1)
+                if answered <= self._most_answered or each.port in self._login_ports:
+                    self._events.append(make.spread(each, transport, second))
         self._events += [make.odd(each, second) for each in self._odd.tick(second)]
         for transport, table in self._slow.items():
             self._events += [make.spread(each, transport, second, slow=True) for each in table.tick(second)]
