@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Final
 
 from agent.update import environment
@@ -64,7 +64,7 @@ def _place_of(name: str, wheel: str) -> str:
     parts = name.split("/")
     if (
         not all(_NAME.fullmatch(part) and part[-1] not in ". " for part in parts)
-        or PurePosixPath(name).is_reserved()
+        or PureWindowsPath(name).is_reserved()
     ):
         raise ReleaseError("form", f"{wheel}: {name[:100]!r}: not a path that a package has")
     if parts[0].endswith(".data"):
