@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # People read names, keys hold ids.
 _SPOKEN = {"host.id": "host.name", "agency.id": "agency.name"}
 _MAX_PART = 200
+#: What an event has that a device logged to a probe (syslog).
+_DEVICE = "log.syslog.transport"
 
 
 def lookup(fields: Mapping[str, Any], path: str) -> Any:
@@ -41,6 +43,9 @@ def subject_of(
     values = _values(names, fields, group or {})
     if all(value == "" for _, value in values):
         values = _values(("host.id",), fields, {})
+    if any(name == "host.id" for name, _ in values) and "observer.ip" not in names and lookup(fields, _DEVICE):
+        # The host is only the probe that the device told; the device is whom it is about.
+        values += _values(("observer.ip",), fields, {})
     key = json.dumps(values, ensure_ascii=True, separators=(",", ":"))
     spoken = [_as_text(lookup(fields, _SPOKEN[name])) if name in _SPOKEN else "" for name, _ in values]
     parts = [text or value for text, (_, value) in zip(spoken, values, strict=True)]
