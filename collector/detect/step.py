@@ -238,7 +238,9 @@ class WorkStep(Step):
         body = {**fields, **context.fields(), "event": {**said, "id": made, **suspicious}}
         # Before the event is stored: history is to hold what the rules saw.
         body, sources = self._log_sources.read(*logsource, body)
-        self.record(context, origin, Event(made, happened, *logsource, body), sources)
+        product, category, service = logsource
+        event = Event(made, happened, product or sources.product, category, service, body)
+        self.record(context, origin, event, sources)
 
 
 @lru_cache(maxsize=4_096)
