@@ -88,6 +88,7 @@ def content_verdict(
         fields = {
             "score_ratio": round(score, 3),
             "words": page["words"],
+            "words_count": len(page["words"]),
             "new_hosts": new,
             "title": page["title"],
             "excerpt": page["excerpt"],

@@ -68,6 +68,8 @@ KNOWN: Final[dict[str, dict[str, tuple[date, str]]]] = {
         "network/credential_access_rogue_ipv6_router": (SINCE, _BOOLEANS),
         "network/initial_access_device_on_other_port": (SINCE, _BOOLEANS),
         "network/initial_access_new_device": (SINCE, _BOOLEANS),
+        "services/availability_service_down_for_all": (SINCE, _BOOLEANS),
+        "services/availability_service_down_for_some": (SINCE, _BOOLEANS),
     },
 }
 
