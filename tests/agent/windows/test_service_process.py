@@ -84,7 +84,12 @@ def test_after_the_enrolment_it_is_the_agent_until_windows_stops_it(
     monkeypatch.setattr(process, "run", run)
     state = tmp_path / "state"
     order = Order(state=str(state))
-    enrolling = threading.Timer(0.2, lambda: (state.mkdir(), (state / "identity.json").write_text("{}")))
+
+    def enrol() -> None:
+        state.mkdir()
+        (state / "identity.json").write_text("{}")
+
+    enrolling = threading.Timer(0.2, enrol)
     enrolling.start()
     assert service_process.serve(order, dispatcher, tmp_path / "log") == 0
     assert orders == [order]
