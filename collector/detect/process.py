@@ -17,6 +17,7 @@ from collector.detect.checkpoints import CORRELATE, NAMES
 from collector.detect.correlator import Correlator
 from collector.detect.rulebook import LiveRules
 from collector.detect.worker import Worker
+from collector.devices.unauthorised import UnauthorisedLook
 from collector.export.spool import SpoolWriter
 from collector.files import write_file
 from collector.health import Heartbeat
@@ -125,7 +126,11 @@ def main_correlate(data: DataDirectory, settings: Settings) -> int:
             now=time.time,
             stop=parts.stop,
             beat=heartbeat.beat_if_due,
-            make_watches=lambda: (Watch(settings, data), Availability(settings)),
+            make_watches=lambda: (
+                Watch(settings, data),
+                Availability(settings),
+                UnauthorisedLook(settings.coverage, time.time),
+            ),
         )
         correlator.run()
         heartbeat.leave()

@@ -15,6 +15,8 @@ class Permission(StrEnum):
     IDENTITIES_MANAGE = "identities.manage"
     IDENTITIES_UNDO = "identities.undo"
     CHECKS_EXCEPT = "checks.except"
+    FIREWALLS_MANAGE = "firewalls.manage"
+    DEVICES_APPROVE = "devices.approve"
     COVERAGE_READ = "coverage.read"
     REPORTS_READ = "reports.read"
     INCIDENTS_READ = "incidents.read"
@@ -48,6 +50,8 @@ _OFFICER = frozenset(
         Permission.ALERTS_WORK,
         Permission.ENDPOINTS_READ,
         Permission.IDENTITIES_UNDO,
+        Permission.FIREWALLS_MANAGE,
+        Permission.DEVICES_APPROVE,
         Permission.COVERAGE_READ,
         Permission.REPORTS_READ,
         Permission.INCIDENTS_READ,
