@@ -232,7 +232,10 @@ def _enroll(arguments: argparse.Namespace) -> int:
         _print_json(identity)
     else:
         print(f"enrolled as {identity.endpoint_id} with {identity.collector_url}")
-        print("next: systemctl enable --now vonggac-agent   (or: vonggac-agent run)")
+        if sys.platform == "win32":
+            print("next: nothing, where the service is installed; else: vonggac-agent service install")
+        else:
+            print("next: systemctl enable --now vonggac-agent   (or: vonggac-agent run)")
     return 0
 
 

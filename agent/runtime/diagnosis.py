@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -80,6 +81,8 @@ class Asked(Struct, frozen=True):
             )
             if path is not None and path != usual
         ]
+        if not given and sys.platform == "win32":
+            return "sc start vonggac-agent"
         if not given and systemd.is_dir():
             return "systemctl start vonggac-agent"
         return " ".join(["vonggac-agent run", *(f"{name} {shlex.quote(str(path))}" for name, path in given)])
