@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rules.engine.errors import RuleError
-from rules.logsources.preparing import Step, read_step
+from rules.logsources.preparing import read_step
 from rules.logsources.strict_yaml import Place, parse_yaml, read_yaml
 from rules.logsources.when import Conditions, read_conditions
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from rules.engine.routing import Renames
+    from rules.logsources.stepping import Step
 
 #: Where the shipped pipelines lie.
 FOLDER: Final = Path(__file__).parents[1] / "pipelines"

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 import re2
 
 from rules.engine.fields import MISSING, lookup, text_of
-from rules.logsources.when import Conditions, hold, read_conditions
+from rules.logsources.stepping import MAX_ELEMENTS, MAX_TEXT, Fields, Step
+from rules.logsources.texts import PAIR_FORMS, Columns, Merge, Pairs, Tell
+from rules.logsources.when import hold, read_conditions
 
 if TYPE_CHECKING:
     from rules.logsources.strict_yaml import Place
+    from rules.logsources.when import Conditions
 
-#: How many elements of one list, or fields of one row (``a0``, ``a1`` …), are looked at.
-MAX_ELEMENTS: Final = 256
-#: No derived text is longer.
-MAX_TEXT: Final = 1 << 16
 #: The key that says what a step does, and the other keys that belong to it.
 _KINDS: Final[dict[str, tuple[str, ...]]] = {
     "steps": (),
@@ -27,24 +26,16 @@ _KINDS: Final[dict[str, tuple[str, ...]]] = {
     "set": ("to", "from", "join", "kinds", "hex", "instead"),
     "spread": ("as",),
     "read": ("pattern",),
+    "pairs": ("form",),
+    "columns": ("names",),
+    "tell": ("as", "by"),
+    "merge": (),
 }
 _MAX_DEPTH: Final = 3
-STEP_KEYS: Final = (*_KINDS, *(key for keys in _KINDS.values() for key in keys))
+STEP_KEYS: Final = (*_KINDS, *dict.fromkeys(key for keys in _KINDS.values() for key in keys))
 _SET_FROM: Final = ("to", "from", "join", "kinds")
 _NUMBER = re.compile(r"0x[0-9a-f]+")
 _HEX = re.compile(r"(?:[0-9A-F]{2}){3,}")
-
-Fields = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """``apply`` adds to ``fields`` in place; ``where`` says whether it is to."""
-
-    where: Conditions
-
-    def apply(self, fields: Fields) -> None:
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +250,14 @@ def read_step(place: Place, depth: int = 0) -> Step:
             return Spread(where, subject.text(), _needed(place, found, "as").text())
         case "read":
             return Read(where, subject.texts(), _pattern(_needed(place, found, "pattern")))
+        case "pairs":
+            return Pairs(where, subject.text(), _needed(place, found, "form").choice(*PAIR_FORMS))
+        case "columns":
+            return Columns(where, subject.text(), _needed(place, found, "names").texts())
+        case "tell":
+            return _tell(where, subject, _needed(place, found, "as"), _needed(place, found, "by"))
+        case "merge":
+            return Merge(where, subject.text())
     sources = [key for key in _SET_FROM if key in found]
     if len(sources) != 1:
         place.fail(f"'set' takes exactly one of {', '.join(_SET_FROM)}")
@@ -284,15 +283,28 @@ def _needed(place: Place, found: dict[str, Place], key: str) -> Place:
     return found[key]
 
 
+def _tell(where: Conditions, subject: Place, name: Place, by: Place) -> Tell:
+    words = by.mapping()
+    for each in words.values():
+        _compiled(each, each.text())
+    # One expression of all: the first of them that is found where the text is searched once.
+    joined = "|".join(f"(?P<w{at}>{each.text()})" for at, each in enumerate(words.values()))
+    return Tell(where, subject.text(), name.text(), tuple(words), _compiled(by, joined))
+
+
 def _pattern(place: Place) -> Any:
+    pattern = _compiled(place, place.text())
+    if not pattern.groupindex:
+        place.fail("the expression names no group: (?P<field>…)")
+    return pattern
+
+
+def _compiled(place: Place, text: str) -> Any:
     options = re2.Options()
     options.log_errors = False
     options.dot_nl = True
     try:
-        pattern = re2.compile(place.text(), options)
+        return re2.compile(text, options)
     except re2.error as problem:
         reason = problem.args[0]
         place.fail(f"no RE2 expression: {reason.decode() if isinstance(reason, bytes) else reason}")
-    if not pattern.groupindex:
-        place.fail("the expression names no group: (?P<field>…)")
-    return pattern

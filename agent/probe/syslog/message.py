@@ -30,7 +30,7 @@ _OLD: Final = re.compile(rf"({PATTERN})(?: |(?=:))")
 _NUMBERED: Final = re.compile(
     r"(?:(\d{1,10}): )?(?:([A-Za-z][\w.-]{0,254}): )?:? ?[*.]?(?=[A-Z][a-z]{2} |\d{4}[ -])"
 )
-_TAG: Final = re.compile(r"([A-Za-z_][^\s:\[\](){}<>\"',=]{0,127})(?:\[([^\]\s]{0,64})\])?: ?")
+_TAG: Final = re.compile(r"([A-Za-z_][^\s:\[\](){}<>\"',=]{0,127})(?:\[([^\]\s]{0,64})\])?:(?: |$)")
 _TAG_WITH_PID: Final = re.compile(r"([A-Za-z_][^\s:\[\](){}<>\"',=]{0,127})\[([^\]\s]{1,64})\] ")
 _ELEMENT: Final = re.compile(
     r"\[([^\s=\]\"]{1,255})((?: [^\s=\]\"]{1,255}=\"(?:[^\"\\\]]|\\.)*+\")*+) ?\]", re.DOTALL

@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from agent import reasons
+from agent.collectors.common.auth import auth_fields
 from agent.collectors.registry import Output
 from agent.messages import Event, LogSource, Metric
 from agent.probe.contract import PartEndsError
@@ -31,7 +32,11 @@ if TYPE_CHECKING:
 SOURCE: Final = "syslog"
 #: What devices say is of no product yet: the collector's pipelines tell.
 MESSAGE: Final = LogSource(category="syslog")
+#: What a Linux machine says of sign-ins is told as an agent there would tell it.
+AUTH: Final = LogSource(product="linux", service="auth")
+_AUTH_FACILITIES: Final = frozenset({4, 10})
 REPORT: Final = LogSource(product="probe", category="syslog_source")
+_PID_DIGITS: Final = 10
 _NUMBER: Final = "batch"
 _TURN_SECONDS: Final = 0.5
 _RETRY_SECONDS: Final = 10.0
@@ -151,7 +156,10 @@ class Teller:
         for message in receipt.messages:
             seconds, fields = read_message(text_of(message), received_at, clock)
             fields.update(common)
-            events.append(Event(time=seconds, logsource=MESSAGE, fields=fields))
+            if fields.get("log.syslog.facility.code") in _AUTH_FACILITIES and (signs := _sign_ins(fields)):
+                events += [Event(time=seconds, logsource=AUTH, fields=each) for each in signs]
+            else:
+                events.append(Event(time=seconds, logsource=MESSAGE, fields=fields))
         tally = self._senders.tally(receipt.address)
         tally.hostname = fields.get("log.syslog.hostname", tally.hostname)
         tally.appname = fields.get("log.syslog.appname", tally.appname)
@@ -179,6 +187,15 @@ class Teller:
             output = Output(events=events[at : at + _REPORTED_AT_ONCE], metrics=metrics if not at else [])
             self._context.tell(SOURCE, output, memory={_NUMBER: self._number})
         self._told_lost, self._told_away = lost, away
+
+
+def _sign_ins(fields: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a message of a Linux machine's authentication log says; empty where it is none that is known."""
+    process = fields.get("log.syslog.procid", "")
+    number = int(process) if process.isdecimal() and len(process) < _PID_DIGITS else 0
+    head = {name: value for name, value in fields.items() if name != "message"}
+    found = auth_fields(fields.get("log.syslog.appname", ""), number, fields["message"])
+    return [{**head, **each} for each in found]
 
 
 def _report_of(address: str, tally: Tally, window: float, now: float) -> Event:
