@@ -23,7 +23,7 @@ _TARGETS: Final = 2048
 _TARGETS_IN_ALL: Final = 100_000
 #: Once a mark is passed, answers get so long before it is measured.
 _SETTLE_SECONDS: Final = 2
-_TOLD_PER_WINDOW: Final = 32
+_TOLD_PER_WINDOW: Final = 64
 _PORT_BYTES: Final = 2
 
 
@@ -46,15 +46,14 @@ class Spread(Struct, frozen=True):
 class _Source:
     """One source's tries in its window. ``targets``: address and port, and what became of it."""
 
-    __slots__ = ("began", "host_mark", "hosts", "mac", "more", "port_mark", "ports", "targets", "told")
+    __slots__ = ("began", "hosts", "mac", "more", "ports", "targets", "told")
 
-    def __init__(self, began: int, mac: bytes, port_mark: int, host_mark: int) -> None:
+    def __init__(self, began: int, mac: bytes) -> None:
         self.began = began
         self.mac = mac
         self.targets: dict[bytes, int] = {}
         self.ports: dict[bytes, int] = {}
         self.hosts: dict[bytes, int] = {}
-        self.port_mark, self.host_mark = port_mark, host_mark
         self.told = 0
         self.more = False
 
@@ -101,12 +100,10 @@ class SpreadTable:
         self._room -= 1
         seen.ports[host] = ports = seen.ports.get(host, 0) + 1
         seen.hosts[port] = hosts = seen.hosts.get(port, 0) + 1
-        if ports >= seen.port_mark and port:
+        if ports >= self._ports and port and _is_mark(ports, self._ports):
             self._mark(source, host, b"", now, seen)
-            seen.port_mark = 2 * ports
-        if hosts >= seen.host_mark:
+        if hosts >= self._hosts and _is_mark(hosts, self._hosts):
             self._mark(source, b"", port, now, seen)
-            seen.host_mark = 2 * hosts
         if len(targets) == _KNOWN_AFTER and len(self._known) < _KNOWN_SOURCES:
             self._new.pop(source, None)
             self._older.pop(source, None)
@@ -153,7 +150,7 @@ class SpreadTable:
             self._retire(source, before)
         if len(self._new) >= _NEW_SOURCES // 2:
             self._rotate()
-        seen = self._new[source] = _Source(now, mac, self._ports, self._hosts)
+        seen = self._new[source] = _Source(now, mac)
         return seen
 
     def _rotate(self) -> None:
@@ -175,6 +172,12 @@ class SpreadTable:
         if seen.told < _TOLD_PER_WINDOW:
             seen.told += 1
             self._due.setdefault((source, host, port), now + _SETTLE_SECONDS)
+
+
+def _is_mark(count: int, floor: int) -> bool:
+    """The floor, and each doubling of it."""
+    times, rest = divmod(count, floor)
+    return not rest and not times & (times - 1)
 
 
 def _measured(key: tuple[bytes, bytes, bytes], seen: _Source) -> Spread:
