@@ -342,11 +342,11 @@ def _update_launcher(_arguments: argparse.Namespace) -> int:
 
 
 def _service(arguments: argparse.Namespace) -> int:
-    if sys.platform != "win32":
-        raise _Failure("service: there is one on Windows only; here systemd has it, or: vonggac-agent run", 2)
-    from agent.windows import service_commands
+    if sys.platform == "win32":
+        from agent.windows import service_commands
 
-    return service_commands.carry_out(arguments)
+        return service_commands.carry_out(arguments)
+    raise _Failure("service: there is one on Windows only; here systemd has it, or: vonggac-agent run", 2)
 
 
 def _remove(arguments: argparse.Namespace) -> int:
