@@ -1,1 +1,1 @@
-"""The probe's part ``snmp``: switches, routers, firewalls and power supplies over SNMP, and what they announce by traps."""
+"""The probe's part ``snmp``: switches, routers, firewalls and power supplies over SNMP, and their traps."""

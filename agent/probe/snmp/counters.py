@@ -1,4 +1,4 @@
-"""Counters that wrap and counters that begin anew (RFC 2578, 7.1.6 and 7.1.10; RFC 2863, ifCounterDiscontinuityTime)."""
+"""Counters that wrap and counters that begin anew (RFC 2578, 7.1; RFC 2863, ifCounterDiscontinuityTime)."""
 
 from __future__ import annotations
 

@@ -15,6 +15,6 @@ PART = Part(
     sources=(DEVICES, TRAPS),
     module="agent.probe.snmp.running",
     privileges=("CAP_NET_BIND_SERVICE: the port 162, only where traps are listened for",),
-    description="Switches, routers, firewalls and power supplies over SNMP v2c and v3: state, interfaces, traffic, who is "
-    "behind which port, neighbours by LLDP; traps and informs",
+    description="Switches, routers, firewalls and power supplies over SNMP v2c and v3: state, interfaces, traffic, who "
+    "is behind which port, neighbours by LLDP; traps and informs",
 )

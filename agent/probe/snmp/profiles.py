@@ -29,8 +29,8 @@ class State(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Gauge(Struct, frozen=True, forbid_unknown_fields=True):
-    """A number over time: one ``scalar``, or all of a ``column``, taken together. 0 of a sensor that is not fitted is no
-    temperature, so zeros of temperatures are left out."""
+    """A number over time: one ``scalar``, or all of a ``column``, taken together. A temperature of 0 is a
+    sensor that is not fitted, and left out."""
 
     metric: MetricName
     scalar: Oid = ""
@@ -40,7 +40,8 @@ class Gauge(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Ratio(Struct, frozen=True, forbid_unknown_fields=True):
-    """A part of a whole: ``used`` or ``total`` less ``free`` (and ``also_free``), of ``total`` or ``used`` and ``free``."""
+    """A part of a whole: ``used`` (or ``total`` less ``free`` and ``also_free``) of ``total`` (or of ``used`` and
+    ``free``)."""
 
     metric: MetricName
     used: Oid = ""
@@ -86,7 +87,7 @@ def profile_named(name: str) -> Profile:
     if name == GENERIC:
         return own
     base = _read(GENERIC)
-    metrics = {each.metric for each in (*own.gauges, *own.ratio)}
+    metrics = {each.metric for each in own.gauges} | {each.metric for each in own.ratio}
     return msgspec.structs.replace(
         own,
         scalars={**base.scalars, **own.scalars},

@@ -75,32 +75,37 @@ class Session:
         return {oid: value for oid, value in found.items() if value is not None}
 
     async def walk(self, base: str, most: int) -> dict[tuple[int, ...], Value]:
-        """A column: values by index, at most ``most``. Ends where the device does not go forward. Raises as :meth:`get`."""
+        """A column: values by index, at most ``most``. Ends where the device does not go forward. Raises as
+        :meth:`get`."""
         found: dict[tuple[int, ...], Value] = {}
-        last: tuple[int, ...] = ()
         for attempt in range(self._tries):
+            found.clear()
             try:
-                session = await self._open()
-                self.requests += 1
-                async for oid, value in session.getbulk(base, _BULK):
-                    index = parts_of(oid, base)
-                    if index is None or index <= last or len(found) >= most:
-                        break
-                    if value is not None:
-                        found[index] = value
-                    last = index
-                return found
+                await self._walk(base, most, found)
             except (TimeoutError, SnmpError, OSError) as error:
                 self._drop()
                 if isinstance(error, SnmpError) and not isinstance(error, SnmpAuthError):
                     return found  # it has no such table, or says it in a way that cannot be read
                 if attempt + 1 == self._tries:
                     raise _spoken(error) from error
-                found, last = {}, ()
+            else:
+                break
         return found
 
     def close(self) -> None:
         self._drop()
+
+    async def _walk(self, base: str, most: int, found: dict[tuple[int, ...], Value]) -> None:
+        last: tuple[int, ...] = ()
+        session = await self._open()
+        self.requests += 1
+        async for oid, value in session.getbulk(base, _BULK):
+            index = parts_of(oid, base)
+            if index is None or index <= last or len(found) >= most:
+                return
+            if value is not None:
+                found[index] = value
+            last = index
 
     async def _get(self, oids: list[str]) -> dict[str, Value]:
         for attempt in range(self._tries):
@@ -124,7 +129,9 @@ class Session:
         if self._session is None:
             kind = self._secret.kind
             session = (
-                SnmpSession(self._address, self._port, community=self._secret.community, timeout=self._timeout)
+                SnmpSession(
+                    self._address, self._port, community=self._secret.community, timeout=self._timeout
+                )
                 if kind.version == "2c"
                 else SnmpSession(self._address, self._port, user=_user(self._secret), timeout=self._timeout)
             )

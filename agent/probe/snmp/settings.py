@@ -48,17 +48,24 @@ class Poll(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 2.0
     retries: Annotated[int, Meta(ge=0, le=5, description="How often a question is asked again.")] = 1
     concurrency: Annotated[
-        int, Meta(ge=1, le=1_000, description="Devices that are asked at once; of each one question at a time.")
+        int,
+        Meta(ge=1, le=1_000, description="Devices that are asked at once; of each one question at a time."),
     ] = 64
     unanswered_polls: Annotated[
         int, Meta(ge=1, le=20, description="After so many polls without an answer a device counts as gone.")
     ] = 3
     longest_pause_seconds: Annotated[
-        int, Meta(ge=60, le=3_600, description="A device that does not answer is asked ever less often, at least so.")
+        int,
+        Meta(
+            ge=60,
+            le=3_600,
+            description="A device that does not answer is asked ever less often, at least so.",
+        ),
     ] = 300
     max_interfaces: Annotated[int, Meta(ge=1, le=2_000, description="Interfaces of one device.")] = 300
     max_addresses: Annotated[
-        int, Meta(ge=1, le=20_000, description="Entries of one device's forwarding table, and of its ARP table.")
+        int,
+        Meta(ge=1, le=20_000, description="Entries of one device's forwarding table, and of its ARP table."),
     ] = 2_000
     learn_seconds: Annotated[
         int,
@@ -70,7 +77,11 @@ class Poll(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 86_400
     errors_ratio: Annotated[
         float,
-        Meta(gt=0, le=1, description="Faulty frames of an interface's frames that are many, over metrics_seconds."),
+        Meta(
+            gt=0,
+            le=1,
+            description="Faulty frames of an interface's frames that are many, over metrics_seconds.",
+        ),
     ] = 0.001
 
 
@@ -97,7 +108,8 @@ class Credential(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
     credential: Annotated[
-        tuple[Credential, ...], Meta(max_length=100, description="One table `[[credentials.credential]]` each.")
+        tuple[Credential, ...],
+        Meta(max_length=100, description="One table `[[credentials.credential]]` each."),
     ] = ()
 
 
@@ -110,7 +122,9 @@ class Device(Struct, frozen=True, forbid_unknown_fields=True):
     credential: Name
     port: Port = 161
     profile: Annotated[str, Meta(pattern=r"^[a-z0-9_]{0,32}$")] = ""
-    uplinks: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=64)] = ()
+    uplinks: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=64)
+    ] = ()
 
     def __post_init__(self) -> None:
         try:

@@ -1,9 +1,9 @@
-"""What devices' tables mean: interfaces, neighbours by LLDP, forwarding and ARP tables, chassis. Pure; rows that make no
-sense are passed over, for a device may say anything."""
+"""What devices' tables mean: interfaces, neighbours by LLDP, forwarding and ARP tables, chassis. Pure; rows that make
+no sense are passed over, for a device may say anything."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -11,7 +11,7 @@ from agent.probe.snmp import oids
 from agent.probe.snmp.values import Value, ip_of_parts, mac, mac_of_parts, number, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 Column = dict[tuple[int, ...], Value]
 Columns = dict[str, Column]
@@ -114,7 +114,9 @@ def interfaces_of(columns: Columns, most: int) -> dict[int, Interface]:
     indexes = sorted({index[0] for index in columns[oids.IF_DESCR] if len(index) == 1})
     for at in indexes[:most]:
         key = (at,)
-        name = text(columns[oids.IF_NAME].get(key), 64) or text(columns[oids.IF_DESCR].get(key), 64) or str(at)
+        name = (
+            text(columns[oids.IF_NAME].get(key), 64) or text(columns[oids.IF_DESCR].get(key), 64) or str(at)
+        )
         if name in taken:
             name = f"{name}#{at}"
         taken.add(name)
@@ -188,7 +190,9 @@ def chassis_of(subtype: Value, value: Value) -> str:
     return _identifier(value, number(subtype) == 4)
 
 
-def forwarding_of(columns: Columns, interfaces: Mapping[int, Interface], most: int) -> tuple[list[Entry], int]:
+def forwarding_of(
+    columns: Columns, interfaces: Mapping[int, Interface], most: int
+) -> tuple[list[Entry], int]:
     """``(entries, how many there are in all)``: by MAC, each once. Of Q-BRIDGE where there is one, for it knows VLANs.
     Where there are too many, those behind ports with few come first: there machines stand."""
     ports = {
@@ -266,8 +270,6 @@ def temperature_of(columns: Columns) -> float | None:
             if 0 < celsius < 200:
                 found.append(celsius)
     return max(found, default=None)
-
-
 
 
 def _identifier(value: Value, is_mac: bool) -> str:

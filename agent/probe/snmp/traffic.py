@@ -26,7 +26,7 @@ _SHORTEST_FRAME_BITS: Final = 672.0
 _SLACK: Final = 1.5
 
 
-class Sums(Struct):
+class Sums(Struct, frozen=True):
     """Over ``seconds``; bytes and frames."""
 
     seconds: float = 0.0

@@ -17,7 +17,9 @@ def text(value: Value, longest: int = LONGEST_TEXT) -> str:
         value = value.rstrip(b"\0").decode("utf-8", "replace")
     if not isinstance(value, str):
         return ""
-    return " ".join("".join(char if char.isprintable() else " " for char in value[: 4 * longest]).split())[:longest]
+    return " ".join("".join(char if char.isprintable() else " " for char in value[: 4 * longest]).split())[
+        :longest
+    ]
 
 
 def number(value: Value) -> int | None:

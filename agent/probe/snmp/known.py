@@ -1,0 +1,110 @@
+"""What is kept of a device in a file of the part's own: which MACs are known behind which port, so that what is new is
+told as new once (not after every night in which a machine was off), and when it started, so that a restart of the probe
+is none of the device's."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
+
+from agent.messages import UNREADABLE
+from agent.probe.snmp.counters import Look  # noqa: TC001 - msgspec reads it
+from agent.runtime.files import read_own, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from agent.probe.snmp.tables import Entry
+
+#: A MAC that was not seen for so long is told no more; after the second time it is news again.
+_TOLD_SECONDS: Final = 7 * 86_400.0
+_KEPT_SECONDS: Final = 60 * 86_400.0
+#: When a MAC was last seen is written down no finer than this.
+_FINE_SECONDS: Final = 3_600.0
+_MOST: Final = 50_000
+_MOST_BYTES: Final = 16 << 20
+
+
+class Seen(Struct, array_like=True):
+    """A MAC behind a port. ``new``: it came after the time in which all counts as known."""
+
+    interface: str
+    vlan: int | None
+    new: bool
+    last: float
+
+
+class Known(Struct):
+    """By MAC, then by the name of the interface. ``since``: the first look at the forwarding table."""
+
+    since: float = 0.0
+    at: dict[str, dict[str, Seen]] = {}
+
+    def take(self, entries: Iterable[tuple[Entry, str]], now: float, learn_seconds: float) -> bool:
+        """Note what is there now (with the interfaces' names); say whether it is worth writing down."""
+        if not self.since:
+            self.since = now
+        learning = now - self.since < learn_seconds
+        changed = False
+        for entry, interface in entries:
+            ports = self.at.setdefault(entry.mac, {})
+            seen = ports.get(interface)
+            if seen is None:
+                ports[interface] = Seen(interface, entry.vlan, not learning, now)
+                changed = True
+            else:
+                # Known by now: what stays is told as it first was, what went and came back is not news.
+                if now - seen.last > _TOLD_SECONDS:
+                    seen.new = False
+                changed = changed or now - seen.last > _FINE_SECONDS
+                seen.last, seen.vlan = now, entry.vlan
+        return self._forget(now) or changed
+
+    def place(self, mac: str, now: float) -> Seen | None:
+        """Where it was seen last, if that is not too long ago."""
+        latest = max(self.at.get(mac, {}).values(), key=lambda seen: seen.last, default=None)
+        return latest if latest is not None and now - latest.last <= _TOLD_SECONDS else None
+
+    def _forget(self, now: float) -> bool:
+        old = [
+            (mac, port)
+            for mac, ports in self.at.items()
+            for port, seen in ports.items()
+            if now - seen.last > _KEPT_SECONDS
+        ]
+        for mac, port in old:
+            del self.at[mac][port]
+            if not self.at[mac]:
+                del self.at[mac]
+        surplus = len(self.at) - _MOST
+        if surplus > 0:
+            by_age = sorted(self.at, key=lambda mac: max(seen.last for seen in self.at[mac].values()))
+            for mac in by_age[:surplus]:
+                del self.at[mac]
+        return bool(old) or surplus > 0
+
+
+class Memory(Struct):
+    """``clock``: of the device; ``engine``: of its SNMP engine, to which tables refer. ``profile``: as found last."""
+
+    known: Known = msgspec.field(default_factory=Known)
+    clock: Look | None = None
+    engine: Look | None = None
+    restarts: int = 0
+    profile: str = ""
+
+
+def load_memory(path: Path) -> Memory:
+    """Empty where there is no such file, or it cannot be read: all is learned anew then."""
+    with contextlib.suppress(OSError, *UNREADABLE):
+        return msgspec.json.decode(read_own(path, _MOST_BYTES), type=Memory)
+    return Memory()
+
+
+def save_memory(path: Path, memory: Memory) -> None:
+    """Raise :class:`OSError`."""
+    write_atomically(path, msgspec.json.encode(memory), durable=False)
