@@ -50,6 +50,7 @@ from collector.state.tables.services import (
     ServiceContent,
     ServiceMaintenance,
 )
+from collector.state.tables.sources import BackupRecord, BackupSystem, LogSource, LogSourceLook
 from collector.state.tables.steering import EndpointSettings, SettingsPublication
 from collector.state.tables.vulnerabilities import (
     Advisory,
@@ -75,6 +76,8 @@ __all__ = [
     "AvailabilityLook",
     "AvailabilitySpan",
     "Certificate",
+    "BackupRecord",
+    "BackupSystem",
     "CheckException",
     "Checkpoint",
     "DeadLetter",
@@ -98,6 +101,8 @@ __all__ = [
     "Installation",
     "IpBinding",
     "Lease",
+    "LogSource",
+    "LogSourceLook",
     "MachineLink",
     "ProcessHealth",
     "RekeyOrder",
