@@ -392,6 +392,21 @@ class Availability(Struct, frozen=True):
     ] = 240
 
 
+class Sources(Struct, frozen=True):
+    """Devices that log over probes, and backups (docs/probe.md)."""
+
+    seconds: Annotated[
+        Seconds, Meta(description="How often is looked at who logged, and which backup is due.")
+    ] = 60
+    silent_seconds: Annotated[
+        Seconds,
+        Meta(description="The shortest silence of a device that is told, whatever pauses it is known for."),
+    ] = 900
+    unknown_seconds: Annotated[
+        Seconds, Meta(description="The silence that is told of a device whose pauses are not known yet.")
+    ] = 86_400
+
+
 class Vulnerabilities(Struct, frozen=True):
     """Known vulnerabilities of installed software (docs/vulnerabilities.md)."""
 
@@ -412,6 +427,7 @@ class Settings(Struct, frozen=True):
     metrics: Metrics = Metrics()
     watch: Watch = Watch()
     availability: Availability = Availability()
+    sources: Sources = Sources()
     vulnerabilities: Vulnerabilities = Vulnerabilities()
 
     @property
