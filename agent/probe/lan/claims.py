@@ -14,8 +14,11 @@ from msgspec import Struct, field
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-#: How long answers are awaited, and over how long claims are counted.
-CHECK_SECONDS: Final = 2.0
+#: How long answers are awaited: for a gateway's address, where every second counts; and for others, where it takes some
+#: announcements to tell somebody who insists (every second or two) from one that came with a duplicate (RFC 5227: two).
+GATEWAY_SECONDS: Final = 2.0
+CHECK_SECONDS: Final = 6.0
+#: Over how long claims are counted.
 WINDOW_SECONDS: Final = 60.0
 #: A card that claims so many addresses within the window is told of, and again at twice as many.
 MANY_ADDRESSES: Final = 5
@@ -88,7 +91,7 @@ class Claims:
     def run(self, now: float) -> None:
         """End the checks whose time is over. Call at least once a second."""
         for ip, check in [*self._checks.items()]:
-            if now - check.since >= CHECK_SECONDS:
+            if now - check.since >= (GATEWAY_SECONDS if ip in self.gateways else CHECK_SECONDS):
                 del self._checks[ip]
                 self._settle(ip, check, now)
 
