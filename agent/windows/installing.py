@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import agent
 from agent.runtime.errors import AgentError
 from agent.runtime.files import write_atomically
-from agent.update.windows_place import SERVICE
+from agent.update.windows_place import PYTHON, SERVICE
 from agent.windows import folders, scm
 from agent.windows.registry import text
 
@@ -83,6 +83,13 @@ class Installing:
         except OSError:
             self._undo(before)
             raise
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Take away what an installer leaves of a version that it has removed: what Python compiled there."""
+        for version in sorted(self._place.versions.iterdir()):
+            if not (version / PYTHON).exists():
+                shutil.rmtree(version, ignore_errors=True)
 
     def _undo(self, before: str) -> None:
         """The service as it was, for an installer that fails puts the files back, too."""

@@ -73,6 +73,14 @@ def test_a_service_is_not_made_of_what_users_may_write(machine: Machine, tmp_pat
     assert machine.manager.log == []
 
 
+def test_what_an_installer_leaves_of_an_earlier_version_is_taken_away(machine: Machine) -> None:
+    (machine.place.of_version("0.0.9") / "Lib/site-packages/agent/__pycache__").mkdir(parents=True)
+    (machine.place.of_version("0.0.8")).mkdir()
+    (machine.place.of_version("0.0.8") / "python.exe").write_text("")  # a release that was applied
+    machine.work().install(machine.state, str(machine.programs))
+    assert sorted(each.name for each in machine.place.versions.iterdir()) == ["0.0.8", VERSION]
+
+
 def test_the_keys_of_the_package_are_laid_down(machine: Machine) -> None:
     (machine.place.root / "release.pub").write_text("public")
     machine.work().install(machine.state, str(machine.programs))
