@@ -52,7 +52,7 @@ class Links(Struct, frozen=True, forbid_unknown_fields=True):
     gateway: Annotated[
         bool, Meta(description="Whether the default gateway is a link of its own: the LAN's.")
     ] = True
-    interval_seconds: Annotated[float, Meta(ge=5, le=3600, description="How often each link is tried.")] = (
+    interval_seconds: Annotated[float, Meta(ge=2, le=3600, description="How often each link is tried.")] = (
         30.0
     )
     echo_count: Annotated[int, Meta(ge=1, le=20, description="Echo requests, or connections, a round.")] = 4

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 SOURCE: Final = "services"
 KIND: Final = "service_check"
 _AT_ONCE: Final = 6
-#: One failure is not enough: it is asked again so soon, and counts as down when that fails too.
+#: One failure is not enough: it is asked again so soon, and counts as down when that fails too. A page that comes and
+#: is not the right one is no failure of the network's, and counts at once.
 _AGAIN_SECONDS: Final = 15.0
 #: The first round is spread over so long, so that a probe that starts does not ask everything at once.
 _FIRST_SECONDS: Final = 5.0
@@ -108,7 +109,7 @@ class Watch:
             return every
         now = self._context.now()
         asked.failed = asked.failed + 1 if result.state == "down" else 0
-        if asked.failed == 1 and asked.state != "down":
+        if asked.failed == 1 and asked.state != "down" and not result.page:
             self._tell(asked, [_up(asked, result, now)])
             return min(_AGAIN_SECONDS, service.interval_seconds)
         if result.state != asked.state:
