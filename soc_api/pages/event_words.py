@@ -8,6 +8,7 @@ from soc_api.i18n import N_
 from soc_api.pages.agent_settings_words import AGENT_FIELDS
 from soc_api.pages.assessment_words import ASSESSMENT_ACTIONS, ASSESSMENT_FIELDS
 from soc_api.pages.collector_words import COLLECTOR_FIELDS
+from soc_api.pages.firewall_words import FIREWALL_FIELDS
 from soc_api.pages.identity_words import IDENTITY_ACTIONS, IDENTITY_FIELDS
 from soc_api.pages.linux_words import LINUX_ACTIONS, LINUX_FIELDS, LINUX_SOURCES
 from soc_api.pages.probe_lan_words import PROBE_LAN_ACTIONS, PROBE_LAN_FIELDS, PROBE_LAN_SOURCES
@@ -80,6 +81,7 @@ FIELDS: Final = {
     **ASSESSMENT_FIELDS,
     **IDENTITY_FIELDS,
     **VULNERABILITY_FIELDS,
+    **FIREWALL_FIELDS,
     **AGENT_FIELDS,
     **COLLECTOR_FIELDS,
     **LINUX_FIELDS,

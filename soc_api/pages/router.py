@@ -20,6 +20,7 @@ from soc_api.pages import (
     devices,
     endpoint,
     endpoints,
+    firewalls,
     hunt,
     identity,
     incidents,
@@ -60,6 +61,7 @@ for _page in (
     hunt,
     attack,
     vulnerabilities,
+    firewalls,
     system,
     live,
 ):

@@ -17,6 +17,7 @@ from collector.state.tables.endpoints import (
     IpBinding,
     Throttled,
 )
+from collector.state.tables.firewalls import Firewall
 from collector.state.tables.identity import (
     EndpointEvidence,
     EndpointOrigin,
@@ -94,6 +95,7 @@ __all__ = [
     "EndpointSettings",
     "EndpointVulnerabilities",
     "EnrolmentToken",
+    "Firewall",
     "Handover",
     "IdentityNote",
     "Incident",

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRouter
 from sqlalchemy import select
 
-from collector.state.tables import CheckException, Document, DocumentChange, Incident, MachineLink
+from collector.state.tables import CheckException, Document, DocumentChange, Firewall, Incident, MachineLink
 from soc_api.accounts.declared import (
     DeclaredRoute,
     UndeclaredRouteError,
@@ -92,13 +92,19 @@ def foreign(world: Any, services: Services) -> dict[str, str]:
             made_at=now,
         )
         session.add(pair)
+        firewall = Firewall(
+            agency_id=world.there, name=MARK, address="10.9.9.1", declared_at=now, declared_by="x"
+        )
+        session.add(firewall)
         session.flush()
         incident_id, exception_id, link_id = incident.id, excepted.id, pair.id
+        firewall_id = firewall.id
     return {
         "alert_id": str(alert_id),
         "incident_id": str(incident_id),
         "exception_id": str(exception_id),
         "link_id": str(link_id),
+        "firewall_id": str(firewall_id),
         "endpoint_id": endpoint_id,
         "code": "so-noi-vu",
         "token_id": "0" * 16,
