@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.fuzz import linux, windows, wire
+from tests.fuzz import linux, services, windows, wire
 
 if TYPE_CHECKING:
     from tests.fuzz.parser import Parser
 
-PARSERS: Final[tuple[Parser, ...]] = (*linux.PARSERS, *windows.PARSERS, *wire.PARSERS)
+PARSERS: Final[tuple[Parser, ...]] = (*linux.PARSERS, *windows.PARSERS, *wire.PARSERS, *services.PARSERS)
 
 #: Modules (and single functions) that take something apart and are fuzzed by nobody, with the reason.
 NOT_FUZZED: Final[dict[str, str]] = {
@@ -21,6 +21,7 @@ NOT_FUZZED: Final[dict[str, str]] = {
     "agent.collectors.common.journal": "cuts the field's name off what libsystemd gave",
     "agent.collectors.common.package_run": "looks for one line in a kernel's file of 4 KB",
     "agent.collectors.firewall_local": "splits a kernel's list of table names",
+    "agent.probe.services.connecting": "cuts the scope off an address that the system gave",
     "agent.runtime.evidence": "compares words without their spaces",
     "agent.runtime.managed.checking": "reads the answer of the agent's own program",
     "agent.runtime.managed.manager": "decodes into a closed type, tried in tests/agent/runtime/managed",
