@@ -28,7 +28,11 @@ if sys.platform == "win32":
                 return serve(order, Dispatcher(NAME))
             return _change(arguments, order)
         except (AgentError, SettingsError, OSError, ValueError) as error:
-            sys.stderr.write(f"vonggac-agent: {error}\n")
+            from agent.windows.event_write import report_error
+
+            words = f"vonggac-agent service {arguments.act}: {error}"
+            sys.stderr.write(f"{words}\n")
+            report_error(NAME, words)  # an installer shows nobody what it runs
             return 1
 
     def _change(arguments: Namespace, order: process.Order) -> int:
