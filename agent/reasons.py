@@ -113,6 +113,7 @@ NOT_A_NETWORK: Final = Sentence(
     "[traffic] expected: not an address or network: {detail}",
     "[traffic] expected: không phải địa chỉ hoặc dải mạng: {detail}",
 )
+NO_SOCKET: Final = Sentence("cannot listen at {path}: {detail}", "không lắng nghe được tại {path}: {detail}")
 NO_EVE: Final = Sentence(
     "there is no EVE log of an intrusion detection system: {path}",
     "không có nhật ký EVE của hệ thống phát hiện xâm nhập: {path}",
