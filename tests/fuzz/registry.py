@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.fuzz import linux, services, windows, wire
+from tests.fuzz import linux, services, ssh, windows, wire
 
 if TYPE_CHECKING:
     from tests.fuzz.parser import Parser
 
-PARSERS: Final[tuple[Parser, ...]] = (*linux.PARSERS, *windows.PARSERS, *wire.PARSERS, *services.PARSERS)
+PARSERS: Final[tuple[Parser, ...]] = (
+    *linux.PARSERS,
+    *ssh.PARSERS,
+    *windows.PARSERS,
+    *wire.PARSERS,
+    *services.PARSERS,
+)
 
 #: Modules (and single functions) that take something apart and are fuzzed by nobody, with the reason.
 NOT_FUZZED: Final[dict[str, str]] = {
@@ -22,6 +28,12 @@ NOT_FUZZED: Final[dict[str, str]] = {
     "agent.collectors.common.package_run": "looks for one line in a kernel's file of 4 KB",
     "agent.collectors.firewall_local": "splits a kernel's list of table names",
     "agent.probe.services.connecting": "cuts the scope off an address that the system gave",
+    "agent.probe.contract": "decodes into closed types, tried in tests/agent/probe/test_host.py",
+    "agent.probe.host": "hands frames on that contract has decoded",
+    "agent.probe.process": "hands frames on that contract has decoded",
+    "agent.probe.ssh.asking": "looks at what session and platforms have given",
+    "agent.probe.ssh.keeping": "reads back what it wrote",
+    "agent.probe.ssh.settings": "the operator's own file",
     "agent.runtime.evidence": "compares words without their spaces",
     "agent.runtime.managed.checking": "reads the answer of the agent's own program",
     "agent.runtime.managed.manager": "decodes into a closed type, tried in tests/agent/runtime/managed",
