@@ -70,6 +70,17 @@ KNOWN: Final[dict[str, dict[str, tuple[date, str]]]] = {
         "network/initial_access_new_device": (SINCE, _BOOLEANS),
         "services/availability_service_down_for_all": (SINCE, _BOOLEANS),
         "services/availability_service_down_for_some": (SINCE, _BOOLEANS),
+        "network/credential_access_sign_in_series": (SINCE, _BOOLEANS),
+        "network/discovery_host_scan": (SINCE, _BOOLEANS),
+        "network/discovery_ping_sweep": (SINCE, _BOOLEANS),
+        "network/discovery_port_scan": (SINCE, _BOOLEANS),
+        "network/discovery_slow_scan": (SINCE, _BOOLEANS),
+        "network/discovery_stealth_scan": (SINCE, _BOOLEANS),
+        "network/impact_icmp_flood": (SINCE, _BOOLEANS),
+        "network/impact_reflected_flood": (SINCE, _BOOLEANS),
+        "network/impact_syn_flood": (SINCE, _BOOLEANS),
+        "network/impact_udp_flood": (SINCE, _BOOLEANS),
+        "network/lateral_movement_smb_spread": (SINCE, _BOOLEANS),
     },
 }
 
