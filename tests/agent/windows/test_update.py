@@ -99,7 +99,8 @@ def machine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]
 
 
 def test_a_release_is_laid_out_beside_the_version_that_runs_and_the_service_runs_it(machine: Machine) -> None:
-    record, words = machine.apply(machine.signer.make(agent_wheel(machine.wheels, "0.2.0")))
+    release = machine.signer.make(agent_wheel(machine.wheels, "0.2.0"))
+    record, words = machine.apply(release, health_seconds=8.0)
     assert record is not None
     assert (record.state, record.previous, words) == (DONE, "0.1.0", "0.2.0 runs")
     assert machine.place.current_version == machine.manager.version == "0.2.0"
