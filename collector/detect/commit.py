@@ -12,6 +12,7 @@ from collector.alerts.findings import Applied, apply_outcomes
 from collector.detect.handover import hand_over, row_of
 from collector.detect.values import moment
 from collector.identity.links import renew_evidence
+from collector.network.service import write_devices
 from collector.state.tables import DeadLetter, Endpoint, IdentityNote
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def commit_step(
     existing = _existing(session, sorted(step.contexts))
     _write_endpoints(session, step, existing)
     step.documents.flush(session, existing)
+    write_devices(session, step.documents.changed(), existing)
     step.streams.flush(session, existing, now)
     for endpoint_id in sorted(step.evidence.keys() & existing):
         simulated = step.contexts[endpoint_id].simulated

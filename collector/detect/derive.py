@@ -26,7 +26,9 @@ from collector.devices.sightings import (
     place_of,
 )
 from collector.documents.diff import difference, packages_difference
-from collector.documents.service import AGES, HEALTH, MAX_ITEMS, PROTECTION, Stored, digest_of
+from collector.documents.service import AGES, HEALTH, PROTECTION, Stored, digest_of
+from collector.network.placing import places_of
+from collector.network.reading import ADDRESSES, ARP, read_entries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 # Which field names the item, for documents that come several of a kind.
 _ITEM_FIELDS = {"antivirus": "product", "storage": "mount", "disk_encryption": "volume"}
 #: Who is on the LAN is told device by device, not as a change of a table.
-_NO_EVENT = frozenset({"neighbours"})
+_NO_EVENT = frozenset({"neighbours", ARP})
 
 
 class TooManyDocumentsError(ValueError):
@@ -59,8 +61,8 @@ def take_document(step: WorkStep, context: EndpointContext, origin: Origin, docu
             _tell(step, context, origin, kind, item, before.body, None, document.observed_at)
     else:
         digest = digest_of(document.body)
-        if before is None and step.documents.count(context.id) >= MAX_ITEMS:
-            raise TooManyDocumentsError(f"more than {MAX_ITEMS} documents")
+        if before is None and not step.documents.has_room(context.id, kind):
+            raise TooManyDocumentsError(f"too many documents: no room for one more of kind {kind}")
         changed = before is None or before.digest != digest
         received = moment(origin.received_at)
         old = None if before is None else before.body
@@ -86,6 +88,8 @@ def take_document(step: WorkStep, context: EndpointContext, origin: Origin, docu
         if changed:
             _tell(step, context, origin, kind, item, old, document.body, document.observed_at)
             _look_around(step, context, origin, kind, document.body, first_look=before is None)
+            if kind == ADDRESSES:
+                _place_cards(step, context, origin, item)
     if kind == ANTIVIRUS:
         sum_up_protection(step, context, origin)
 
@@ -97,8 +101,8 @@ def take_health(step: WorkStep, context: EndpointContext, origin: Origin, health
     before = step.documents.get(context.id, HEALTH, health.name)
     if before is not None and before.digest == digest:
         return
-    if before is None and step.documents.count(context.id) >= MAX_ITEMS:
-        raise TooManyDocumentsError(f"more than {MAX_ITEMS} documents")
+    if before is None and not step.documents.has_room(context.id, HEALTH):
+        raise TooManyDocumentsError("too many documents: no room for one more collector")
     received = moment(origin.received_at)
     step.documents.put(context.id, Stored(HEALTH, health.name, body, digest, received, received, received))
     fields: dict[str, Any] = {"health": {**body, "duration_seconds": health.duration_seconds}}
@@ -324,13 +328,21 @@ def _look_around(
     """Devices are of an agency, which many endpoints see: who sees all of them is to judge."""
     if context.agency_id is None:
         return
-    if kind == "neighbours":
+    if kind in ("neighbours", ARP):
         seen = [(each.mac, each.ip) for each in neighbours_of(body)]
         _hand_over(step, context, origin, seen=seen, first_look=first_look, cards=cards_of(body))
     elif kind == "switch_port" and (place := place_of(body)) is not None:
         _hand_over(step, context, origin, places=[place])
     elif kind == "lan" and (gateway := gateway_of(body)) is not None:
         _hand_over(step, context, origin, gateway=(gateway.mac, gateway.ip))
+
+
+def _place_cards(step: WorkStep, context: EndpointContext, origin: Origin, item: str) -> None:
+    """Of a switch's forwarding table, against those of the other switches that the same probe asks."""
+    bodies = step.documents.items(context.id, ADDRESSES)
+    places = places_of(item, {name: read_entries(body) for name, body in bodies.items()})
+    if places and context.agency_id is not None:
+        _hand_over(step, context, origin, places=places)
 
 
 def _hand_over(step: WorkStep, context: EndpointContext, origin: Origin, **said: Any) -> None:

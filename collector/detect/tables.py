@@ -16,6 +16,13 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
     "accounts": {"users": "user", "groups": "group"},
     "listening": {"ports": "port"},
     "services": {"units": "unit"},
+    "network_device": {"interfaces": "interface", "neighbours": "neighbour"},
+    "network_addresses": {"entries": "entry"},
+}
+#: What of the whole stands in the event of a row too, where there are several documents of a kind.
+_WITH_ROWS: Final[Mapping[str, tuple[str, ...]]] = {
+    "network_device": ("name", "address", "kind"),
+    "network_addresses": ("name", "address"),
 }
 #: More rows of one change are counted in the document's own event, not told.
 MAX_ROWS: Final = 100
@@ -53,6 +60,9 @@ def row_changes(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> tu
         found += [RowChange("removed", {kind: {word: before[name]}, "changed": []}) for name in gone]
         stayed = sorted(name for name in before.keys() & after.keys() if not same(before[name], after[name]))
         found += [_changed(kind, word, before[name], after[name]) for name in stayed]
+    whole = {key: new[key] for key in _WITH_ROWS.get(kind, ()) if key in new}
+    for change in found:
+        change.fields[kind] = {**whole, **change.fields[kind]}
     order = ("added", "changed", "removed")
     found.sort(key=lambda change: order.index(change.action))
     return found[:MAX_ROWS], max(0, len(found) - MAX_ROWS)

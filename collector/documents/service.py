@@ -21,12 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
 #: Kinds that only the worker writes: the last summary, the last ages told, how an agent's collectors fare.
 PROTECTION, AGES, HEALTH = "protection", "ages", "collector_health"
 #: An agent that invents items must not fill the store.
 MAX_ITEMS = 400
+#: Kinds of which a probe tells one for each device that it asks, and how many of each it may tell: they are large, and
+#: read one by one when asked for.
+DEVICE_KINDS = frozenset({"network_device", "network_addresses", "network_arp"})
+MAX_DEVICES = 1_000
 _HISTORY_KEPT = 200
 _CHUNK = 500
 
@@ -74,6 +79,9 @@ class DocumentsView:
         self._stored: dict[str, dict[tuple[str, str], Stored]] = defaultdict(dict)
         self._read: set[str] = set()
         self._lazy_read: set[str] = set()
+        self._devices_read: set[tuple[str, str, str | None]] = set()
+        self._device_counts: dict[tuple[str, str], int] = {}
+        self._devices_added: dict[tuple[str, str], int] = defaultdict(int)
         self._put: dict[tuple[str, str, str], Stored | None] = {}
         self._changes: list[Change] = []
         ids = sorted(set(endpoint_ids))
@@ -84,18 +92,30 @@ class DocumentsView:
         if kind in self._LAZY and endpoint_id not in self._lazy_read:
             self._lazy_read.add(endpoint_id)
             self._load([endpoint_id], lazy=True)
+        if kind in DEVICE_KINDS:
+            self._load_devices(endpoint_id, kind, item)
         return self._of(endpoint_id).get((kind, item))
 
     def items(self, endpoint_id: str, kind: str) -> dict[str, dict[str, Any]]:
         """Bodies by item."""
+        if kind in DEVICE_KINDS:
+            self._load_devices(endpoint_id, kind, None)
         return {item: stored.body for (its, item), stored in self._of(endpoint_id).items() if its == kind}
 
-    def count(self, endpoint_id: str) -> int:
-        return len(self._of(endpoint_id))
+    def has_room(self, endpoint_id: str, kind: str) -> bool:
+        """Whether one more document of this kind may come."""
+        if kind not in DEVICE_KINDS:
+            return sum(its not in DEVICE_KINDS for its, _ in self._of(endpoint_id)) < MAX_ITEMS
+        key = (endpoint_id, kind)
+        if key not in self._device_counts:
+            query = select(func.count()).where(Document.endpoint_id == endpoint_id, Document.kind == kind)
+            self._device_counts[key] = self._session.scalar(query) or 0
+        return self._device_counts[key] + self._devices_added[key] < MAX_DEVICES
 
     def put(self, endpoint_id: str, stored: Stored, *, history: dict[str, Any] | None = None) -> None:
         """Replace the document. ``history`` is what the history keeps, the body itself where it is None."""
         before = self.get(endpoint_id, stored.kind, stored.item)
+        self._devices_added[endpoint_id, stored.kind] += before is None
         self._of(endpoint_id)[stored.kind, stored.item] = stored
         self._put[endpoint_id, stored.kind, stored.item] = stored
         if (before is None or before.digest != stored.digest) and stored.kind != AGES:
@@ -103,7 +123,9 @@ class DocumentsView:
             self._changes.append(Change(endpoint_id, stored.kind, stored.item, body, stored.changed_at))
 
     def remove(self, endpoint_id: str, kind: str, item: str, when: datetime) -> None:
-        if self._of(endpoint_id).pop((kind, item), None) is not None:
+        if self.get(endpoint_id, kind, item) is not None:
+            del self._of(endpoint_id)[kind, item]
+            self._devices_added[endpoint_id, kind] -= 1
             self._put[endpoint_id, kind, item] = None
             self._changes.append(Change(endpoint_id, kind, item, None, when))
 
@@ -147,7 +169,20 @@ class DocumentsView:
     def _load(self, ids: list[str], *, lazy: bool) -> None:
         if not lazy:
             self._read.update(ids)
-        of_kind = Document.kind.in_(self._LAZY) if lazy else Document.kind.not_in(self._LAZY)
+        rest = Document.kind.not_in(self._LAZY | DEVICE_KINDS)
+        self._read_where(Document.endpoint_id.in_(ids), Document.kind.in_(self._LAZY) if lazy else rest)
+
+    def _load_devices(self, endpoint_id: str, kind: str, item: str | None) -> None:
+        """One of the kind, or (``None``) all of it; what the step put itself stays."""
+        wanted = (endpoint_id, kind, item)
+        if wanted in self._devices_read or (endpoint_id, kind, None) in self._devices_read:
+            return
+        self._of(endpoint_id)
+        self._devices_read.add(wanted)
+        of_item = () if item is None else (Document.item == item,)
+        self._read_where(Document.endpoint_id == endpoint_id, Document.kind == kind, *of_item)
+
+    def _read_where(self, *where: ColumnElement[bool]) -> None:
         query = select(
             Document.endpoint_id,
             Document.kind,
@@ -157,10 +192,11 @@ class DocumentsView:
             Document.observed_at,
             Document.received_at,
             Document.changed_at,
-        ).where(Document.endpoint_id.in_(ids), of_kind)
+        ).where(*where)
         for endpoint_id, *columns in self._session.execute(query):
             stored = Stored(*columns)
-            self._stored[endpoint_id][stored.kind, stored.item] = stored
+            if (endpoint_id, stored.kind, stored.item) not in self._put:
+                self._stored[endpoint_id][stored.kind, stored.item] = stored
 
 
 def trim_history(session: Session, *, keep: int = _HISTORY_KEPT) -> int:

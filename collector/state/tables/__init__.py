@@ -25,6 +25,7 @@ from collector.state.tables.identity import (
     MachineLink,
     RekeyOrder,
 )
+from collector.state.tables.network import NetworkDevice
 from collector.state.tables.pipeline import (
     Checkpoint,
     DeadLetter,
@@ -106,6 +107,7 @@ __all__ = [
     "LogSource",
     "LogSourceLook",
     "MachineLink",
+    "NetworkDevice",
     "ProcessHealth",
     "RekeyOrder",
     "Release",

@@ -1,0 +1,1 @@
+"""Network devices: what probes tell of them over SNMP, and how they are joined."""

@@ -1,0 +1,157 @@
+"""How network devices are joined: by what both ends say over LLDP, by what one says, by forwarding tables. Pure.
+
+Forwarding tables say less than LLDP: a bridge learns every other bridge behind some port, not only the next one.
+Between two devices A and B there is a link by forwarding tables alone where each has learned the other, and no third
+device C stands between them: none that A sees behind the same port as B, while B sees it behind the port of A.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from collector.network.reading import Device, Entry
+
+#: What a link is known by, the surest first.
+BOTH, ONE, FORWARDING = "lldp_both", "lldp_one", "forwarding"
+EVIDENCE: Final = (BOTH, ONE, FORWARDING)
+_MAX_STRANGERS: Final = 200
+
+
+class Node(Struct, frozen=True):
+    """``id``: the device's key, or ``?`` and the chassis of one that nobody polls and LLDP tells of. ``up``: None where
+    nobody polls it. ``machines``: cards behind its access ports."""
+
+    id: str
+    name: str
+    kind: str
+    up: bool | None
+    machines: int = 0
+
+
+class Edge(Struct, frozen=True):
+    """Between the nodes ``one`` and ``other``, in the order of their ids. Ports are empty where they are not known.
+    ``up``: None where neither port's state is known."""
+
+    one: str
+    other: str
+    one_port: str
+    other_port: str
+    evidence: str
+    up: bool | None
+
+
+class Topology(Struct, frozen=True):
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+
+
+def topology_of(devices: Mapping[str, Device], tables: Mapping[str, Sequence[Entry]]) -> Topology:
+    """Nodes and links of an agency's devices and forwarding tables, by key; in the order of keys."""
+    owners = _owners(devices)
+    told: dict[tuple[str, str, str, str], set[str]] = {}
+    strangers: dict[str, Node] = {}
+    for key, device in devices.items():
+        for each in device.neighbours:
+            other = owners.get(each.chassis) or _by_name(devices, each.system_name)
+            if other is None:
+                if not each.network or len(strangers) >= _MAX_STRANGERS:
+                    continue
+                other = f"?{each.chassis}"
+                strangers.setdefault(other, Node(other, each.system_name or each.chassis, "other", None))
+            if other != key:
+                told.setdefault(_ordered(key, each.interface, other, each.port), set()).add(key)
+    edges = [
+        Edge(*ends(link), BOTH if len(said) > 1 else ONE, _up(devices, link)) for link, said in told.items()
+    ]
+    joined = {(edge.one, edge.other) for edge in edges}
+    edges += [
+        Edge(*ends(link), FORWARDING, _up(devices, link))
+        for link in _by_forwarding(owners, tables)
+        if (link[0], link[2]) not in joined
+    ]
+    nodes = [
+        Node(
+            key,
+            device.name,
+            device.kind,
+            device.reachable,
+            len({entry.mac for entry in tables.get(key, ()) if not entry.uplink and entry.mac not in owners}),
+        )
+        for key, device in devices.items()
+    ]
+    nodes += strangers.values()
+    return Topology(
+        tuple(sorted(nodes, key=lambda node: node.id)),
+        tuple(sorted(edges, key=lambda edge: (edge.one, edge.other, edge.one_port))),
+    )
+
+
+def ends(link: tuple[str, str, str, str]) -> tuple[str, str, str, str]:
+    """``(one, other, one_port, other_port)`` of a link as ``(one, one_port, other, other_port)``."""
+    return link[0], link[2], link[1], link[3]
+
+
+def _owners(devices: Mapping[str, Device]) -> dict[str, str]:
+    """Whose a MAC or a chassis is."""
+    found: dict[str, str] = {}
+    for key, device in devices.items():
+        for name in (device.chassis, *device.macs):
+            if name:
+                found.setdefault(name, key)
+    return found
+
+
+def _by_name(devices: Mapping[str, Device], name: str) -> str | None:
+    mine = [key for key, device in devices.items() if name and name in (device.system_name, device.name)]
+    return mine[0] if len(mine) == 1 else None
+
+
+def _ordered(one: str, one_port: str, other: str, other_port: str) -> tuple[str, str, str, str]:
+    return (one, one_port, other, other_port) if one <= other else (other, other_port, one, one_port)
+
+
+def _by_forwarding(
+    owners: Mapping[str, str], tables: Mapping[str, Sequence[Entry]]
+) -> list[tuple[str, str, str, str]]:
+    seen: dict[str, dict[str, str]] = {}
+    for key, entries in tables.items():
+        mine = seen[key] = {}
+        for entry in entries:
+            owner = owners.get(entry.mac)
+            if owner is not None and owner != key:
+                mine.setdefault(owner, entry.interface)
+    found = []
+    for one, others in seen.items():
+        for other, port in others.items():
+            back = seen.get(other, {}).get(one)
+            if one < other and back is not None and not _between(seen, one, port, other, back):
+                found.append((one, port, other, back))
+    return found
+
+
+def _between(seen: Mapping[str, Mapping[str, str]], one: str, port: str, other: str, back: str) -> bool:
+    """Whether a third stands behind both ports, and sees both ends behind different ones of its own."""
+    for third, where in seen[one].items():
+        if third == other or where != port or seen[other].get(third) != back:
+            continue
+        sees = seen.get(third, {})
+        if sees.get(one) != sees.get(other):
+            return True
+    return False
+
+
+def _up(devices: Mapping[str, Device], link: tuple[str, str, str, str]) -> bool | None:
+    known = []
+    for key, port in ((link[0], link[1]), (link[2], link[3])):
+        device = devices.get(key)
+        if device is None:
+            continue
+        if not device.reachable:
+            return False
+        known += [each.status == "up" for each in device.interfaces if each.name == port]
+    return all(known) if known else None

@@ -1,0 +1,221 @@
+"""From a probe's documents to rows, events, places of cards and the map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import select
+
+from collector.documents.service import MAX_DEVICES
+from collector.errors import NotFoundError
+from collector.network.placing import places_of
+from collector.network.reading import Entry, read_device, read_entries
+from collector.network.service import Filters, get_device, list_devices, map_of
+from collector.network.topology import BOTH, FORWARDING, ONE, topology_of
+from collector.state.scope import EVERYTHING, Scope
+from collector.state.tables import DeadLetter, Device, NetworkDevice
+from tests.collector.pipeline import Pipeline, document
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+both = pytest.mark.usefixtures("on_both_databases")
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Pipeline:
+    return Pipeline(tmp_path)
+
+
+def mac(number: int) -> str:
+    return f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"
+
+
+def port(name: str, status: str = "up", **more: Any) -> dict[str, Any]:
+    return {"name": name, "admin": "up", "status": status, "uplink": False, "many_errors": False, **more}
+
+
+def switch(name: str, number: int, *ports: dict[str, Any], **more: Any) -> dict[str, Any]:
+    body = {
+        "name": name,
+        "address": f"10.0.0.{number}",
+        "reachable": True,
+        "system_name": name,
+        "kind": "switch",
+        "chassis": mac(number << 8),
+        "macs": [mac(number << 8)],
+        "interfaces": list(ports),
+        "neighbours": [],
+        **more,
+    }
+    return document("network_device", body, name)
+
+
+def hears(interface: str, number: int, name: str, other: str) -> dict[str, Any]:
+    return {
+        "name": f"{interface} {number}",
+        "interface": interface,
+        "chassis": mac(number << 8),
+        "port": other,
+        "system_name": name,
+        "network": True,
+    }
+
+
+def learned(name: str, *rows: tuple[int, str, bool]) -> dict[str, Any]:
+    entries = [
+        {"name": mac(number), "interface": interface, "vlan": 1, "uplink": uplink, "new": False}
+        for number, interface, uplink in rows
+    ]
+    return document("network_addresses", {"name": name, "count": len(entries), "entries": entries}, name)
+
+
+@both
+def test_devices_become_rows_events_and_a_map(pipeline: Pipeline) -> None:
+    core = switch("sw-loi", 1, port("Gi1"), port("Gi2"), neighbours=[hears("Gi1", 2, "sw-1", "p1")])
+    first = switch(
+        "sw-1", 2, port("p1", uplink=True), port("p2"), neighbours=[hears("p1", 1, "sw-loi", "Gi1")]
+    )
+    second = switch("sw-2", 3, port("q1"), port("q2", "down"))
+    tables = [
+        learned("sw-loi", (0x200, "Gi1", True), (11, "Gi1", True), (0x300, "Gi2", True), (21, "Gi2", True)),
+        learned("sw-1", (11, "p2", False), (0x100, "p1", True), (0x300, "p1", True)),
+        learned("sw-2", (21, "q2", False), (0x100, "q1", True), (0x200, "q1", True)),
+    ]
+    arp = document(
+        "network_arp",
+        {"entries": [{"ip": "10.0.1.11", "mac": mac(11)}, {"ip": "10.0.1.21", "mac": mac(21)}]},
+        "sw-loi",
+    )
+    pipeline.batch(documents=[core, first, second, arp, *tables])
+    pipeline.work()
+    assert [fields["event"]["action"] for fields in pipeline.store.of("network_device")] == ["first"] * 3
+    with pipeline.state.read() as session:
+        rows, total = list_devices(session, EVERYTHING, Filters(), offset=0, limit=10)
+        assert total == 3
+        found = {row.item: row for row, _ in rows}
+        assert (found["sw-2"].interfaces, found["sw-2"].interfaces_up) == (2, 1)
+        agency = rows[0][1]
+        drawn = map_of(session, EVERYTHING, agency.id)
+        names = {node.id: node.name for node in drawn.nodes}
+        assert {
+            (names[each.one], each.one_port, names[each.other], each.other_port, each.evidence)
+            for each in drawn.edges
+        } == {
+            ("sw-loi", "Gi1", "sw-1", "p1", BOTH),
+            ("sw-loi", "Gi2", "sw-2", "q1", FORWARDING),
+        }
+        assert {node.name: node.machines for node in drawn.nodes} == {"sw-loi": 0, "sw-1": 1, "sw-2": 1}
+        shown = get_device(session, EVERYTHING, found["sw-loi"].id)
+        assert shown.arp == [("10.0.1.11", mac(11)), ("10.0.1.21", mac(21))]
+        # Where the cards are, is with the devices of the agency.
+        devices = {each.mac: (each.switch, each.port) for each in session.scalars(select(Device))}
+        assert devices[mac(11)] == ("sw-1", "p2")
+        assert devices[mac(21)] == ("sw-2", "q2")
+
+        # Of another agency it is as if there were none.
+        other = Scope(frozenset({agency.id + 1}))
+        assert list_devices(session, other, Filters(), offset=0, limit=10) == ([], 0)
+        assert map_of(session, other, agency.id).nodes == ()
+        with pytest.raises(NotFoundError):
+            get_device(session, other, found["sw-loi"].id)
+
+
+@both
+def test_an_interface_that_goes_down_is_an_event_with_its_device_and_a_device_that_is_named_no_more_is_gone(
+    pipeline: Pipeline,
+) -> None:
+    pipeline.batch(documents=[switch("sw-1", 2, port("p1", uplink=True), port("p2"))])
+    pipeline.batch(documents=[switch("sw-1", 2, port("p1", "down", uplink=True), port("p2"))])
+    pipeline.work()
+    _, event = pipeline.store.of("network_device")
+    assert event["network_device"]["name"] == "sw-1"
+    assert event["network_device"]["address"] == "10.0.0.2"
+    assert event["network_device"]["interface"] == port("p1", "down", uplink=True)
+    assert event["changed"] == ["network_device.interface.status"]
+    assert event["previous"] == {"network_device": {"interface": {"status": "up"}}}
+    gone = document("network_device", {}, "sw-1")
+    gone["body"] = None
+    pipeline.batch(documents=[gone])
+    pipeline.work()
+    with pipeline.state.read() as session:
+        assert list(session.scalars(select(NetworkDevice))) == []
+
+
+@both
+def test_a_probe_may_tell_of_many_devices_but_not_of_any_number(pipeline: Pipeline) -> None:
+    documents = [switch(f"sw-{number}", 1) for number in range(MAX_DEVICES)]
+    pipeline.batch(documents=documents)
+    pipeline.batch(
+        documents=[switch("sw-x", 1), switch("sw-0", 1, port("p1")), document("host", {"name": "may"})]
+    )
+    pipeline.work()
+    with pipeline.state.read() as session:
+        _, total = list_devices(session, EVERYTHING, Filters(), offset=0, limit=1)
+        assert total == MAX_DEVICES
+        assert [letter.part for letter in session.scalars(select(DeadLetter))] == ["documents[0]"]
+        found, _ = list_devices(session, EVERYTHING, Filters(text="SW-0"), offset=0, limit=9)
+        assert [(row.item, row.interfaces) for row, _ in found] == [("sw-0", 1)]
+
+
+def test_what_a_device_says_is_text_whatever_it_is() -> None:
+    device = read_device(
+        "sw\x00",
+        {
+            "reachable": "yes",
+            "system_name": ["x"],
+            "model": "a\x1b[31m\n" + "b" * 999,
+            "macs": ["ff", 3, "01:00:5e:00:00:01", mac(1)],
+            "interfaces": [None, {"name": 3, "speed_bits": -1, "uplink": 1}],
+            "neighbours": {"a": 1},
+            "ups": [],
+        },
+    )
+    assert not device.reachable
+    assert "\x1b" not in device.model
+    assert len(device.model) <= 255
+    assert device.macs == (mac(1),)
+    assert (device.interfaces[0].name, device.interfaces[0].speed_bits, device.interfaces[0].uplink) == (
+        "",
+        0,
+        False,
+    )
+    assert read_entries({"entries": [{"name": mac(1)}, {"interface": "p"}, 3]}) == []
+
+
+def test_a_card_is_at_the_port_with_the_fewest_cards() -> None:
+    def at(number: int, interface: str, *, uplink: bool = False) -> Entry:
+        return Entry(mac(number), interface, None, uplink=uplink, new=False)
+
+    tables = {
+        # Between a and b stands a switch that nobody asks, so a's port towards b is no uplink that it knows.
+        "a": [at(1, "a1"), at(2, "a1"), at(3, "a2")],
+        "b": [at(1, "b1"), at(2, "b2"), at(3, "b9", uplink=True)],
+    }
+    assert places_of("b", tables) == [(mac(1), "b", "b1"), (mac(2), "b", "b2")]
+    assert places_of("a", tables) == [(mac(3), "a", "a2")]
+
+
+def test_a_chain_by_forwarding_tables_has_no_link_past_the_one_between() -> None:
+    bodies = {name: switch(name, number)["body"] for number, name in enumerate("abc", 1)}
+    devices = {name: read_device(name, body) for name, body in bodies.items()}
+    tables = {
+        "a": read_entries(learned("a", (0x200, "a1", True), (0x300, "a1", True))["body"]),
+        "b": read_entries(learned("b", (0x100, "b1", True), (0x300, "b2", True))["body"]),
+        "c": read_entries(learned("c", (0x100, "c1", True), (0x200, "c1", True))["body"]),
+    }
+    edges = topology_of(devices, tables).edges
+    assert [(each.one, each.one_port, each.other, each.other_port) for each in edges] == [
+        ("a", "a1", "b", "b1"),
+        ("b", "b2", "c", "c1"),
+    ]
+
+
+def test_a_neighbour_that_nobody_asks_is_on_the_map_as_such_and_a_machine_with_lldp_is_not() -> None:
+    machine = {**hears("p3", 8, "pc", "eth0"), "network": False}
+    body = switch("a", 1, port("p2", "down"), neighbours=[hears("p2", 9, "<b>x</b>", "g1"), machine])["body"]
+    drawn = topology_of({"7": read_device("a", body)}, {})
+    assert [(node.id, node.up) for node in drawn.nodes] == [("7", True), (f"?{mac(0x900)}", None)]
+    (edge,) = drawn.edges
+    assert (edge.evidence, edge.up, edge.one_port, edge.other_port) == (ONE, False, "p2", "g1")
