@@ -13,7 +13,6 @@ from collector.services.models import Probed
 from collector.state.tables import Assignment, Document, Endpoint
 
 if TYPE_CHECKING:
-    from datetime import datetime
 
     from sqlalchemy.orm import Session
 
@@ -28,7 +27,7 @@ class Documents:
 
     def __init__(self, fresh_seconds: float) -> None:
         self._fresh_seconds = fresh_seconds
-        self._bodies: dict[Key, tuple[datetime, dict[str, Any]]] = {}
+        self._bodies: dict[Key, tuple[str, dict[str, Any]]] = {}
 
     def read(self, session: Session, now: float) -> tuple[list[Probed], set[int]]:
         """``(documents, agencies of which any endpoint is heard)``."""
@@ -51,7 +50,7 @@ class Documents:
                 Document.endpoint_id,
                 Document.kind,
                 Document.item,
-                Document.changed_at,
+                Document.digest,
                 Assignment.agency_id,
                 Endpoint.last_seen_at,
             )
@@ -77,20 +76,20 @@ class Documents:
                 found.append(Probed(endpoint_id, agency_id, kind, item, kept[1], fresh))
         return found, heard
 
-    def _load(self, session: Session, wanted: dict[Key, datetime]) -> None:
+    def _load(self, session: Session, wanted: dict[Key, str]) -> None:
         for key in self._bodies.keys() - wanted.keys():
             del self._bodies[key]
         stale = [
             key
-            for key, changed_at in wanted.items()
-            if (kept := self._bodies.get(key)) is None or kept[0] != changed_at
+            for key, digest in wanted.items()
+            if (kept := self._bodies.get(key)) is None or kept[0] != digest
         ]
         for start in range(0, len(stale), _CHUNK):
             query = select(Document).where(
                 tuple_(Document.endpoint_id, Document.kind, Document.item).in_(stale[start : start + _CHUNK])
             )
             for row in session.scalars(query):
-                self._bodies[row.endpoint_id, row.kind, row.item] = (row.changed_at, row.body)
+                self._bodies[row.endpoint_id, row.kind, row.item] = (row.digest, row.body)
 
     @staticmethod
     def _failing(session: Session) -> set[tuple[str, str]]:
