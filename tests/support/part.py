@@ -47,8 +47,10 @@ class PartProcess:
             cwd=_ROOT,
             env={"PYTHONPATH": str(_ROOT), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         )
-        hello = Hello(part, settings, str(folder), self.memories)
-        write_frame(self.process.stdin, hello)
+        if self.process.stdin is None or self.process.stdout is None:
+            raise RuntimeError("no streams")
+        self._to, self._from = self.process.stdin, self.process.stdout
+        write_frame(self._to, Hello(part, settings, str(folder), self.memories))
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
@@ -71,20 +73,20 @@ class PartProcess:
     def stop(self, seconds: float = 10.0) -> int:
         """Tell it to stop; its exit status."""
         with suppress(OSError):
-            self.process.stdin.close()
+            self._to.close()
         status: int = self.process.wait(seconds)
         self._thread.join(seconds)
-        self.process.stdout.close()
+        self._from.close()
         return status
 
     def _listen(self) -> None:
-        while (said := read_frame(self.process.stdout, Said)) is not None:
+        while (said := read_frame(self._from, Said)) is not None:
             self.times.append(time.time())
             self.said.append(said)
             if said.memory is not None:
                 self.memories[said.source] = said.memory
             try:
-                write_frame(self.process.stdin, Kept(said.number))
+                write_frame(self._to, Kept(said.number))
             except (OSError, ValueError):
                 continue
 
