@@ -12,6 +12,7 @@ from soc_api.pages.firewall_words import FIREWALL_FIELDS
 from soc_api.pages.identity_words import IDENTITY_ACTIONS, IDENTITY_FIELDS
 from soc_api.pages.linux_words import LINUX_ACTIONS, LINUX_FIELDS, LINUX_SOURCES
 from soc_api.pages.probe_lan_words import PROBE_LAN_ACTIONS, PROBE_LAN_FIELDS, PROBE_LAN_SOURCES
+from soc_api.pages.probe_wire_words import PROBE_WIRE_FIELDS, PROBE_WIRE_SOURCES
 from soc_api.pages.vulnerability_words import VULNERABILITY_ACTIONS, VULNERABILITY_FIELDS
 from soc_api.pages.windows_words import WINDOWS_ACTIONS, WINDOWS_FIELDS, WINDOWS_SOURCES
 
@@ -87,6 +88,7 @@ FIELDS: Final = {
     **LINUX_FIELDS,
     **WINDOWS_FIELDS,
     **PROBE_LAN_FIELDS,
+    **PROBE_WIRE_FIELDS,
     "antivirus.state": N_("Antivirus state"),
     "antivirus.product": N_("Antivirus product"),
     "antivirus.reason": N_("Reason"),
@@ -284,6 +286,7 @@ SOURCES: Final = {
     **LINUX_SOURCES,
     **WINDOWS_SOURCES,
     **PROBE_LAN_SOURCES,
+    **PROBE_WIRE_SOURCES,
     "linux/antivirus": N_("Malware found by antivirus"),
     "antivirus": N_("Malware found by antivirus"),
 }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.fuzz import linux, services, ssh, windows, wire
+from tests.fuzz import linux, probe_wire, services, ssh, windows, wire
 
 if TYPE_CHECKING:
     from tests.fuzz.parser import Parser
 
 PARSERS: Final[tuple[Parser, ...]] = (
     *linux.PARSERS,
+    *probe_wire.PARSERS,
     *ssh.PARSERS,
     *windows.PARSERS,
     *wire.PARSERS,
@@ -34,6 +35,9 @@ NOT_FUZZED: Final[dict[str, str]] = {
     "agent.probe.ssh.asking": "looks at what session and platforms have given",
     "agent.probe.ssh.keeping": "reads back what it wrote",
     "agent.probe.ssh.settings": "the operator's own file",
+    "agent.probe.eve.run": "cuts lines, which lines.parse_eve_line takes apart",
+    "agent.probe.wire.events": "formats addresses that watch took from frames",
+    "agent.probe.wire.ring": "reads the kernel's own headers",
     "agent.runtime.evidence": "compares words without their spaces",
     "agent.runtime.managed.checking": "reads the answer of the agent's own program",
     "agent.runtime.managed.manager": "decodes into a closed type, tried in tests/agent/runtime/managed",
