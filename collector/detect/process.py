@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from collector import locks
+from collector.backups.watch import Backups
 from collector.detect.checkpoints import CORRELATE, NAMES
 from collector.detect.correlator import Correlator
 from collector.detect.rulebook import LiveRules
@@ -27,6 +28,7 @@ from collector.machine import machine_name
 from collector.metrics import CorrelateMetrics, DetectMetrics
 from collector.rulebook.sources import Rulebook
 from collector.services.round import Availability
+from collector.sources.watch import LogSources
 from collector.state.database import open_state
 from collector.store.client import StoreClient
 from collector.watch.service import Watch
@@ -130,6 +132,8 @@ def main_correlate(data: DataDirectory, settings: Settings) -> int:
                 Watch(settings, data),
                 Availability(settings),
                 UnauthorisedLook(settings.coverage, time.time),
+                LogSources(settings),
+                Backups(settings),
             ),
         )
         correlator.run()
