@@ -17,6 +17,8 @@ class Permission(StrEnum):
     CHECKS_EXCEPT = "checks.except"
     FIREWALLS_MANAGE = "firewalls.manage"
     DEVICES_APPROVE = "devices.approve"
+    LOG_SOURCES_MANAGE = "log_sources.manage"
+    BACKUPS_MANAGE = "backups.manage"
     COVERAGE_READ = "coverage.read"
     REPORTS_READ = "reports.read"
     INCIDENTS_READ = "incidents.read"
@@ -52,6 +54,8 @@ _OFFICER = frozenset(
         Permission.IDENTITIES_UNDO,
         Permission.FIREWALLS_MANAGE,
         Permission.DEVICES_APPROVE,
+        Permission.LOG_SOURCES_MANAGE,
+        Permission.BACKUPS_MANAGE,
         Permission.COVERAGE_READ,
         Permission.REPORTS_READ,
         Permission.INCIDENTS_READ,
