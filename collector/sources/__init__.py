@@ -1,0 +1,1 @@
+"""Devices that log over probes: who spoke when, who should and does not."""
