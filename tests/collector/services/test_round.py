@@ -57,7 +57,7 @@ def content(lines: list[str], **more: Any) -> dict[str, Any]:
         "structure": sketch_of(["html>body>div"]),
         "hosts": [],
         "words": [],
-        "digest": text[:16],
+        "digest": digest_of({"lines": lines}),
         **more,
     }
 
