@@ -182,7 +182,17 @@ def _part(visit: Visit, found: AgencyFirewalls) -> Part:
 
 
 def _cell(visit: Visit, answer: Answer) -> Cell:
-    return Cell(answer.value, visit.t(VALUES[answer.value]), visit.t(REASONS[answer.reason]), answer.fact)
+    return Cell(
+        answer.value, visit.t(VALUES[answer.value]), visit.t(REASONS[answer.reason]), _fact(visit, answer)
+    )
+
+
+def _fact(visit: Visit, answer: Answer) -> str:
+    """A day as the reader writes it; what follows it is where it was read."""
+    try:
+        return visit.t.date(date.fromisoformat(answer.fact[:10])) + answer.fact[10:]
+    except ValueError:
+        return answer.fact
 
 
 def _refused(visit: Visit, error: Exception) -> Response:
