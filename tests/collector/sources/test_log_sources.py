@@ -1,0 +1,306 @@
+"""Who logs and who does not: from probes' reports to alerts that open and clear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from sqlalchemy import select
+
+from collector.alerts.findings import apply_outcomes
+from collector.alerts.models import Outcome
+from collector.detect.step import Step
+from collector.errors import ConflictError, NotFoundError
+from collector.settings import Settings
+from collector.sources import register
+from collector.sources.rhythm import Rhythm, patience, spoke
+from collector.sources.watch import LogSources
+from collector.state.scope import EVERYTHING, Scope
+from collector.state.tables import Alert, Endpoint, LogSource
+from collector.store.errors import StoreUnavailableError
+from rules.catalogue import OWN_RULES, load_catalogue
+from rules.engine import Engine
+from tests.collector.pipeline import add_agency, add_endpoint
+from tests.support.state import new_state
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from sqlalchemy.orm import Session
+
+    from collector.state.database import StateStore
+
+pytestmark = pytest.mark.usefixtures("on_both_databases")
+
+T0 = datetime(2026, 11, 21, 3, 0, tzinfo=UTC).timestamp()
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+RULES = [OWN_RULES / "network" / f"availability_log_source_{name}.yml" for name in ("silent", "never_heard")]
+
+
+@pytest.fixture(scope="module")
+def rules() -> tuple[Engine, Any]:
+    return Engine(RULES), load_catalogue([OWN_RULES / "network"])
+
+
+@dataclass
+class Heard:
+    """Stands for the event store: what probes reported since the last question."""
+
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    forms: list[dict[str, Any]] = field(default_factory=list)
+    away: bool = False
+
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
+        if self.away:
+            raise StoreUnavailableError("away")
+        kind = "forms" if "JSONExtract" in sql else "reports"
+        found: list[dict[str, Any]] = getattr(self, kind)
+        setattr(self, kind, [])
+        return found
+
+
+class Site:
+    """The watch on clocks of the test's, an agency with a probe, and the rules behind."""
+
+    def __init__(self, folder: Path, rules: tuple[Engine, Any]) -> None:
+        self.state: StateStore = new_state(folder)
+        self.engine, self.catalogue = rules
+        self.wall, self.steady = T0, 1_000.0
+        self.store = Heard()
+        self.agency = add_agency(self.state)
+        add_endpoint(self.state, "probe-1", self.agency)
+        self.restart()
+
+    def restart(self) -> None:
+        self.watch = LogSources(Settings(), now=lambda: self.wall, steady=lambda: self.steady)
+
+    def sleep(self, seconds: float) -> None:
+        self.wall += seconds
+        self.steady += seconds
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.wall, UTC)
+
+    def report(self, address: str = "192.0.2.1", messages: int = 60, **said: Any) -> None:
+        body = {
+            "observer.ip": address,
+            "log.syslog.hostname": "fw",
+            "syslog_source": {
+                "messages": messages, "seconds": 60.0, "last_at": self.wall, "transport": "tcp", **said
+            },
+        }  # fmt: skip
+        row = {"agency_id": self.agency, "endpoint_id": "probe-1", "body": msgspec.json.encode(body).decode()}
+        self.store.reports.append(row)
+
+    def look(self, *, probe_heard: bool = True) -> list[dict[str, Any]]:
+        """One look; what it told, also to the rules."""
+        if probe_heard:
+            with self.state.write() as session:
+                session.get_one(Endpoint, "probe-1").last_seen_at = self.now()
+        with self.state.read() as session:
+            found = self.watch.look(session, self.store)  # type: ignore[arg-type]
+        step = Step(Settings())
+        self.watch.tell(step, found, 1)
+        outcomes = [
+            Outcome(each.event, tuple(self.engine.process(each.event)), self.engine.route(each.event))
+            for each in step.events
+        ]
+        with self.state.write() as session:
+            self.watch.write(session, found)
+            apply_outcomes(session, outcomes, self.catalogue, self.now())
+        self.watch.done(found)
+        return [each.event.fields for each in step.events]
+
+    def runs(self, seconds: float, every: float = 40 * MINUTE) -> list[dict[str, Any]]:
+        """The firewall speaks for so long."""
+        told = []
+        for _ in range(int(seconds / every)):
+            self.sleep(every)
+            self.report()
+            told += self.look()
+        return told
+
+    def source(self, address: str = "192.0.2.1") -> LogSource:
+        with self.state.read() as session:
+            return session.scalars(select(LogSource).where(LogSource.address == address)).one()
+
+    def alerts(self) -> list[bool]:
+        """Whether what each alert is about still holds."""
+        with self.state.read() as session:
+            return [each.cleared_at is None for each in session.scalars(select(Alert).order_by(Alert.id))]
+
+
+@pytest.fixture
+def site(tmp_path: Path, rules: tuple[Engine, Any]) -> Site:
+    return Site(tmp_path, rules)
+
+
+def declare(session: Session, site: Site, address: str, expected_seconds: float | None) -> None:
+    register.declare(
+        session,
+        site.agency,
+        address,
+        name="fw-xa",
+        expected_seconds=expected_seconds,
+        reason="it must log",
+        actor="an",
+        now=site.now(),
+    )
+
+
+def actions(events: list[dict[str, Any]]) -> list[str]:
+    return [each["event"]["action"] for each in events]
+
+
+def test_a_firewall_that_speaks_all_day_and_then_no_more_is_an_alert_until_it_speaks_again(
+    site: Site,
+) -> None:
+    assert actions(site.runs(13 * HOUR, every=20 * MINUTE)) == ["first_heard"]
+    known = site.source()
+    assert (known.standing, known.state, known.hostname, known.transport) == ("new", "heard", "fw", "tcp")
+    assert known.rate == pytest.approx(1.0)
+    site.sleep(39 * MINUTE)
+    assert site.look() == []
+    site.sleep(2 * MINUTE)  # longer than twice its longest pause
+    [silent] = site.look()
+    assert silent["event"]["action"] == "silent"
+    assert silent["log_source"]["seconds"] == pytest.approx(41 * MINUTE)
+    assert silent["log_source"]["expected_seconds"] == pytest.approx(40 * MINUTE)
+    assert silent["agency"]["id"] == site.agency
+    assert site.alerts() == [True]
+    assert site.look() == []
+    site.report()
+    assert actions(site.look()) == ["heard_again"]
+    assert site.alerts() == [False]
+
+
+def test_a_device_that_was_declared_and_never_came_is_an_alert_until_it_comes(site: Site) -> None:
+    with site.state.write() as session:
+        declare(session, site, "192.0.2.9", HOUR)
+    site.sleep(50 * MINUTE)
+    assert site.look() == []
+    site.sleep(20 * MINUTE)
+    [told] = site.look()
+    assert (told["event"]["action"], told["log_source"]["name"]) == ("never_heard", "fw-xa")
+    assert site.alerts() == [True]
+    site.report("192.0.2.9")
+    assert actions(site.look()) == ["heard_again"]
+    assert site.alerts() == [False]
+
+
+def test_of_a_device_behind_a_silent_probe_nothing_is_said(site: Site) -> None:
+    site.runs(13 * HOUR)
+    site.sleep(3 * HOUR)
+    assert site.look(probe_heard=False) == []
+    assert actions(site.look()) == ["silent"]
+
+
+def test_what_was_set_wins_over_what_was_learnt_and_the_retired_are_left_alone(site: Site) -> None:
+    site.runs(13 * HOUR)
+    with site.state.write() as session:
+        row = register.get_source(session, EVERYTHING, site.source().id)
+        register.decide(
+            row, "expected", expected_seconds=5 * HOUR, reason="little to say", actor="an", now=site.now()
+        )
+    site.sleep(4 * HOUR)
+    assert site.look() == []
+    site.sleep(2 * HOUR)
+    assert actions(site.look()) == ["silent"]
+    with site.state.write() as session:
+        row = register.get_source(session, EVERYTHING, site.source().id)
+        register.decide(row, "retired", reason="gone", actor="an", now=site.now())
+    site.sleep(DAY)
+    assert site.look() == []
+    assert site.source().state == "heard"
+
+
+def test_after_an_outage_of_the_collector_devices_get_time_to_come_back(site: Site) -> None:
+    site.runs(13 * HOUR)
+    site.sleep(2 * HOUR)
+    site.restart()
+    assert site.look() == []
+    site.sleep(20 * MINUTE)
+    assert actions(site.look()) == ["silent"]
+
+
+def test_a_store_that_is_away_loses_no_report(site: Site) -> None:
+    site.report()
+    site.store.away = True
+    assert site.look() == []
+    site.store.away = False
+    assert actions(site.look()) == ["first_heard"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "", "[]", "null", '{"observer.ip": 5}', '{"observer.ip": "192.0.2.1", "syslog_source": []}',
+        '{"observer.ip": "192.0.2.1", "syslog_source": {"messages": "x", "seconds": 1, "last_at": 1}}',
+        '{"observer.ip": "192.0.2.1", "syslog_source": {"messages": 1e300, "seconds": 1, "last_at": 1}}',
+        '{"observer.ip": "192.0.2.1", "syslog_source": {"messages": true, "seconds": 1, "last_at": 1}}',
+        '{"observer.ip": "192.0.2.1", "syslog_source": {"messages": -5, "seconds": 1, "last_at": 1}}',
+    ],
+)  # fmt: skip
+def test_reports_that_make_no_sense_are_passed_over(site: Site, body: str) -> None:
+    site.store.reports.append({"agency_id": site.agency, "endpoint_id": "probe-1", "body": body})
+    assert site.look() == []
+
+
+def test_names_that_would_deceive_are_not_taken_and_no_time_lies_ahead(site: Site) -> None:
+    body = {
+        "observer.ip": "192.0.2.1",
+        "log.syslog.hostname": "fw\u202egnp.exe",
+        "syslog_source": {"messages": 1, "seconds": 1, "last_at": site.wall + 9 * DAY, "transport": "udp"},
+    }
+    site.store.reports.append(
+        {"agency_id": site.agency, "endpoint_id": "probe-1", "body": msgspec.json.encode(body).decode()}
+    )
+    site.look()
+    found = site.source()
+    assert found.hostname == ""
+    assert found.last_seen_at is not None
+    assert found.last_seen_at.timestamp() <= site.wall
+
+
+def test_the_share_of_known_messages_and_the_product_come_of_a_sample(site: Site) -> None:
+    site.report()
+    row = {"agency_id": site.agency, "address": "192.0.2.1"}
+    site.store.forms = [
+        {**row, "form": "fortigate", "product": "fortigate", "messages": 30},
+        {**row, "form": "", "product": "", "messages": 10},
+    ]
+    site.look()
+    found = site.source()
+    assert (found.product, found.known / found.sampled) == ("fortigate", 0.75)
+
+
+def test_an_officer_reaches_the_sources_of_his_agency_only(site: Site) -> None:
+    site.report()
+    site.look()
+    other = Scope(frozenset({site.agency + 1}))
+    with site.state.write() as session:
+        assert len(register.list_sources(session, Scope(frozenset({site.agency})))) == 1
+        assert register.list_sources(session, other) == []
+        with pytest.raises(NotFoundError):
+            register.get_source(session, other, site.source().id)
+        with pytest.raises(ConflictError):
+            declare(session, site, "192.0.2.1", None)
+
+
+def test_a_long_pause_is_forgotten_by_and_by() -> None:
+    rhythm, settings = Rhythm(), Settings().sources
+    at = T0
+    for _ in range(20):
+        at += HOUR
+        spoke(rhythm, at, 1, 60)
+    at += 3 * DAY
+    spoke(rhythm, at, 1, 60)
+    assert patience(rhythm, None, settings) == pytest.approx(6 * DAY)
+    for _ in range(24 * 60):
+        at += HOUR
+        spoke(rhythm, at, 1, 60)
+    assert patience(rhythm, None, settings) < DAY
