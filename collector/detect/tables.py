@@ -19,9 +19,10 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
     "network_device": {"interfaces": "interface", "neighbours": "neighbour"},
     "network_addresses": {"entries": "entry"},
 }
-#: What of the whole stands in the event of a row too, where there are several documents of a kind.
+#: What of the whole stands in the event of a row too, where there are several documents of a kind: whose row it is, and
+#: what rules that clear an alert ask for, so that a row of the same document never clears it wrongly.
 _WITH_ROWS: Final[Mapping[str, tuple[str, ...]]] = {
-    "network_device": ("name", "address", "kind"),
+    "network_device": ("name", "address", "kind", "reachable", "ups"),
     "network_addresses": ("name", "address"),
 }
 #: More rows of one change are counted in the document's own event, not told.
