@@ -31,7 +31,7 @@ def note_addresses(
         found = session.execute(
             select(Device.mac, Device.id).where(Device.agency_id == agency_id, Device.mac.in_(part))
         )
-        ids: dict[str, int] = dict(found.tuples().all())
+        ids: dict[str, int] = dict(found.all())
         known: dict[int, dict[str, tuple[datetime, datetime]]] = {each: {} for each in ids.values()}
         query = select(
             DeviceAddress.device_id,

@@ -104,11 +104,8 @@ def find(session: Session, settings: Coverage, now: datetime) -> list[dict[str, 
         )
         .order_by(Device.id)
     )
-    first = dict(
-        session.execute(select(Device.agency_id, func.min(Device.first_seen_at)).group_by(Device.agency_id))
-        .tuples()
-        .all()
-    )
+    oldest = select(Device.agency_id, func.min(Device.first_seen_at)).group_by(Device.agency_id)
+    first: dict[int, datetime] = dict(session.execute(oldest).all())
     found: list[dict[str, Any]] = []
     rows: Iterable[Any] = session.execute(query)
     for device, agency, approved_until in rows:
