@@ -96,7 +96,9 @@ _DESCRIPTIONS: Final = {
     403: "The role does not allow it, or the CSRF token is missing",
     404: "It does not exist, or the caller does not reach it (which looks the same)",
     409: "The change does not fit the present state",
+    413: "The body is too large",
     422: "Something in the request is wrong; `errors` says where",
+    429: "Too many tries; Retry-After says how long to wait",
 }
 
 
