@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 
 #: Paths that anyone may ask for; every other route declares a permission (``require``) or it does not start.
 PUBLIC_PATHS: Final = frozenset(
-    {"/healthz", "/pulse", "/sign-in", "/api/v1/session", "/language", "/theme", "/metrics"}
+    {
+        "/healthz",
+        "/pulse",
+        "/sign-in",
+        "/api/v1/session",
+        "/api/v1/backup-reports",
+        "/language",
+        "/theme",
+        "/metrics",
+    }
 )
 #: Folders of files without secrets.
 PUBLIC_PREFIXES: Final = ("/static/",)
