@@ -117,31 +117,31 @@ def add(body: NewSystem, services: RequestServices, principal: Manager) -> Backu
         return _shape(system, None, None)
 
 
-@router.get("/backups/{name}/records")
-def records(name: str, services: RequestServices, principal: Reader) -> list[BackupRecordShape]:
+@router.get("/backups/{system}/records")
+def records(system: str, services: RequestServices, principal: Reader) -> list[BackupRecordShape]:
     """What is known of a system's backups and restore tests, the newest first."""
     with services.state.read() as session:
-        system = register.get_system(session, principal.scope, name)
-        return [BackupRecordShape.model_validate(each) for each in register.records_of(session, system)]
+        found = register.get_system(session, principal.scope, system)
+        return [BackupRecordShape.model_validate(each) for each in register.records_of(session, found)]
 
 
-@router.post("/backups/{name}/key", status_code=201)
-def renew_key(name: str, services: RequestServices, principal: Manager) -> KeyShape:
+@router.post("/backups/{system}/key", status_code=201)
+def renew_key(system: str, services: RequestServices, principal: Manager) -> KeyShape:
     """A new key for the system's reports; the one before is worth nothing any more."""
     with services.state.write() as session:
-        return KeyShape(key=system_backups.renew_key(session, principal, name, services.clock()))
+        return KeyShape(key=system_backups.renew_key(session, principal, system, services.clock()))
 
 
-@router.post("/backups/{name}/restores", status_code=201)
+@router.post("/backups/{system}/restores", status_code=201)
 def note_restore(
-    name: str, body: NewRestore, services: RequestServices, principal: Manager
+    system: str, body: NewRestore, services: RequestServices, principal: Manager
 ) -> BackupRecordShape:
     """Write down that somebody tried to restore the system, and how that went."""
     with services.state.write() as session:
         record = system_backups.note_restore(
             session,
             principal,
-            name,
+            system,
             tested_at=body.tested_at,
             ok=body.ok,
             by=body.by,
@@ -151,11 +151,11 @@ def note_restore(
         return BackupRecordShape.model_validate(record)
 
 
-@router.post("/backups/{name}/retirement", status_code=204)
-def retire(name: str, body: Farewell, services: RequestServices, principal: Manager) -> None:
+@router.post("/backups/{system}/retirement", status_code=204)
+def retire(system: str, body: Farewell, services: RequestServices, principal: Manager) -> None:
     """Watch its backups no more."""
     with services.state.write() as session:
-        system_backups.retire(session, principal, name, body.reason, services.clock())
+        system_backups.retire(session, principal, system, body.reason, services.clock())
 
 
 @router.post("/backup-reports", status_code=204, responses=refusals(413, 429))
