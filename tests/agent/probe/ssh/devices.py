@@ -126,9 +126,9 @@ class _Server(asyncssh.SSHServer):
 class DeviceServer:
     """A context: ``cli`` answers on ``port``; ``fingerprint`` is of its key, and changes with :meth:`replace_key`."""
 
-    def __init__(self, cli: Cli) -> None:
+    def __init__(self, cli: Cli, host: str = "127.0.0.1", port: int = 0) -> None:
         self.cli = cli
-        self.port = 0
+        self.host, self.port = host, port
         self._key = asyncssh.generate_private_key("ssh-ed25519")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -157,7 +157,7 @@ class DeviceServer:
     async def _listen(self) -> None:
         self._acceptor = await asyncssh.create_server(
             lambda: _Server(self._connections),
-            "127.0.0.1",
+            self.host,
             self.port,
             server_host_keys=[self._key],
             process_factory=self.cli.speak,
