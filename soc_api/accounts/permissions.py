@@ -15,6 +15,7 @@ class Permission(StrEnum):
     IDENTITIES_MANAGE = "identities.manage"
     IDENTITIES_UNDO = "identities.undo"
     CHECKS_EXCEPT = "checks.except"
+    SERVICES_MANAGE = "services.manage"
     FIREWALLS_MANAGE = "firewalls.manage"
     DEVICES_APPROVE = "devices.approve"
     LOG_SOURCES_MANAGE = "log_sources.manage"
@@ -70,6 +71,7 @@ _ANALYST = _OFFICER | {
     Permission.RULES_MANAGE,
     Permission.HUNTS_RUN,
     Permission.CHECKS_EXCEPT,
+    Permission.SERVICES_MANAGE,
 }
 _AUDITOR = frozenset(permission for permission in Permission if permission.value.endswith(".read"))
 

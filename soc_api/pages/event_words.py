@@ -7,10 +7,16 @@ from typing import Final
 from soc_api.i18n import N_
 from soc_api.pages.agent_settings_words import AGENT_FIELDS
 from soc_api.pages.assessment_words import ASSESSMENT_ACTIONS, ASSESSMENT_FIELDS
+from soc_api.pages.availability_words import (
+    AVAILABILITY_ACTIONS,
+    AVAILABILITY_FIELDS,
+    AVAILABILITY_SOURCES,
+)
 from soc_api.pages.collector_words import COLLECTOR_FIELDS
 from soc_api.pages.firewall_words import FIREWALL_FIELDS
 from soc_api.pages.identity_words import IDENTITY_ACTIONS, IDENTITY_FIELDS
 from soc_api.pages.linux_words import LINUX_ACTIONS, LINUX_FIELDS, LINUX_SOURCES
+from soc_api.pages.network_words import NETWORK_FIELDS, NETWORK_SOURCES
 from soc_api.pages.probe_lan_words import PROBE_LAN_ACTIONS, PROBE_LAN_FIELDS, PROBE_LAN_SOURCES
 from soc_api.pages.probe_wire_words import PROBE_WIRE_FIELDS, PROBE_WIRE_SOURCES
 from soc_api.pages.vulnerability_words import VULNERABILITY_ACTIONS, VULNERABILITY_FIELDS
@@ -87,7 +93,9 @@ FIELDS: Final = {
     **COLLECTOR_FIELDS,
     **LINUX_FIELDS,
     **WINDOWS_FIELDS,
+    **NETWORK_FIELDS,
     **PROBE_LAN_FIELDS,
+    **AVAILABILITY_FIELDS,
     **PROBE_WIRE_FIELDS,
     "antivirus.state": N_("Antivirus state"),
     "antivirus.product": N_("Antivirus product"),
@@ -236,6 +244,7 @@ ACTIONS: Final = {
     **LINUX_ACTIONS,
     **WINDOWS_ACTIONS,
     **PROBE_LAN_ACTIONS,
+    **AVAILABILITY_ACTIONS,
 }
 
 #: How somebody signed in, as sshd says it.
@@ -283,8 +292,10 @@ SOURCES: Final = {
     "vonggac/vulnerability": N_("Known vulnerabilities"),
     "linux/auth": N_("Linux: sign-ins and rights"),
     "linux/process_creation": N_("Linux: program starts"),
+    **AVAILABILITY_SOURCES,
     **LINUX_SOURCES,
     **WINDOWS_SOURCES,
+    **NETWORK_SOURCES,
     **PROBE_LAN_SOURCES,
     **PROBE_WIRE_SOURCES,
     "linux/antivirus": N_("Malware found by antivirus"),

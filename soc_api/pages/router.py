@@ -25,6 +25,7 @@ from soc_api.pages import (
     identity,
     incidents,
     live,
+    network,
     overview,
     reports,
     rule,
@@ -61,7 +62,10 @@ for _page in (
     hunt,
     attack,
     vulnerabilities,
+    network,
     firewalls,
+    services,
+    links,
     system,
     live,
 ):

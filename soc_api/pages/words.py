@@ -10,6 +10,7 @@ from soc_api.i18n import N_
 from soc_api.pages.agent_settings_words import AGENT_SETTINGS_STATES, AGENT_UPDATE_STATES
 from soc_api.pages.agent_settings_words import STATES as SETTINGS_STATES
 from soc_api.pages.assessment_words import ASSESSMENT_RESULTS, IMPORTANCES, check_title, set_title
+from soc_api.pages.availability_words import AVAILABILITY
 from soc_api.pages.collector_words import CONCERN_NAMES, PROCESS_KINDS, limit_passed, measured
 from soc_api.pages.event_words import ACTIONS, FIELDS, MALWARE_ACTIONS, METHODS, PROTECTION_REASONS, SOURCES
 from soc_api.pages.identity_words import IDENTITY_VALUES
@@ -282,6 +283,10 @@ class Words:
         parts = [part for part in (product, category or service) if part]
         key = "/".join(parts)
         return self._t(SOURCES[key]) if key in SOURCES else " / ".join(parts)
+
+    def availability(self, table: str, code: str) -> str:
+        """A closed word of services and links (:mod:`soc_api.pages.availability_words`)."""
+        return self._of(AVAILABILITY[table], code)
 
     def kind(self, code: str) -> str:
         """What a status document is about."""
