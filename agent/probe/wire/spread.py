@@ -20,7 +20,7 @@ _NEW_SOURCES: Final = 8192
 _KNOWN_SOURCES: Final = 2048
 _KNOWN_AFTER: Final = 4
 _TARGETS: Final = 2048
-_TARGETS_IN_ALL: Final = 100_000
+_TARGETS_IN_ALL: Final = 40_000
 #: Once a mark is passed, answers get so long before it is measured.
 _SETTLE_SECONDS: Final = 2
 _TOLD_PER_WINDOW: Final = 64
