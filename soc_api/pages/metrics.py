@@ -11,6 +11,7 @@ from starlette.responses import Response
 from collector.store.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from collector.store.client import StoreClient
@@ -20,6 +21,7 @@ SELECT name, toUnixTimestamp(toStartOfInterval(time, INTERVAL 5 MINUTE)) AS at, 
 FROM metrics
 WHERE endpoint_id = {endpoint:String} AND name IN {names:Array(String)}
   AND time >= fromUnixTimestamp({since:Int64})
+  AND arrayAll((key, value) -> attributes[key] = value, {keys:Array(String)}, {wanted:Array(String)})
 GROUP BY name, at ORDER BY at
 LIMIT 9000
 """
@@ -35,12 +37,21 @@ class Series:
     factor: float
 
 
-def series_of(store: StoreClient, endpoint_id: str, wanted: tuple[Series, ...], since: datetime) -> Response:
-    """Means over five minutes; 503 where the event store does not answer. A series without values is left out."""
+def series_of(
+    store: StoreClient,
+    endpoint_id: str,
+    wanted: tuple[Series, ...],
+    since: datetime,
+    attributes: Mapping[str, str] | None = None,
+) -> Response:
+    """Means over five minutes, of what has these ``attributes``; 503 where the event store does not answer. A series
+    without values is left out."""
     parameters = {
         "endpoint": endpoint_id,
         "names": [series.name for series in wanted],
         "since": int(since.timestamp()),
+        "keys": list(attributes or {}),
+        "wanted": list((attributes or {}).values()),
     }
     try:
         rows = store.query(_QUERY, parameters)

@@ -63,6 +63,7 @@ for _page in (
     attack,
     vulnerabilities,
     network,
+    network,
     firewalls,
     services,
     links,

@@ -1,0 +1,1 @@
+"""Network devices in the console and its API."""
