@@ -113,7 +113,7 @@ class Site:
             self.watch.write(session, found)
             apply_outcomes(session, outcomes, self.catalogue, self.now())
         self.watch.done(found)
-        return [each.event.fields for each in step.events]
+        return [dict(each.event.fields) for each in step.events]
 
     def runs(self, seconds: float, every: float = 40 * MINUTE) -> list[dict[str, Any]]:
         """The firewall speaks for so long."""
