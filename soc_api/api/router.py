@@ -28,6 +28,7 @@ from soc_api.api import (
     incidents,
     log_sources,
     rules,
+    services,
     session,
     system,
     targets,
@@ -72,6 +73,7 @@ for _module in (
     firewalls,
     agent_versions,
     agent_settings,
+    services,
 ):
     _v1.include_router(_module.router)
 
