@@ -11,7 +11,7 @@ from collector.devices.macs import parse_ip
 from collector.errors import ConflictError, NotFoundError
 from collector.firewalls.judging import Answer, Facts, Value, judge, verdict
 from collector.registry.service import list_agencies
-from collector.state.tables import Agency, Assignment, Document, Endpoint, Firewall
+from collector.state.tables import Agency, Assignment, Document, Endpoint, Firewall, LogSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,7 @@ def list_firewalls(
         if row.agency_id in ids:
             declared.setdefault(row.agency_id, []).append(row)
     told = _told(session, ids)
-    heard: dict[tuple[int, str], datetime] = {}
+    heard = _heard(session, ids)
     found = []
     for agency in agencies:
         rows = _joined(agency.id, declared.get(agency.id, []), told.get(agency.id, []), heard, now)
@@ -121,6 +121,18 @@ def _told(session: Session, agency_ids: set[int]) -> dict[int, list[tuple[Docume
         if agency_id in agency_ids and document.body.get("role") == "firewall" and len(of_agency) < _MOST:
             of_agency.append((document, endpoint))
     return told
+
+
+def _heard(session: Session, agency_ids: set[int]) -> dict[tuple[int, str], datetime]:
+    """When the log of each address was last heard; one that was taken out of the register counts as any other."""
+    query = select(LogSource.agency_id, LogSource.address, LogSource.last_seen_at).where(
+        LogSource.last_seen_at.is_not(None)
+    )
+    return {
+        (agency_id, address): when
+        for agency_id, address, when in session.execute(query)
+        if agency_id in agency_ids and when is not None
+    }
 
 
 def _joined(

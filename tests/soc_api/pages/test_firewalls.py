@@ -10,7 +10,7 @@ import pytest
 from collector.firewalls import judging
 from collector.firewalls.judging import Answer, Facts, judge, verdict
 from collector.firewalls.support import support_of
-from collector.state.tables import AuditEntry, Document
+from collector.state.tables import AuditEntry, Document, LogSource
 from soc_api.pages import firewall_words
 from tests.soc_api.conftest import START
 from tests.soc_api.pages.conftest import HTML
@@ -124,6 +124,25 @@ def test_a_declared_firewall_is_the_one_that_the_probe_tells_of(
     assert firewall["endpoint_id"] == probe
     assert firewall["answers"]["supported"]["value"] == "yes"
     assert found["verdict"] == "no"  # nobody hears its log
+    now = world.clock.now
+    with world.services.state.write() as session:
+        for agency, address in (
+            (world.here, "10.1.0.1"),
+            (world.there, "10.1.0.1"),
+            (world.here, "10.1.0.9"),
+        ):
+            source = LogSource(
+                agency_id=agency,
+                address=address,
+                state_since=now,
+                made_at=now,
+                last_seen_at=now,
+                state="heard",
+            )
+            session.add(source)
+    [found] = officer.get("/api/v1/firewalls").json()
+    assert found["firewalls"][0]["answers"]["logging"]["reason"] == "heard"
+    assert found["verdict"] == "yes"
 
     where = f"/api/v1/firewalls/{firewall['id']}"
     assert (
