@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 # Which field names the item, for documents that come several of a kind.
 _ITEM_FIELDS = {"antivirus": "product", "storage": "mount", "disk_encryption": "volume"}
-#: Who is on the LAN is told device by device, not as a change of a table.
-_NO_EVENT = frozenset({"neighbours", ARP})
+#: Who is on the LAN is told device by device, not as a change of a table; backups are judged with the register.
+_NO_EVENT = frozenset({"backup", "neighbours", ARP})
 
 
 class TooManyDocumentsError(ValueError):
