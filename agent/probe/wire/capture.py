@@ -172,11 +172,11 @@ class Capture:
                 self._calm = 0
                 one_in = max(1, one_in // 2)
         if one_in != self._one_in:
-            first = self._one_in == 1
+            fewer = one_in > self._one_in
             self._one_in = self._watch.weight = one_in
             for ring in self._rings.values():
                 ring.set_filter(self._program())
-            if first:
+            if fewer:
                 self._limits()
 
     # -- telling ---------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ class Capture:
 
     def _count(self) -> None:
         now, metrics = self._context.now(), []
-        if any(dropped for _, dropped in self._totals.values()):
+        if self._one_in > 1 or any(dropped for _, dropped in self._totals.values()):
             self._limits()
         for interface, total in self._totals.items():
             on = {"interface": interface}
@@ -206,6 +206,9 @@ class Capture:
             Metric(name="wire.seen_ratio", time=now, value=1 / self._one_in, unit="ratio"),
             Metric(name="wire.sources_count", time=now, value=self._watch.sources, unit="count"),
         ]
+        if self._untold:
+            metrics.append(Metric(name="wire.untold_count", time=now, value=self._untold, unit="count"))
+            self._untold = 0
         self._metrics = metrics
 
     def _put(self, event: Event) -> None:

@@ -33,6 +33,8 @@ _TCP_HEAD: Final = struct.Struct("!2s2sII1xB")
 #: The usual packet in one go: protocol, addresses, ports, TCP's numbers and flags.
 _V4_TCP: Final = struct.Struct("!9xB2x4s4s2s2sII1xB")
 _MAC_AT: Final = 6
+#: Time goes back by less than this where frames were waiting; by more, where the clock was set.
+_BACK_SECONDS: Final = 5
 #: Services whose answers are larger than their questions: attackers ask in the victim's name (US-CERT TA14-017A).
 _REFLECTORS: Final = (
     17,
@@ -139,7 +141,7 @@ class Watch:
 
     def tick(self, second: int) -> None:
         """It is ``second`` now: what is due becomes events. Also to be called while no frames come."""
-        if second == self._second:
+        if 0 <= self._second - second < _BACK_SECONDS:  # frames wait a moment before they are read
             return
         self._second = second
         make = self._make

@@ -156,6 +156,23 @@ def test_passwords_guessed_at_a_real_sshd_are_seen_without_its_log(scene: Scene)
     assert 1_000 < seen["traffic"]["answer_bytes"] <= 6_000
 
 
+def test_a_probe_that_cannot_keep_up_looks_at_fewer_frames_and_says_so(scene: Scene) -> None:
+    weak = settings()
+    weak["capture"]["busy_ratio"] = 0.001
+    with part_process(scene.probe, "wire", weak, scene.folder) as part:
+        looks_on(part, scene)
+        scene.attacks("hping3", "-q", "-n", "-i", "u200", MANY[0], "-S", "-p", "80", "--rand-source")
+
+        def told() -> Any:
+            return scene.judge.see(part.events()).get("availability_wire_not_seen")
+
+        seen = wait_for(told, SECONDS, what="the probe to say that it looks at fewer frames")[0].fields
+        assert seen["capture"]["interface"] == "eth0"
+        assert seen["capture"]["one_in"] >= 4
+        flood = scene.fires(part, "impact_syn_flood")
+        assert flood["traffic"]["packets_per_second"] > 200
+
+
 def test_an_interface_that_is_not_there_is_said(scene: Scene) -> None:
     none = settings()
     none["capture"]["interfaces"] = ["eth9"]
