@@ -38,7 +38,13 @@ if TYPE_CHECKING:
     from collector.detect.step import Origin, WorkStep
 
 # Which field names the item, for documents that come several of a kind.
-_ITEM_FIELDS = {"antivirus": "product", "storage": "mount", "disk_encryption": "volume"}
+_ITEM_FIELDS = {
+    "antivirus": "product",
+    "storage": "mount",
+    "disk_encryption": "volume",
+    "link": "name",
+    "service_check": "service",
+}
 #: Who is on the LAN is told device by device, not as a change of a table; backups are judged with the register.
 _NO_EVENT = frozenset({"backup", "neighbours", ARP})
 
