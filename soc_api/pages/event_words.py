@@ -17,7 +17,6 @@ from soc_api.pages.firewall_words import FIREWALL_FIELDS
 from soc_api.pages.identity_words import IDENTITY_ACTIONS, IDENTITY_FIELDS
 from soc_api.pages.linux_words import LINUX_ACTIONS, LINUX_FIELDS, LINUX_SOURCES
 from soc_api.pages.network_words import NETWORK_FIELDS, NETWORK_SOURCES
-from soc_api.pages.network_words import NETWORK_FIELDS, NETWORK_SOURCES
 from soc_api.pages.probe_lan_words import PROBE_LAN_ACTIONS, PROBE_LAN_FIELDS, PROBE_LAN_SOURCES
 from soc_api.pages.probe_wire_words import PROBE_WIRE_FIELDS, PROBE_WIRE_SOURCES
 from soc_api.pages.vulnerability_words import VULNERABILITY_ACTIONS, VULNERABILITY_FIELDS
@@ -94,7 +93,6 @@ FIELDS: Final = {
     **COLLECTOR_FIELDS,
     **LINUX_FIELDS,
     **WINDOWS_FIELDS,
-    **NETWORK_FIELDS,
     **NETWORK_FIELDS,
     **PROBE_LAN_FIELDS,
     **AVAILABILITY_FIELDS,
@@ -297,7 +295,6 @@ SOURCES: Final = {
     **AVAILABILITY_SOURCES,
     **LINUX_SOURCES,
     **WINDOWS_SOURCES,
-    **NETWORK_SOURCES,
     **NETWORK_SOURCES,
     **PROBE_LAN_SOURCES,
     **PROBE_WIRE_SOURCES,
