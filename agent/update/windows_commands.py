@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.settings import DEFAULT_CONFIG
 from agent.update import commands
@@ -12,6 +12,7 @@ from agent.update.errors import ReleaseError
 from agent.update.following import FOLDER, READY
 from agent.update.health import Health
 from agent.update.manifest import is_version
+from agent.update.place import DONE, ROLLED_BACK
 from agent.update.sources import Folder
 from agent.update.windows_environment import make
 from agent.update.windows_place import WindowsInstallation
@@ -75,6 +76,18 @@ def attempt(
 
 
 class _Apply(Apply):
+    def __init__(self, place: WindowsInstallation, *arguments: Any, **options: Any) -> None:
+        super().__init__(place, *arguments, **options)
+        self._windows = place
+
+    def _note(self, record: Record, state: str, code: str, detail: str) -> Record:
+        if state in (DONE, ROLLED_BACK):  # first: where it is cut off here, the next attempt comes by again
+            try:
+                self._windows.settle()
+            except OSError as error:
+                self._say(f"what Windows runs at the third failure: {error}")
+        return super()._note(record, state, code, detail)
+
     def keep_launcher(self) -> None:
         """Nothing is started before the service's own command here: what stands outside the versions is what people
         call, and a switch writes that."""

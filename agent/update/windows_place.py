@@ -58,11 +58,21 @@ class WindowsInstallation(Installation):
         """
         before = self.current_version
         rest = program_of(self._manager.command())[1]
-        rescue = (
-            "" if before in ("", version) else command_line(self.python(before), [*MODULE, "update", "apply"])
-        )
+        rescue = ""
+        if before not in ("", version):
+            options = rest.partition(" ".join(SERVICE))[2]
+            rescue = command_line(self.python(before), [*MODULE, "update", "apply"]) + options
         self._manager.define(Commands(f"{command_line(self.python(version), ())} {rest}", rescue))
         self.write_command(version)
+
+    def settle(self) -> None:
+        """A switch has been judged: Windows goes on restarting a service that fails. It would leave it down after the
+        command that goes back, which has nothing to do any more.
+
+        Raises:
+            OSError: Windows refuses.
+        """
+        self._manager.define(Commands(self._manager.command()))
 
     def python(self, version: str) -> str:
         return str(self.environment(version) / PYTHON)

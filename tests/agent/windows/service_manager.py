@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 
 class FakeManager:
-    """:class:`agent.windows.scm.Manager`. ``log`` is what was asked of it, in order."""
+    """:class:`agent.windows.scm.Manager`. ``log`` is what was asked of it, in order;
+    ``rescues`` what it was to run at the third failure."""
 
     def __init__(self) -> None:
         self.commands: Commands | None = None
+        self.rescues: list[str] = []
         self.running = False
         self.log: list[str] = []
         #: Ends at once when it is started.
@@ -29,6 +31,7 @@ class FakeManager:
 
     def define(self, commands: Commands) -> None:
         self.commands = commands
+        self.rescues.append(commands.rescue)
         self.log.append("define")
 
     def state(self) -> int:

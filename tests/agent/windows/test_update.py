@@ -107,7 +107,9 @@ def test_a_release_is_laid_out_beside_the_version_that_runs_and_the_service_runs
     assert machine.manager.command().endswith('python.exe" -m agent.cli service run --state D:\\s')
     assert machine.manager.commands is not None
     before = machine.place.of_version("0.1.0") / "python.exe"
-    assert machine.manager.commands.rescue == f'"{before}" -I -X utf8 -m agent.cli update apply'
+    rescue = f'"{before}" -I -X utf8 -m agent.cli update apply --state D:\\s'
+    assert machine.manager.rescues == ["", rescue, ""]  # else the third failure a day would leave it down
+    assert machine.manager.commands.rescue == ""
     assert b"versions\\0.2.0\\python.exe" in machine.place.command.read_bytes()
     made = machine.place.of_version("0.2.0")
     found = sorted(str(each.relative_to(made)) for each in made.rglob("*") if each.is_file())
@@ -146,7 +148,7 @@ def test_after_a_power_cut_the_version_before_goes_back_from_one_that_cannot_sta
     assert record.state == ROLLED_BACK
     assert machine.place.current_version == "0.1.0"
     assert machine.manager.commands is not None
-    assert machine.manager.commands.rescue.startswith(f'"{machine.place.of_version("0.2.0")}')
+    assert machine.manager.commands.rescue == ""
 
 
 def test_what_the_service_offers_is_taken_once(machine: Machine, tmp_path: Path) -> None:
