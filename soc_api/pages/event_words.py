@@ -19,6 +19,7 @@ from soc_api.pages.linux_words import LINUX_ACTIONS, LINUX_FIELDS, LINUX_SOURCES
 from soc_api.pages.network_words import NETWORK_FIELDS, NETWORK_SOURCES
 from soc_api.pages.probe_lan_words import PROBE_LAN_ACTIONS, PROBE_LAN_FIELDS, PROBE_LAN_SOURCES
 from soc_api.pages.probe_wire_words import PROBE_WIRE_FIELDS, PROBE_WIRE_SOURCES
+from soc_api.pages.syslog_words import SYSLOG_ACTIONS, SYSLOG_FIELDS, SYSLOG_SOURCES
 from soc_api.pages.vulnerability_words import VULNERABILITY_ACTIONS, VULNERABILITY_FIELDS
 from soc_api.pages.windows_words import WINDOWS_ACTIONS, WINDOWS_FIELDS, WINDOWS_SOURCES
 
@@ -88,6 +89,7 @@ FIELDS: Final = {
     **ASSESSMENT_FIELDS,
     **IDENTITY_FIELDS,
     **VULNERABILITY_FIELDS,
+    **SYSLOG_FIELDS,
     **FIREWALL_FIELDS,
     **AGENT_FIELDS,
     **COLLECTOR_FIELDS,
@@ -245,6 +247,7 @@ ACTIONS: Final = {
     **WINDOWS_ACTIONS,
     **PROBE_LAN_ACTIONS,
     **AVAILABILITY_ACTIONS,
+    **SYSLOG_ACTIONS,
 }
 
 #: How somebody signed in, as sshd says it.
@@ -297,6 +300,7 @@ SOURCES: Final = {
     **WINDOWS_SOURCES,
     **NETWORK_SOURCES,
     **PROBE_LAN_SOURCES,
+    **SYSLOG_SOURCES,
     **PROBE_WIRE_SOURCES,
     "linux/antivirus": N_("Malware found by antivirus"),
     "antivirus": N_("Malware found by antivirus"),
