@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
-    """Replace ``path`` by ``data``. When it returns and ``durable`` is true, a power cut does not undo it.
+    """Replace ``path`` by ``data``. When it returns and ``durable`` is true, a power cut does not undo it. A link that
+    somebody has put in the way is replaced, never followed.
 
     Raises:
         OSError: nothing was changed (no space, no right); no temporary file stays behind.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | OPEN_FLAGS, mode)
+        descriptor = _create(temporary, mode)
         try:
             view = memoryview(data)
             while view:
@@ -40,6 +41,16 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, durable: boo
         raise
     if durable:
         sync_directory(path.parent)
+
+
+def _create(path: Path, mode: int) -> int:
+    """A new file in place of what a crash has left; a link of that name leads nowhere."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS
+    try:
+        return os.open(path, flags, mode)
+    except FileExistsError:
+        path.unlink(missing_ok=True)
+        return os.open(path, flags, mode)
 
 
 def sync_directory(path: Path) -> None:

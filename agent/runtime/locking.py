@@ -48,11 +48,14 @@ def hold_state(state: StateDirectory) -> int:
 
     Raises:
         AlreadyRunningError: another agent has it.
-        NotEnrolledError: there is no such directory, or it may not be written.
+        NotEnrolledError: there is no such directory, it may not be written, or root is asked to write in another's.
     """
     try:
         state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, 0o600)
+        _refuse_folder_of_another(state)
+        descriptor = os.open(
+            state.lock, os.O_RDWR | os.O_CREAT | OPEN_FLAGS | getattr(os, "O_NOFOLLOW", 0), 0o600
+        )
     except OSError as error:
         raise NotEnrolledError(f"{state.root}: {error.strerror}: run as root, or give --state") from error
     # 'vonggac-agent status' holds it for an instant to see whether somebody else does.
@@ -66,3 +69,11 @@ def hold_state(state: StateDirectory) -> int:
                 f"{state.root}: another agent is running with this state directory: stop it first"
             )
         time.sleep(0.05)
+
+
+def _refuse_folder_of_another(state: StateDirectory) -> None:
+    """What root makes there its owner could not read, and could have led elsewhere by a link."""
+    if sys.platform != "win32" and os.geteuid() == 0 and (owner := state.root.stat().st_uid) != 0:
+        raise NotEnrolledError(
+            f'{state.root} belongs to user {owner}: run as that user: runuser -u "$(id -nu {owner})" -- vonggac-agent …'
+        )

@@ -12,9 +12,9 @@ import pytest
 
 from agent.runtime.diagnosis import diagnose, is_running
 from agent.runtime.errors import NotEnrolledError
-from agent.runtime.files import read_own
+from agent.runtime.files import read_own, write_atomically
 from agent.runtime.identity import load_identity
-from agent.runtime.locking import hold
+from agent.runtime.locking import hold, hold_state
 from agent.runtime.managed.record import Record, read_record, write_record
 from agent.runtime.status import Status, read_status, write_status
 from agent.settings import StateDirectory
@@ -106,3 +106,37 @@ def test_a_plain_file_is_read_whole(tmp_path: Path) -> None:
     write_record(tmp_path / "settings.json", Record(taken=7))
     assert read_record(tmp_path / "settings.json").taken == 7
     assert msgspec.json.decode(read_own(tmp_path / "settings.json", 1 << 10))["taken"] == 7
+
+
+def test_what_is_written_replaces_a_link_in_its_way_and_leaves_alone_what_it_leads_to(tmp_path: Path) -> None:
+    """Root enrols a machine in a folder of the agent's user."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"root's")
+    (tmp_path / "agent.key.tmp").symlink_to(elsewhere)
+    write_atomically(tmp_path / "agent.key", b"key")
+    assert elsewhere.read_bytes() == b"root's"
+    assert (tmp_path / "agent.key").read_bytes() == b"key"
+    assert not (tmp_path / "agent.key").is_symlink()
+    (tmp_path / "agent.key.tmp").write_bytes(b"what a crash has left, longer than the rest")
+    write_atomically(tmp_path / "agent.key", b"new")
+    assert (tmp_path / "agent.key").read_bytes() == b"new"
+    assert not (tmp_path / "agent.key.tmp").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root's matter")
+def test_root_does_not_run_or_enrol_in_a_folder_of_another_user(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path / "state")
+    os.close(hold_state(state))
+    state.lock.unlink()
+    os.chown(state.root, 65534, 65534)
+    with pytest.raises(NotEnrolledError, match="belongs to user 65534"):
+        hold_state(state)
+    assert not state.lock.exists()
+
+
+def test_the_lock_of_a_state_directory_is_made_through_no_link(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    state.lock.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(NotEnrolledError):
+        hold_state(state)
+    assert not (tmp_path / "elsewhere").exists()
