@@ -17,7 +17,7 @@ LINK_STATES: Final = {
     "connected": N_("Connected"),
     "degraded": N_("Connected, with faults"),
     "lost": N_("Connection lost"),
-    "unreachable": N_("Unreachable: line or power"),
+    "unreachable": N_("Unreachable"),
     "unknown": N_("Nobody can tell"),
     "": N_("Not looked at yet"),
 }

@@ -113,6 +113,7 @@ def test_a_service_shows_probes_of_ones_own_agency_only_and_hostile_text_as_text
     assert "probe-there" in all_of_it.text
     assert all_of_it.field("digest") == "d1"
     assert signed_in("officer").get("/services/none").status_code == 404
+    assert look(signed_in("analyst"), "/services").field("sla_percent") == "99"
 
 
 def test_links_show_connected_agencies_with_their_denominator(
@@ -120,7 +121,7 @@ def test_links_show_connected_agencies_with_their_denominator(
 ) -> None:
     page = look(signed_in("analyst"), "/links")
     assert "1 of 2 agencies with a probe" in page.text
-    assert "Unreachable: line or power" in page.text
+    assert "Unreachable" in page.text
     assert "Tỷ lệ các cơ quan trực thuộc có LAN là 100%" in page.text
     only = look(signed_in("analyst"), "/links?state=trouble")
     assert "/links/so-noi-vu" in only.links()
@@ -128,6 +129,7 @@ def test_links_show_connected_agencies_with_their_denominator(
     one = look(signed_in("analyst"), "/links/so-noi-vu")
     assert HOSTILE in one.text
     assert "Nothing is heard of the whole agency" in one.text
+    assert "this is what its probe last said" in one.text
 
 
 def test_an_officer_sees_no_other_agencys_links(
