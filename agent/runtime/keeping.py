@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _RETRY_SECONDS: Final = 3600.0
 #: An agent that may not speak as what it was asks this often for a name of its own.
 _MOVED_RETRY_SECONDS: Final = 30.0
+#: How often it is looked whether a version has shown by now that it works.
+_UNPROVEN_SECONDS: Final = 60.0
 _TIMEOUT_SECONDS: Final = 120.0
 #: Why an agent starts anew that was given an endpoint of its own; no fault of its own.
 ANOTHER_ENDPOINT: Final = "another endpoint"
@@ -77,7 +79,8 @@ class Keeper:
     """``moved``: this is another machine than the one that the key was given to, and the collector has not been asked
     yet, so that nothing may be sent. ``endpoint_changed``: the certificate is another endpoint's now; start anew.
     ``failure``: why the last renewal did not come about. ``tpm``: where it must have the key and does not yet, the key
-    is renewed at once."""
+    is renewed at once. ``unproven``: whether this version may yet be replaced by the one before it, which may not be
+    able to read a sealed key: the first one waits for the verdict."""
 
     def __init__(
         self,
@@ -88,6 +91,7 @@ class Keeper:
         *,
         root: str,
         tpm: TpmPolicy,
+        unproven: Callable[[], bool],
         time: Callable[[], float],
         random: Callable[[], float],
     ) -> None:
@@ -96,6 +100,7 @@ class Keeper:
         self._machine = machine
         self._root = root
         self._tpm = tpm
+        self._unproven = unproven
         self._time = time
         self._random = random
         self.identity = identity
@@ -125,6 +130,8 @@ class Keeper:
         now = self._time()
         order = wanted.rekey if wanted is not None else 0
         asked = bool(order) and order != self.identity.rekeyed and not self.moved
+        if (now >= self._due or (asked and now >= self._rekey_due)) and self._waits(now):
+            return False, _UNPROVEN_SECONDS
         if asked and now >= self._rekey_due:
             self._rekey_due = now + _RETRY_SECONDS * (0.5 + self._random())
         elif now >= self._due:
@@ -134,6 +141,13 @@ class Keeper:
         else:
             return False, (min(self._due, self._rekey_due) if asked else self._due) - now
         return self._ask(url, proxy, order if asked else 0), 0.0
+
+    def _waits(self, now: float) -> bool:
+        """Whether to seal the key for the first time now could lock the version before out. Not to the end of the
+        certificate, and not where nothing may be sent without a new one."""
+        latest = (self.identity.renew_at + self.identity.not_after) / 2
+        may_seal = self._tpm != "off" and not self.moved and now < latest
+        return may_seal and self._unproven() and not is_sealed(self._state.key)
 
     def _ask(self, url: str, proxy: Proxy | None, order: int) -> bool:
         request: dict[str, Any] = {

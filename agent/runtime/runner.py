@@ -138,6 +138,7 @@ class Runner:
             settings, self.spool, self.outbox, self._lanes, monotonic=time.monotonic, restarted=restarted
         )
         self._probe = self._probe_host()
+        self._place = own_installation()
         self.use(settings)
         self._steering = Steering(self._followers())
         self._wake = Wake()
@@ -150,6 +151,7 @@ class Runner:
             log,
             root=str(settings.host.root),
             tpm=settings.agent.tpm,
+            unproven=lambda: self._place is not None and self._place.is_unproven(time.time()),
             time=time.time,
             random=random.random,
         )
@@ -225,7 +227,7 @@ class Runner:
             self._managed,
             Updates(
                 self._state.root,
-                own_installation(),
+                self._place,
                 Path(update.key),
                 self._log,
                 bytes_per_second=update.bytes_per_second,

@@ -20,6 +20,7 @@ from agent.runtime.files import sync_directory, write_atomically
 _VERSIONS: Final = "versions"
 _VENV: Final = "venv"
 _MOST_FAILED: Final = 20
+_JUDGED_SECONDS: Final = 86_400.0
 
 #: How an attempt ended, or where it stands. ``switching``: the link leads, or is about to lead, to a version that has
 #: not shown yet that it works. ``going_back``: it has not worked, and the version before is about to run again.
@@ -102,6 +103,12 @@ class Installation:
             return msgspec.json.decode(self.record.read_bytes(), type=Record)
         except (OSError, *UNREADABLE):
             return Record()
+
+    def is_unproven(self, now: float) -> bool:
+        """Whether the version that runs may yet be replaced by the one before it. After a day nobody judges any
+        more."""
+        record = self.read_record()
+        return record.state in (SWITCHING, GOING_BACK) and abs(now - record.at) < _JUDGED_SECONDS
 
     def write_record(self, record: Record) -> None:
         write_atomically(self.record, msgspec.json.encode(record), mode=0o644)

@@ -23,11 +23,14 @@ from agent.runtime.diagnosis import diagnose, render
 from agent.runtime.enrolment import enrol, renew
 from agent.runtime.errors import EnrolmentError, SealedKeyError, TpmError
 from agent.runtime.identity import load_identity, own_context, waiting_key
+from agent.runtime.keeping import Keeper
+from agent.runtime.log import Log
 from agent.runtime.sealing import is_sealed, open_key
 from agent.runtime.status import read_status
 from agent.runtime.tpm import Sealed, seal, unseal
 from agent.runtime.transport import Address
 from agent.settings import StateDirectory
+from agent.update.place import DONE, GOING_BACK, SWITCHING, Installation, Record
 from tests.agent.runtime.test_process import Program
 from tests.support import debian
 from tests.support.collector import make_site
@@ -278,6 +281,42 @@ def test_settings_say_where_the_next_key_lies(stub: StubCollector, chip: Swtpm, 
     assert renew(state, tpm="off").unsealed == "off"
     assert not is_sealed(state.key)
     assert own_context(state).get_ca_certs()
+
+
+def test_a_key_is_not_sealed_for_the_first_time_while_an_update_may_still_be_taken_back(
+    stub: StubCollector, chip: Swtpm, tmp_path: Path
+) -> None:
+    """The version before may not be able to read it."""
+    state, place = StateDirectory(tmp_path / "state", chip.device), Installation(tmp_path)
+    now = enrol(state, Address.of(stub.url), stub.token(), FACTS, tpm="off").renew_at + 1
+
+    def keeper() -> Keeper:
+        return Keeper(
+            state,
+            load_identity(state),
+            FACTS,
+            Log(),
+            root="/",
+            tpm="auto",
+            unproven=lambda: place.is_unproven(now),
+            time=lambda: now,
+            random=lambda: 0.5,
+        )
+
+    for switching in (SWITCHING, GOING_BACK):
+        place.write_record(Record("0.2.0", "0.1.0", switching, at=now - 60))
+        renewed, wait = keeper().step(stub.url, None, None)
+        assert not renewed
+        assert 0 < wait <= 300
+        assert not is_sealed(state.key)
+    place.write_record(Record("0.2.0", "0.1.0", SWITCHING, at=now - 90_000))  # nobody judges it any more
+    assert not place.is_unproven(now)
+    place.write_record(Record("0.2.0", "0.1.0", DONE, at=now - 60))
+    assert keeper().step(stub.url, None, None)[0]
+    assert is_sealed(state.key)
+    place.write_record(Record("0.3.0", "0.2.0", SWITCHING, at=now - 60))  # 0.2.0 reads it
+    now = load_identity(state).renew_at + 1
+    assert keeper().step(stub.url, None, None)[0]
 
 
 def test_a_file_that_is_damaged_says_so(sealed: StateDirectory) -> None:
