@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.fuzz import linux, probe_wire, services, ssh, windows, wire
+from tests.fuzz import linux, probe_wire, services, ssh, syslog, windows, wire
 
 if TYPE_CHECKING:
     from tests.fuzz.parser import Parser
@@ -16,6 +16,7 @@ PARSERS: Final[tuple[Parser, ...]] = (
     *windows.PARSERS,
     *wire.PARSERS,
     *services.PARSERS,
+    *syslog.PARSERS,
 )
 
 #: Modules (and single functions) that take something apart and are fuzzed by nobody, with the reason.
@@ -38,6 +39,10 @@ NOT_FUZZED: Final[dict[str, str]] = {
     "agent.probe.eve.run": "cuts lines, which lines.parse_eve_line takes apart",
     "agent.probe.wire.events": "formats addresses that watch took from frames",
     "agent.probe.wire.ring": "reads the kernel's own headers",
+    "agent.probe.backups.settings": "splits paths of its own settings",
+    "agent.probe.syslog.inbox": "reads back what it wrote",
+    "agent.probe.syslog.listening": "unpacks the kernel's count of dropped datagrams",
+    "agent.probe.syslog.senders": "takes the zone off an address that the kernel gave",
     "agent.runtime.evidence": "compares words without their spaces",
     "agent.runtime.managed.checking": "reads the answer of the agent's own program",
     "agent.runtime.managed.manager": "decodes into a closed type, tried in tests/agent/runtime/managed",
