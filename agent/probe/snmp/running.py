@@ -15,6 +15,7 @@ import msgspec
 from agent import reasons
 from agent.collectors.registry import Metric, Output, StatusDocument
 from agent.probe.contract import PartEndsError
+from agent.probe.snmp import oids
 from agent.probe.snmp.credentials import CredentialError, read_secret
 from agent.probe.snmp.device import Polled
 from agent.probe.snmp.known import load_memory, save_memory
@@ -31,8 +32,8 @@ _TELL_SECONDS: Final = 1.0
 #: Metrics in ``metrics_seconds``, of all devices: the agent holds 5,000 for ten minutes at most.
 _METRICS: Final = 2_000
 _METRICS_EACH_AT_LEAST: Final = 6
-#: Devices that do not answer, or answer slowly, wait for each other and for nobody else.
-_DOUBTFUL_AT_ONCE: Final = 16
+#: Devices that answer slowly wait for each other, and nobody else for them.
+_SLOW_AT_ONCE: Final = 16
 _SLOW_SECONDS: Final = 5.0
 #: A whole poll of one device may take so much of the interval; what is not read by then is read the next time.
 _PATIENCE: Final = 5.0
@@ -88,8 +89,8 @@ class Poller:
         _allow_files(len(self._devices))
         self._forget_removed()
         well = asyncio.Semaphore(self._poll.concurrency)
-        doubtful = asyncio.Semaphore(_DOUBTFUL_AT_ONCE)
-        tasks = [asyncio.create_task(self._keep(each, well, doubtful)) for each in self._devices]
+        slow_ones = asyncio.Semaphore(_SLOW_AT_ONCE)
+        tasks = [asyncio.create_task(self._keep(each, well, slow_ones)) for each in self._devices]
         try:
             while not self._context.stopping.is_set():
                 await asyncio.sleep(_TELL_SECONDS)
@@ -104,7 +105,7 @@ class Poller:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _keep(self, device: Device, well: asyncio.Semaphore, doubtful: asyncio.Semaphore) -> None:
+    async def _keep(self, device: Device, well: asyncio.Semaphore, slow_ones: asyncio.Semaphore) -> None:
         """Poll one device again and again. Many of them begin spread over an interval."""
         poll = self._poll
         session = Session(
@@ -118,20 +119,20 @@ class Poller:
         polled = Polled(device, poll, session, load_memory(path), self._macs)
         if len(self._devices) > _FEW:
             await asyncio.sleep(random.uniform(0, poll.interval_seconds * _SPREAD))  # noqa: S311 - no secret
-        slow, told_at = False, self._context.now()
+        slow, told_at, known_macs = False, self._context.now(), 0
         due = time.monotonic()
         while True:
-            async with doubtful if slow or polled.failures else well:
-                began = time.monotonic()
-                answered, tables = await self._try(polled)
-                slow = answered and time.monotonic() - began > _SLOW_SECONDS
+            answered, tables, seconds = await self._try(polled, slow_ones if slow else well)
+            slow = seconds > _SLOW_SECONDS
             now = self._context.now()
             if answered:
                 self.engines[device.name] = session.engine_id
                 if now - told_at >= poll.metrics_seconds:
                     told_at = now
                     self._measure(polled, now)
-                self._put(polled, now, tables=tables)
+                # Which ports lead to other devices shows when those are known: what is behind them is told again.
+                self._put(polled, now, tables=tables or known_macs != len(self._macs))
+                known_macs = len(self._macs)
                 if polled.dirty:
                     polled.dirty = False
                     with contextlib.suppress(OSError):
@@ -142,18 +143,24 @@ class Poller:
             )
             await asyncio.sleep(due - time.monotonic())
 
-    async def _try(self, polled: Polled) -> tuple[bool, bool]:
-        """``(whether it answered, whether the tables were read)``."""
+    async def _try(self, polled: Polled, turn: asyncio.Semaphore) -> tuple[bool, bool, float]:
+        """``(whether it answered, whether the tables were read, seconds that it took)``. Who did not answer last is not
+        given a turn before it answers now."""
+        patience = max(_PATIENCE * self._poll.timeout_seconds, self._poll.interval_seconds)
         try:
-            patience = max(_PATIENCE * self._poll.timeout_seconds, self._poll.interval_seconds)
-            return True, await asyncio.wait_for(polled.ask(self._context.now()), patience)
+            if polled.failures or polled.reachable is None:
+                await polled.session.get((oids.SYS_UP_TIME,))
+            async with turn:
+                began = time.monotonic()
+                tables = await asyncio.wait_for(polled.ask(self._context.now()), patience)
+                return True, tables, time.monotonic() - began
         except TimeoutError:
             error = DeviceError(reasons.SNMP_NO_ANSWER())
         except DeviceError as failure:
             error = failure
         if polled.failed(error):
             self._put(polled, self._context.now(), tables=False)
-        return False, False
+        return False, False, 0.0
 
     def _measure(self, polled: Polled, now: float) -> None:
         sums = {

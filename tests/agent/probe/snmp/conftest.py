@@ -69,12 +69,11 @@ class Site:
     def community(self, name: str, text: str) -> None:
         self.credentials.append(Credential(name, "2c", community_file=self.secret(name, text)))
 
-    def user(self, name: str, user: str, auth: str, privacy: str, **more: Any) -> None:
-        files = {
-            "auth_file": self.secret(f"{name}-auth", auth),
-            "privacy_file": self.secret(f"{name}-privacy", privacy),
-        }
-        self.credentials.append(Credential(name, "3", user=user, **files, **more))
+    def user(self, name: str, user: str, auth: str, privacy: str) -> None:
+        auth_file, privacy_file = self.secret(f"{name}-auth", auth), self.secret(f"{name}-privacy", privacy)
+        self.credentials.append(
+            Credential(name, "3", user=user, auth_file=auth_file, privacy_file=privacy_file)
+        )
 
     def device(self, name: str, credential: str, port: int, **more: Any) -> None:
         self.devices.append(Device(name, "127.0.0.1", credential, port=port, **more))
@@ -82,7 +81,7 @@ class Site:
     @contextmanager
     def running(self, *, traps: Traps | None = None, **poll: Any) -> Iterator[Running]:
         settings = SnmpSettings(
-            Poll(**{"interval_seconds": 10, "timeout_seconds": 1.0, "retries": 0, **poll}),
+            Poll(**{"interval_seconds": 3, "timeout_seconds": 1.0, "retries": 0, **poll}),
             Credentials(tuple(self.credentials)),
             Devices(tuple(self.devices)),
             traps or Traps(),

@@ -15,8 +15,10 @@ from tests.support.netns import wait_for
 from tests.support.snmp import free_port, snmpd
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from agent.probe.snmp.values import Value
     from tests.agent.probe.snmp.conftest import Site
 
 LINK_DOWN = "1.3.6.1.6.3.1.1.5.3"
@@ -39,11 +41,11 @@ V3 = (
 ENGINE = "0x8000000001020304"
 
 
-def notify(port: int, *arguments: str, program: str = "snmptrap", check: bool = True) -> int:
+def notify(port: int, *arguments: str, program: str = "snmptrap", check: bool = True, wait: int = 1) -> int:
     head = arguments[: arguments.index("--")] if "--" in arguments else arguments
     tail = arguments[len(head) + 1 :]
     done = subprocess.run(
-        [program, "-m", "", "-r", "0", "-t", "5", *head, f"127.0.0.1:{port}", "", *tail],
+        [program, "-m", "", "-r", "0", "-t", str(wait), *head, f"127.0.0.1:{port}", "", *tail],
         env={"SNMP_PERSISTENT_DIR": "/nonexistent", "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
@@ -83,7 +85,7 @@ def test_traps_and_informs_of_known_senders_are_told_and_others_are_counted(site
         result: list[int] = []
         sender = threading.Thread(
             target=lambda: result.append(
-                notify(port, *V3, "--", AUTHENTICATION_FAILURE, program="snmpinform", check=False)
+                notify(port, *V3, "--", AUTHENTICATION_FAILURE, program="snmpinform", check=False, wait=10)
             )
         )
         sender.start()
@@ -132,13 +134,13 @@ def test_a_version_3_trap_is_of_the_engine_of_a_device_that_is_polled(site: Site
         assert part.events[0].fields["snmp_trap"]["level"] == "authPriv"
 
 
-def _sent(port: int, engine: str, events: list[object]) -> bool:
+def _sent(port: int, engine: str, events: Sequence[object]) -> bool:
     notify(port, *V3, "-e", engine, "--", LINK_DOWN)
     return bool(events)
 
 
 def test_what_a_trap_says_becomes_text_of_limited_length() -> None:
-    values = [
+    values: list[tuple[str, Value]] = [
         ("1.3.6.1.6.3.1.1.4.1.0", "1.3.6.1.4.1.99999.0.1"),
         ("1.3.6.1.2.1.2.2.1.2.7", b"<b>\x1b[31m" + b"x" * 5000),
         *((f"1.3.6.1.4.1.99999.1.{number}", number) for number in range(100)),
