@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -11,13 +12,17 @@ from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from agent.probe.contract import Hello, Kept, PartContext, Said, read_frame, write_frame
 from agent.probe.eve.lines import parse_eve_line
 from agent.probe.eve.run import Files, Listening
 from agent.probe.eve.settings import EveSettings, InputSettings
+from rules.engine import Engine, Event
+from soc_api.cli import main
 from tests.agent.probe.eve.lines import ALERT, ANOMALY, DNS, DNS3, FLOW, HTTP, STATS, TLS, line
 from tests.agent.probe.wire.frames import Judge
+from tests.rules.helpers import rule, rule_id
 from tests.support.waiting import wait_until
 
 ALL = ("alert", "anomaly", "dns", "http", "tls", "flow")
@@ -220,3 +225,38 @@ def test_an_alert_of_each_class_fires_the_rule_for_it() -> None:
         "initial_access_ids_severe": 1,
         "initial_access_ids_suspicious": 1,
     }
+
+
+def test_rules_for_dns_and_proxies_read_suricatas_lines_live_and_in_files(tmp_path: Path) -> None:
+    folder, log = tmp_path / "rules", tmp_path / "eve.jsonl"
+    folder.mkdir()
+    rules = {
+        "dns.yml": rule(
+            "s: {query|endswith: .example, record_type: A}\ncondition: s",
+            number=1,
+            logsource="{category: dns}",
+        ),
+        "proxy.yml": rule(
+            "s: {c-useragent|contains: Nikto}\ncondition: s", number=2, logsource="{category: proxy}"
+        ),
+        "alert.yml": rule(
+            "s: {alert.severity: 1}\ncondition: s", number=3, logsource="{product: suricata, service: alert}"
+        ),
+    }
+    for name, text in rules.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    log.write_bytes(line(ALERT) + line(DNS) + line(HTTP) + line(STATS))
+    output = tmp_path / "matches.jsonl"
+    words = ("sigma", "scan", "--pipeline", "suricata", "--no-cache", "--rules", folder, "--events", log)
+    done = CliRunner().invoke(main, [*map(str, words), "--output", str(output)])
+    assert done.exit_code == 0, done.output
+    in_files = [json.loads(each)["rule"] for each in output.read_text().splitlines()]
+
+    engine, live = Engine([folder]), []
+    for number, each in enumerate((ALERT, DNS, HTTP)):
+        told = parse_eve_line(line(each), ALL, NOW)
+        assert told is not None
+        source = told.logsource
+        event = Event(str(number), NOW, source.product, source.category, source.service, told.fields)
+        live += [finding.rule_id for finding in engine.process(event)]
+    assert in_files == live == [rule_id(3), rule_id(1), rule_id(2)]
