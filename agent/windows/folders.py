@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -48,7 +49,8 @@ class Security(Protocol):
 
 
 def secure(security: Security, path: Path, descriptor: str) -> None:
-    """Let ``path`` be a folder with this descriptor, and all inside have what it inherits and nothing else.
+    """Let ``path`` be a folder with this descriptor, and all inside have what it inherits and nothing else. A service
+    that runs may write and remove files in it meanwhile.
 
     Raises:
         FolderError: it, or something inside, is a link or belongs to somebody who is no administrator.
@@ -61,8 +63,9 @@ def secure(security: Security, path: Path, descriptor: str) -> None:
     _check_owner(security, path)
     security.set(path, descriptor)  # from here on nobody else comes in
     for each in _inside(path):
-        _check_owner(security, each)
-        security.set(each, INSIDE)
+        with suppress(FileNotFoundError):  # gone by now
+            _check_owner(security, each)
+            security.set(each, INSIDE)
 
 
 def _check_owner(security: Security, path: Path) -> None:
@@ -75,10 +78,17 @@ def _check_owner(security: Security, path: Path) -> None:
 
 
 def _inside(path: Path) -> Iterator[Path]:
-    with os.scandir(path) as entries:
-        found = sorted(Path(each.path) for each in entries)
+    try:
+        with os.scandir(path) as entries:
+            found = sorted(Path(each.path) for each in entries)
+    except FileNotFoundError:
+        return
     for each in found:
-        if _is_link(each):
+        try:
+            link = _is_link(each)
+        except FileNotFoundError:
+            continue
+        if link:
             raise FolderError(
                 f"{each}: a link, which the agent has made nowhere: see who made it, and remove it"
             )

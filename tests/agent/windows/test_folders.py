@@ -68,6 +68,32 @@ def test_what_an_administrator_made_before_is_locked_first_and_then_all_inside(t
     ]
 
 
+def test_what_a_running_service_takes_away_meanwhile_is_passed_over(tmp_path: Path) -> None:
+    """``service install`` over a service that runs: its spool comes and goes."""
+    inside = tmp_path / "data"
+    (inside / "spool").mkdir(parents=True)
+    for name in ("a.batch", "b.batch", "spool/c.batch"):
+        (inside / name).write_bytes(b"")
+
+    class Sending(FakeSecurity):
+        def owner(self, path: Path) -> str:
+            if path.name == "a.batch":  # sent between the listing and the look, as the one after it
+                path.unlink()
+                (inside / "b.batch").unlink()
+                raise FileNotFoundError(2, "gone", str(path))
+            return super().owner(path)
+
+        def set(self, path: Path, descriptor: str) -> None:
+            super().set(path, descriptor)
+            if path.name == "spool":
+                (path / "c.batch").unlink()
+                path.rmdir()
+
+    security = Sending()
+    secure(security, inside, STATE)
+    assert list(security.given) == [inside, inside / "spool"]
+
+
 def test_a_folder_that_a_user_made_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     security = FakeSecurity(data=STRANGER)
