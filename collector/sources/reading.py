@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import Struct
 
+from agent.messages import UNREADABLE
+
 if TYPE_CHECKING:
     from collector.detect.ports import EventStore
 
@@ -84,7 +86,7 @@ def _report(row: dict[str, Any], until: float) -> Report | None:
     """What a probe said, made fit; ``None`` for what is about no device."""
     try:
         body = msgspec.json.decode(row["body"])
-    except msgspec.DecodeError:
+    except (*UNREADABLE, UnicodeEncodeError):
         return None
     said = body.get("syslog_source") if isinstance(body, dict) else None
     address = body.get("observer.ip") if isinstance(body, dict) else None
