@@ -11,7 +11,7 @@ from msgspec import Struct
 from agent.messages import UNREADABLE, HostFacts
 from agent.runtime.errors import NotEnrolledError, SealedKeyError, TpmError
 from agent.runtime.files import read_own, write_atomically
-from agent.runtime.sealing import load_key
+from agent.runtime.sealing import is_sealed, load_key
 from agent.runtime.transport import trusting_context
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _finish_renewal(state: StateDirectory) -> None:
         try:
             load_key(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), state.certificate, key, state.tpm)
         except (TpmError, OSError, ValueError) as error:
-            if isinstance(error, TpmError) and error.code != "damaged":
+            if isinstance(error, TpmError) and error.code != "damaged" and not _has_plain_key(state):
                 raise _sealed(key, error) from error  # whether it belongs to the certificate is not known
             identity.unlink(missing_ok=True)  # first: alone it would count as what is left of a renewal
             key.unlink()
@@ -135,3 +135,14 @@ def _finish_renewal(state: StateDirectory) -> None:
         key.replace(state.key)
     if identity.exists():
         identity.replace(state.identity)
+
+
+def _has_plain_key(state: StateDirectory) -> bool:
+    """Whether the certificate's key is there and needs no TPM: no other belongs to it then."""
+    try:
+        if is_sealed(state.key):
+            return False
+        load_key(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), state.certificate, state.key, state.tpm)
+    except (OSError, ValueError):
+        return False
+    return True

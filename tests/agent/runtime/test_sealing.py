@@ -267,6 +267,30 @@ def test_a_renewal_that_was_cut_off_is_finished_when_the_tpm_is_there_again(
     assert own_context(sealed).get_ca_certs()
 
 
+def test_a_first_sealing_that_was_cut_off_keeps_nobody_from_the_key_that_still_holds(
+    stub: StubCollector, chip: Swtpm, tmp_path: Path
+) -> None:
+    state = StateDirectory(tmp_path / "state", chip.device)
+    enrol(state, Address.of(stub.url), stub.token(), FACTS, tpm="off")
+    plain, certificate = state.key.read_bytes(), state.certificate.read_bytes()
+    renew(state, tpm="require")
+    new_key, new_certificate = state.key.read_bytes(), state.certificate.read_bytes()
+    chip.stop()
+
+    def cut_off(certificate: bytes) -> None:
+        state.key.write_bytes(plain)
+        state.certificate.write_bytes(certificate)
+        waiting_key(state).write_bytes(new_key)
+
+    cut_off(new_certificate)
+    with pytest.raises(SealedKeyError):
+        load_identity(state)
+    cut_off(certificate)
+    load_identity(state)
+    assert not waiting_key(state).exists()
+    assert own_context(state).get_ca_certs()
+
+
 def test_settings_say_where_the_next_key_lies(stub: StubCollector, chip: Swtpm, tmp_path: Path) -> None:
     state = StateDirectory(tmp_path / "state", tmp_path / "none")
     with pytest.raises(EnrolmentError, match="cannot be sealed"):
