@@ -13,7 +13,6 @@ from collector.services.models import Probed
 from collector.state.tables import Assignment, Document, Endpoint
 
 if TYPE_CHECKING:
-
     from sqlalchemy.orm import Session
 
 #: The kinds of documents, and the source of the probe (``collector_health``) that each comes from.

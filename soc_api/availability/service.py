@@ -255,6 +255,19 @@ def link_lines(session: Session, scope: Scope, now: datetime) -> tuple[LinkSum, 
     return total, lines
 
 
+def link_sum(session: Session, scope: Scope) -> LinkSum:
+    """How many agencies within ``scope`` are connected now."""
+    reached = {agency.id for agency in list_agencies(session, scope)}
+    opened = spans.open_spans(session, (LAN, WAN))
+    states = {key: span.state for key, span in opened.items() if key[1] in reached}
+    return LinkSum(
+        agencies=len(reached),
+        probed=len({agency_id for _, agency_id in states}),
+        lan=sum(kind == LAN and state in IS_CONNECTED for (kind, _), state in states.items()),
+        wan=sum(kind == WAN and state in IS_CONNECTED for (kind, _), state in states.items()),
+    )
+
+
 def agency_links(session: Session, agency: Agency, now: datetime) -> AgencyLinks:
     """Of an agency that the caller may see."""
     month = _month_begins(now)

@@ -14,6 +14,7 @@ from collector.registry.service import list_agencies
 from collector.state.tables import Alert
 from soc_api.accounts.dependencies import CurrentUser, RequestServices
 from soc_api.accounts.permissions import Permission
+from soc_api.availability.service import LinkSum, link_sum
 from soc_api.pages.ledgers import shown_ledger
 from soc_api.pages.pipeline import Pipeline, pipeline
 from soc_api.pages.query import Query
@@ -57,7 +58,7 @@ class AgencyLine:
 class OverviewPage:
     """``figure`` and ``alerts`` are None where the reader's role does not see them. ``simulated_machines`` is how
     many simulated ones there are, counted (``simulated``) or not; ``simulated_alerts`` those of their alerts
-    that are not closed."""
+    that are not closed. ``connected`` is None where no agency within reach has a probe."""
 
     query: Query
     simulated: bool
@@ -70,6 +71,7 @@ class OverviewPage:
     agencies: list[AgencyLine]
     alerts: list[AlertRow]
     pipeline: Pipeline | None
+    connected: LinkSum | None
 
 
 @router.get("/")
@@ -97,6 +99,7 @@ def build(visit: Visit) -> OverviewPage:
             conditions.append(Alert.simulated.is_(False))
         counted = select(Alert.agency_id, func.count()).where(*conditions).group_by(Alert.agency_id)
         open_of = dict(session.execute(counted).all())
+        connected = link_sum(session, principal.scope)
     return OverviewPage(
         query=query,
         simulated=simulated,
@@ -109,6 +112,7 @@ def build(visit: Visit) -> OverviewPage:
         agencies=_attention(shown, open_of),
         alerts=[alert_row(alert, visit.services.catalogue, names, visit.t) for alert in newest.alerts],
         pipeline=pipeline(visit) if principal.may(Permission.SYSTEM_READ) else None,
+        connected=connected if connected.probed and principal.may(Permission.ENDPOINTS_READ) else None,
     )
 
 

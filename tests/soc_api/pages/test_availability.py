@@ -132,6 +132,15 @@ def test_links_show_connected_agencies_with_their_denominator(
     assert "this is what its probe last said" in one.text
 
 
+def test_the_overview_counts_connected_agencies_within_reach(
+    watched: Services, signed_in: Callable[[str], TestClient], look: Callable[..., Page]
+) -> None:
+    text = look(signed_in("analyst"), "/").text
+    assert "LAN connected1 / 2" in text
+    assert "WAN connected1 / 2" in text
+    assert "LAN connected1 / 1" in look(signed_in("officer"), "/").text
+
+
 def test_an_officer_sees_no_other_agencys_links(
     watched: Services, signed_in: Callable[[str], TestClient], look: Callable[..., Page]
 ) -> None:

@@ -24,7 +24,7 @@ REASONS: dict[Any, str] = {"down": "gone", "degraded": "weak"}
 
 def states(rounds: list[Round], memory: dict[str, Any] | None = None) -> list[str]:
     state = LinkState(SETTINGS, memory)
-    found = []
+    found: list[str] = []
     for at, each in enumerate(rounds):
         state.take(each, float(at), REASONS)
         found.append(state.state)

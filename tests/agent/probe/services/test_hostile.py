@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -45,16 +45,11 @@ def server(serve: Callable[[socket.socket], None]) -> Iterator[int]:
             listening.shutdown(socket.SHUT_RDWR)
 
 
-def ask(port: int, seconds: float = 1.0, kind: str = "http", **more: object) -> Result:
-    service = Service(  # type: ignore[arg-type]
-        name="x",
-        kind=kind,
-        url=f"http://127.0.0.1:{port}/" if kind == "http" else "",
-        host="" if kind == "http" else "127.0.0.1",
-        port=0 if kind == "http" else port,
-        timeout_seconds=seconds,
-        **more,
-    )
+def ask(port: int, seconds: float = 1.0, kind: Literal["http", "smtp", "imap"] = "http") -> Result:
+    if kind == "http":
+        service = Service(name="x", kind=kind, url=f"http://127.0.0.1:{port}/", timeout_seconds=seconds)
+    else:
+        service = Service(name="x", kind=kind, host="127.0.0.1", port=port, timeout_seconds=seconds)
     return check(service, Services())
 
 

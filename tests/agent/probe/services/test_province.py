@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,7 @@ def test_a_data_centre_is_told_as_it_is_and_a_defaced_portal_as_another_page(tmp
         asked = settings(authority.file, centre.ip)
         names = [each["name"] for each in asked["services"]["service"]]
         for port in (443, 25):
-            wait_for(lambda port=port: answers(centre, port), what=f"port {port}")
+            wait_for(partial(answers, centre, port), what=f"port {port}")
         with names_of(probe, province.PORTAL, province.MAIL, ip=centre.ip):
             with part_process(probe, "services", asked, own) as part:
                 wait_for(
