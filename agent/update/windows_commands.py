@@ -88,6 +88,9 @@ class _Apply(Apply):
                 self._say(f"what Windows runs at the third failure: {error}")
         return super()._note(record, state, code, detail)
 
+    def _keep_only(self, *versions: str) -> None:
+        super()._keep_only(*versions, self._windows.packaged_version)
+
     def keep_launcher(self) -> None:
         """Nothing is started before the service's own command here: what stands outside the versions is what people
         call, and a switch writes that."""

@@ -37,6 +37,8 @@ class WindowsInstallation(Installation):
         super().__init__(root)
         self._manager = manager
         self.command = root / "vonggac-agent.cmd"
+        #: Names the version that a package has laid down, whose programs remove the rest when the package goes.
+        self.packaged = root / "packaged"
 
     def environment(self, version: str) -> Path:
         return self.of_version(version)
@@ -48,6 +50,15 @@ class WindowsInstallation(Installation):
         folder = program.parent
         ours = program.name.lower() == PYTHON and folder.parent == PureWindowsPath(self.versions)
         return folder.name if ours and is_version(folder.name) else ""
+
+    @property
+    def packaged_version(self) -> str:
+        """Empty where none is noted, or it is not there any more."""
+        try:
+            version = self.packaged.read_text(encoding="ascii", errors="replace").strip()
+        except OSError:
+            return ""
+        return version if is_version(version) and (self.of_version(version) / PYTHON).exists() else ""
 
     def switch(self, version: str) -> None:
         """Let the service run ``version`` from its next start on, with the options it has; and Windows run the version

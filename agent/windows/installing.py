@@ -79,6 +79,10 @@ class Installing:
         try:
             self._manager.define(scm.Commands(run))
             self._place.write_command(version)
+            if (
+                not self._place.packaged_version
+            ):  # else an update's version calls, and the package is still there
+                write_atomically(self._place.packaged, version.encode("ascii"))
             scm.start(self._manager)
         except OSError:
             self._undo(before)
@@ -114,7 +118,7 @@ class Installing:
         scm.stop(self._manager)
         self._manager.delete()
         place, own = self._place, agent.__version__
-        for path in (place.command, place.record, place.lock):
+        for path in (place.command, place.record, place.lock, place.packaged):
             path.unlink(missing_ok=True)
         shutil.rmtree(place.incoming, ignore_errors=True)
         for version in sorted(place.versions.iterdir()):

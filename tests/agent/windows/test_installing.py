@@ -81,6 +81,18 @@ def test_what_an_installer_leaves_of_an_earlier_version_is_taken_away(machine: M
     assert sorted(each.name for each in machine.place.versions.iterdir()) == ["0.0.8", VERSION]
 
 
+def test_which_version_the_package_brought_is_kept_in_mind_while_it_is_there(machine: Machine) -> None:
+    machine.place.root.mkdir(exist_ok=True)
+    machine.place.packaged.write_text("0.0.8")  # a package that was taken away since
+    machine.work().install(machine.state, str(machine.programs))
+    assert machine.place.packaged_version == VERSION
+    (machine.place.of_version("0.0.9")).mkdir()
+    (machine.place.of_version("0.0.9") / "python.exe").write_text("")
+    machine.place.packaged.write_text("0.0.9")  # by an update's version, beside the package's
+    machine.work().install(machine.state, str(machine.programs))
+    assert machine.place.packaged_version == "0.0.9"
+
+
 def test_the_keys_of_the_package_are_laid_down(machine: Machine) -> None:
     (machine.place.root / "release.pub").write_text("public")
     machine.work().install(machine.state, str(machine.programs))

@@ -99,6 +99,10 @@ def machine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]
 
 
 def test_a_release_is_laid_out_beside_the_version_that_runs_and_the_service_runs_it(machine: Machine) -> None:
+    for version in ("0.0.8", "0.0.9"):
+        machine.place.of_version(version).mkdir()
+        (machine.place.of_version(version) / "python.exe").touch()
+    machine.place.packaged.write_text("0.0.8")
     release = machine.signer.make(agent_wheel(machine.wheels, "0.2.0"))
     record, words = machine.apply(release, health_seconds=8.0)
     assert record is not None
@@ -111,6 +115,8 @@ def test_a_release_is_laid_out_beside_the_version_that_runs_and_the_service_runs
     assert machine.manager.rescues == ["", rescue, ""]  # else the third failure a day would leave it down
     assert machine.manager.commands.rescue == ""
     assert b"versions\\0.2.0\\python.exe" in machine.place.command.read_bytes()
+    # The version of the package stays: its programs take the service away when the package goes.
+    assert sorted(each.name for each in machine.place.versions.iterdir()) == ["0.0.8", "0.1.0", "0.2.0"]
     made = machine.place.of_version("0.2.0")
     found = sorted(str(each.relative_to(made)) for each in made.rglob("*") if each.is_file())
     digits = "{}{}".format(*sys.version_info)
