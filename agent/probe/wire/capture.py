@@ -9,6 +9,7 @@ from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING, Final
 
 from agent import reasons
+from agent.collectors.common.interfaces import read_addresses
 from agent.collectors.common.routes import parse_ipv6_route, parse_route
 from agent.collectors.registry import Output
 from agent.messages import Event, Metric
@@ -119,6 +120,7 @@ class Capture:
     # -- rings -----------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
+        self._watch.knows_own(each for some in read_addresses().values() for each in some)
         wanted = self._settings.interfaces or interfaces_of(self._context.proc, self._context.sys)
         there = {ring.interface for ring in self._rings.values()}
         failure = "" if wanted else reasons.NO_INTERFACE()

@@ -29,6 +29,8 @@ class EventMaker:
     def __init__(self, settings: TrafficSettings) -> None:
         self._settings = settings
         self._expected = [ip_network(each, strict=False) for each in settings.expected]
+        #: The probe's own addresses: what its other parts ask is expected.
+        self.own: frozenset[str] = frozenset()
 
     def spread(self, seen: Spread, transport: str, now: int, *, slow: bool = False) -> Event:
         """``traffic.kind`` ``ports``: many ports of one host; ``hosts``: one port (or an echo request) of many."""
@@ -113,10 +115,9 @@ class EventMaker:
         fields: dict[str, Any] = {"probe.part": "wire", "traffic": traffic, "network.transport": transport}
         if source:
             fields["source.ip"] = address = _address(source)
-            if self._expected:
-                where = ip_address(address)
-                if any(where in network for network in self._expected):
-                    traffic["expected"] = True
+            where = ip_address(address)
+            if address in self.own or any(where in network for network in self._expected):
+                traffic["expected"] = True
         if mac:
             fields["source.mac"] = mac.hex(":")
         if host:

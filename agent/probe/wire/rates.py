@@ -19,9 +19,9 @@ SYN, UDP, ICMP, UNASKED = "syn", "udp", "icmp", "unasked"
 _DESTINATIONS: Final = 16_384
 _EPISODES: Final = 256
 _SOURCES: Final = 1024
-#: Told when an episode has lasted for so many seconds, and then at each fivefold.
+#: Told when an episode has lasted for so many seconds, and then at each doubling.
 _FIRST_MARK_SECONDS: Final = 2
-_NEXT_MARK: Final = 5
+_NEXT_MARK: Final = 2
 #: An episode is over when it was under its floor for so long.
 _QUIET_SECONDS: Final = 3
 

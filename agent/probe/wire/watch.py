@@ -19,7 +19,7 @@ from agent.probe.wire.spread import ANSWERED, REFUSED, SpreadTable
 
 if TYPE_CHECKING:
     import mmap
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from agent.messages import Event
     from agent.probe.wire.settings import WireSettings
@@ -138,6 +138,10 @@ class Watch:
             self._take_other(memory, start + mac, at + header, room - header, protocol, source, host, length)
         except (struct.error, IndexError):
             self.not_read += 1
+
+    def knows_own(self, addresses: Iterable[str]) -> None:
+        """These are the probe's own: what they try is told as expected."""
+        self._make.own = frozenset(addresses)
 
     def tick(self, second: int) -> None:
         """It is ``second`` now: what is due becomes events. Also to be called while no frames come."""

@@ -6,7 +6,7 @@ monitoring, a scanner that may scan, administrators at work, an hour of updates.
 
 from __future__ import annotations
 
-import heapq
+from operator import itemgetter
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -199,7 +199,7 @@ def administers(hour: Hour) -> None:
         hour.put(3000 + hop * 0.05, udp(ADMIN, mine, far, 33_434 + hop))
 
 
-def office_hour() -> Iterator[Timed]:
+def office_hour() -> list[Timed]:
     """All of it in the order of time."""
     hour = Hour(1)
     for source in WORKSTATIONS:
@@ -210,7 +210,4 @@ def office_hour() -> Iterator[Timed]:
     serves(hour)
     watches(hour)
     administers(hour)
-    heap = hour.frames
-    heapq.heapify(heap)
-    while heap:
-        yield heapq.heappop(heap)
+    return sorted(hour.frames, key=itemgetter(0))

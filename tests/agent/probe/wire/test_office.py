@@ -21,7 +21,7 @@ SETTINGS = WireSettings(traffic=TrafficSettings(expected=[office.SCANNER]))
 
 @pytest.fixture(scope="module")
 def hour() -> list[Timed]:
-    return list(office.office_hour())
+    return office.office_hour()
 
 
 def test_no_rule_fires_on_an_ordinary_hour(hour: list[Timed]) -> None:

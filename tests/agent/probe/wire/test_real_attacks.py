@@ -150,10 +150,21 @@ def test_passwords_guessed_at_a_real_sshd_are_seen_without_its_log(scene: Scene)
     tries = f"while :; do ssh {options} root@{scene.victim.ip} true; done"
     with part_process(scene.probe, "wire", settings(), scene.folder) as part:
         looks_on(part, scene)
-        scene.attacks("sh", "-c", tries)
+        for _ in range(3):
+            scene.attacks("sh", "-c", tries)
         seen = scene.fires(part, "credential_access_sign_in_series")
     assert (seen["source.ip"], seen["destination.port"]) == (scene.attacker.ip, 22)
     assert 1_000 < seen["traffic"]["answer_bytes"] <= 6_000
+
+
+def test_what_the_probe_itself_asks_is_expected(scene: Scene) -> None:
+    with part_process(scene.probe, "wire", settings(), scene.folder) as part:
+        looks_on(part, scene)
+        scene.probe.run(program("nmap", "nmap"), "-n", "-Pn", "-sS", "-p1-100", scene.victim.ip)
+        told = wait_for(lambda: part.events("traffic"), what="the probe's own scan")
+        assert {each.fields["source.ip"] for each in told} == {scene.probe.ip}
+        assert all(each.fields["traffic"]["expected"] for each in told)
+        assert scene.judge.see(told) == {}
 
 
 def test_a_probe_that_cannot_keep_up_looks_at_fewer_frames_and_says_so(scene: Scene) -> None:
