@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.fuzz import linux, probe_wire, services, ssh, syslog, windows, wire
+from tests.fuzz import linux, probe_lan, probe_wire, services, ssh, syslog, windows, wire
 
 if TYPE_CHECKING:
     from tests.fuzz.parser import Parser
 
 PARSERS: Final[tuple[Parser, ...]] = (
     *linux.PARSERS,
+    *probe_lan.PARSERS,
     *probe_wire.PARSERS,
     *ssh.PARSERS,
     *windows.PARSERS,
@@ -37,6 +38,10 @@ NOT_FUZZED: Final[dict[str, str]] = {
     "agent.probe.ssh.keeping": "reads back what it wrote",
     "agent.probe.ssh.settings": "the operator's own file",
     "agent.probe.eve.run": "cuts lines, which lines.parse_eve_line takes apart",
+    "agent.probe.lan.building": "makes frames of addresses that frames has read, or the system gave",
+    "agent.probe.lan.link": "reads the kernel's own tables and counts",
+    "agent.probe.lan.scan": "the operator's own settings, and addresses of the system",
+    "agent.probe.lan.run": "cuts the prefix off addresses of the system",
     "agent.probe.wire.events": "formats addresses that watch took from frames",
     "agent.probe.wire.ring": "reads the kernel's own headers",
     "agent.probe.backups.settings": "splits paths of its own settings",
