@@ -6,6 +6,7 @@ root the browser runs as ``nobody``.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 _SECONDS: Final = 30.0
 _MAX_BYTES: Final = 8 << 20
+#: The browser's own setting: no page may run scripts.
+_NO_SCRIPTS: Final = {"profile": {"default_content_setting_values": {"javascript": 2}}}
 #: Pictures kept of each service.
 _KEPT: Final = 10
 
@@ -39,9 +42,13 @@ def take_picture(service: Service, folder: Path, name: str) -> dict[str, Any]:
     rules = ", ".join(["MAP * ~NOTFOUND", *(f"EXCLUDE {each}" for each in sorted(hosts))])
     with tempfile.TemporaryDirectory(prefix="vonggac-picture-") as home:
         target = Path(home) / "page.png"
+        profile = Path(home) / "profile"
+        (profile / "Default").mkdir(parents=True)
+        (profile / "Default" / "Preferences").write_text(json.dumps(_NO_SCRIPTS))
         as_nobody: dict[str, Any] = {}
         if os.geteuid() == 0:
-            shutil.chown(home, "nobody")
+            for path in (Path(home), profile, *profile.rglob("*")):
+                shutil.chown(path, "nobody", "nogroup")
             as_nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []}
         command = [
             program,
@@ -50,10 +57,8 @@ def take_picture(service: Service, folder: Path, name: str) -> dict[str, Any]:
             "--disable-dev-shm-usage",
             "--hide-scrollbars",
             "--no-first-run",
-            "--incognito",
-            "--blink-settings=scriptEnabled=false",
             "--window-size=1280,1600",
-            f"--user-data-dir={home}/profile",
+            f"--user-data-dir={profile}",
             f"--host-resolver-rules={rules}",
             f"--screenshot={target}",
             service.url,
@@ -79,6 +84,12 @@ def take_picture(service: Service, folder: Path, name: str) -> dict[str, Any]:
     kept.mkdir(mode=0o700, exist_ok=True)
     path = kept / f"{service.name}-{name}.png"
     path.write_bytes(picture)
-    for old in sorted(kept.glob(f"{service.name}-[0-9]*.png"))[:-_KEPT]:
-        old.unlink(missing_ok=True)
+    forget_old(kept, service.name)
     return {"file": path.name, "sha256": sha256(picture).hexdigest(), "bytes": len(picture)}
+
+
+def forget_old(folder: Path, name: str) -> None:
+    """Of this service, keep the last ten."""
+    pictures = [path for path in folder.glob(f"{name}-*.png") if path.stem.removeprefix(f"{name}-").isdigit()]
+    for old in sorted(pictures)[:-_KEPT]:
+        old.unlink(missing_ok=True)
