@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import uvicorn
 from sqlalchemy import select
 
 from collector.backups.reports import sign
 from collector.state.tables import AuditEntry, BackupRecord, LogSource
+from soc_api.app import assemble
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,6 +138,46 @@ def test_a_system_is_entered_given_a_key_and_reports_with_openssl_and_curls_form
     assert "backup.key" in audited(world)
 
 
+def test_the_example_of_the_docs_reports_for_real(
+    world: Any, signed_in: Callable[[str], TestClient], tmp_path: Path
+) -> None:
+    client = signed_in("officer")
+    client.post("/api/v1/backups", json=SYSTEM)
+    (tmp_path / "key").write_text(client.post("/api/v1/backups/his-db/key").json()["key"] + "\n")
+    page = (Path(__file__).parents[3] / "docs" / "probe.md").read_text(encoding="utf-8")
+    [example] = [block.split("```")[0] for block in page.split("```bash\n")[1:]]
+    script = tmp_path / "backup-report.sh"
+    script.write_text(example)
+    world.clock.now = datetime.now(UTC)
+    server = uvicorn.Server(
+        uvicorn.Config(assemble(world.services), port=0, log_level="error", lifespan="off")
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    wait_until(lambda: server.started, seconds=20, what="the server", every=0.02)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    told = {"URL": f"http://127.0.0.1:{port}", "KEY_FILE": str(tmp_path / "key"), "CA_FILE": "/dev/null"}
+    try:
+        for ok in ("1", "0"):
+            subprocess.run(["sh", str(script), ok], env={**os.environ, **told}, check=True, timeout=30)
+        (tmp_path / "key").write_text("0" * 64)
+        refused = subprocess.run(
+            ["sh", str(script)],
+            env={**os.environ, **told},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    finally:
+        server.should_exit = True
+        thread.join(20)
+    assert "401" in refused.stderr
+    with world.services.state.read() as session:
+        kept = session.scalars(select(BackupRecord).order_by(BackupRecord.id)).all()
+    assert [(each.kind, each.ok) for each in kept] == [("report", True), ("report", False)]
+
+
 def test_reports_that_are_not_signed_too_large_or_too_many(
     world: Any, signed_in: Callable[[str], TestClient], anonymous: TestClient
 ) -> None:
@@ -172,4 +219,7 @@ def test_a_restore_test_is_written_down_with_who_and_evidence(
     auditor = signed_in("auditor")
     assert auditor.get("/backups").status_code == 200
     assert auditor.post("/api/v1/backups/his-db/key").status_code == 403
-    assert [each for each in audited(world) if each.startswith("backup.")][-2:] == ["backup.restore", "backup.retire"]
+    assert [each for each in audited(world) if each.startswith("backup.")][-2:] == [
+        "backup.restore",
+        "backup.retire",
+    ]
