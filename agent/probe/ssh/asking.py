@@ -19,6 +19,7 @@ from agent.probe.ssh.session import (
     FACTS_CHARACTERS,
     Session,
     SessionError,
+    is_pinned,
     shown_key,
 )
 from agent.runtime.files import read_own
@@ -53,16 +54,20 @@ async def read(device: Device, command_seconds: float) -> Read:
     found = Read("answering")
     try:
         if platform.mode == "key" or not device.host_key:
-            found.shown = await shown_key(device)
+            key = await shown_key(device)
+            found.shown = key.get_fingerprint()
             if not device.host_key:
                 return Read("host_key_unknown", reasons.HOST_KEY_UNKNOWN(shown=found.shown), found.shown)
-            if device.host_key.startswith("SHA256:") and found.shown != device.host_key:
+            if not is_pinned(key, device.host_key):
                 return Read("host_key_changed", reasons.HOST_KEY_CHANGED(shown=found.shown), found.shown)
             return found
         await _ask(device, platform, command_seconds, found)
     except SessionError as error:
         found.state, found.reason = error.code, str(error)
         found.shown = error.shown or found.shown
+    except Exception as error:
+        # The last resort: what a device makes the library stumble over must not end the looks at all others.
+        found.state, found.reason = "unreadable", reasons.NO_SSH(detail=type(error).__name__)
     return found
 
 

@@ -15,4 +15,5 @@ PART = Part(
     module="agent.probe.ssh.watch",
     privileges=(),
     description="Firewalls, switches and servers without an agent, by SSH: version, configuration and its changes",
+    memory_bytes=512 << 20,
 )

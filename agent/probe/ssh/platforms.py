@@ -41,13 +41,22 @@ class Normalise(Struct, frozen=True, forbid_unknown_fields=True):
     drop: tuple[str, ...] = ()
 
 
+class Section(Struct, frozen=True, forbid_unknown_fields=True):
+    """From a line that ``begin`` finds to the line ``end`` that is indented like it, ``secret`` has a secret too."""
+
+    begin: str
+    end: str
+    secret: str
+
+
 class Mask(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where secrets stand: the first group, on one line (``secrets``) or over several (``blocks``). ``salted``: the
-    device shows the same secret differently each time, so that a change of it cannot be told."""
+    """Where secrets stand on a line: the first group of each of ``secrets``, up to the line's end where what follows a
+    word is not sure. ``salted``: values that the device shows differently each time, so that a change of them cannot be
+    told. Private keys (PEM), password hashes (crypt) and passwords in URLs are hidden for every platform."""
 
     secrets: tuple[str, ...] = ()
-    blocks: tuple[str, ...] = ()
-    salted: bool = False
+    sections: tuple[Section, ...] = ()
+    salted: str = ""
 
 
 class Platform(Struct, frozen=True, forbid_unknown_fields=True):

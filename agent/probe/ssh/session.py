@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncssh
 
 from agent import reasons
+from agent.runtime.files import read_own
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
     from agent.probe.ssh.settings import Device
 
 #: A configuration, and the output of any other command, may be of so many characters.
-CONFIGURATION_CHARACTERS: Final = 8 << 20
+CONFIGURATION_CHARACTERS: Final = 4 << 20
 FACTS_CHARACTERS: Final = 256 << 10
 _CONNECT_SECONDS: Final = 20.0
 _PROMPT_CHARACTERS: Final = 256
 _LAST_CHARACTERS: Final = 4096
+_LONGEST_KEY: Final = 64 << 10
 #: What devices of before about 2015 know, beside what is safe.
 _OLD: Final = {
     "kex_algs": (
@@ -38,7 +40,7 @@ _OLD: Final = {
 _ESCAPES: Final = re.compile(
     r"\x1b(?:\[[0-9;?]{0,16}[@-~]|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)|[()][A-Z0-9]|[=>78])|\x07"
 )
-_ENDS: Final = re.compile(r"\r*\n")
+_ENDS: Final = re.compile(r"(?<!\r)\r*\n")
 
 
 class SessionError(Exception):
@@ -57,9 +59,7 @@ class _Pinned(asyncssh.SSHClient):
 
     def validate_host_public_key(self, _host: str, _addr: str, _port: int, key: asyncssh.SSHKey) -> bool:
         self.shown = key.get_fingerprint()
-        if self._pin.startswith("SHA256:"):
-            return self.shown == self._pin
-        return key.export_public_key("openssh").split()[:2] == self._pin.encode().split()[:2]
+        return is_pinned(key, self._pin)
 
     def auth_banner_received(self, msg: str, lang: str) -> None:
         """What a device says to strangers is not shown to anybody."""
@@ -103,12 +103,10 @@ class Session:
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
         device, pinned = self._device, _Pinned(self._device.host_key)
-        options: dict[str, Any] = {}
-        if device.old_algorithms:
-            options = {name: "+" + ",".join(algorithms) for name, algorithms in _OLD.items()}
+        options: dict[str, Any] = _algorithms(device)
+        if device.key_file:
+            options["client_keys"] = [_key(device.key_file)]
         try:
-            if device.key_file:
-                options["client_keys"] = [asyncssh.read_private_key(device.key_file)]
             async with asyncio.timeout(_CONNECT_SECONDS):
                 connection = await asyncssh.connect(
                     device.host,
@@ -122,6 +120,7 @@ class Session:
                     x509_trusted_certs=None,
                     preferred_auth=("publickey", "keyboard-interactive", "password"),
                     keepalive_interval=15,
+                    compression_algs=("none",),  # a packet could unfold to a thousand times its size
                     **{"client_keys": None, **options},
                 )
         except asyncssh.HostKeyNotVerifiable as error:
@@ -141,9 +140,10 @@ class Session:
 
     async def _open_shell(self) -> None:
         try:
-            self._shell = await self._connection.create_process(
-                term_type="vt100", term_size=(511, 200), encoding="utf-8", errors="replace"
-            )
+            async with asyncio.timeout(self._seconds):
+                self._shell = await self._connection.create_process(
+                    term_type="vt100", term_size=(511, 200), encoding="utf-8", errors="replace"
+                )
             await self._until_prompt(FACTS_CHARACTERS)
         except TimeoutError as error:
             raise SessionError("unreadable", reasons.TIMED_OUT()) from error
@@ -171,7 +171,8 @@ class Session:
         return rest if command in first else output
 
     async def _run(self, command: str, limit: int) -> str:
-        process = await self._connection.create_process(command, encoding="utf-8", errors="replace")
+        async with asyncio.timeout(self._seconds):
+            process = await self._connection.create_process(command, encoding="utf-8", errors="replace")
         try:
             pieces, size = [], 0
             async with asyncio.timeout(self._seconds):
@@ -215,20 +216,43 @@ class Session:
         return whole.rpartition("\n")[0]
 
 
-async def shown_key(device: Device) -> str:
-    """The fingerprint of the key that the device shows; nobody signs in. Raises :class:`SessionError`."""
+async def shown_key(device: Device) -> asyncssh.SSHKey:
+    """The key that the device shows; nobody signs in. Raises :class:`SessionError`."""
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
-            key = await asyncssh.get_server_host_key(device.host, device.port, config=None)
+            key = await asyncssh.get_server_host_key(
+                device.host, device.port, config=None, **_algorithms(device)
+            )
     except TimeoutError as error:
         raise SessionError("unreachable", reasons.TIMED_OUT()) from error
     except OSError as error:
         raise SessionError("unreachable", error.strerror or _words(error)) from error
-    except asyncssh.Error as error:
+    except (asyncssh.Error, ValueError) as error:
         raise SessionError("refused", reasons.NO_SSH(detail=_words(error))) from error
     if key is None:
         raise SessionError("refused", reasons.NO_SSH(detail="-"))
-    return key.get_fingerprint()
+    return key
+
+
+def is_pinned(key: asyncssh.SSHKey, pin: str) -> bool:
+    """Whether ``pin`` (:attr:`Device.host_key`) is of this key."""
+    if pin.startswith("SHA256:"):
+        return key.get_fingerprint() == pin
+    return key.export_public_key("openssh").split()[:2] == pin.encode().split()[:2]
+
+
+def _algorithms(device: Device) -> dict[str, Any]:
+    if not device.old_algorithms:
+        return {}
+    return {name: "+" + ",".join(algorithms) for name, algorithms in _OLD.items()}
+
+
+def _key(path: str) -> asyncssh.SSHKey:
+    """Raise :class:`SessionError` where the file has no key that can be used without a word from a person."""
+    try:
+        return asyncssh.import_private_key(read_own(path, _LONGEST_KEY))
+    except (OSError, ValueError) as error:
+        raise SessionError("unreadable", reasons.NO_SECRET(detail=path)) from error
 
 
 def _plain(text: str) -> str:

@@ -62,6 +62,12 @@ class DevicesSection(Struct, frozen=True):
         Meta(max_length=500, description="The devices, one table `[[devices.device]]` each."),
     ] = ()
 
+    def __post_init__(self) -> None:
+        names = [each.name.casefold() for each in self.device]
+        twice = {each.name for each in self.device if names.count(each.name.casefold()) > 1}
+        if twice:
+            raise ValueError(f"several devices of one name: {', '.join(sorted(twice))}")
+
 
 class SshSettings(Struct, frozen=True):
     """``ssh.toml``."""

@@ -90,22 +90,28 @@ class _Watch:
 
     async def _tell(self, found: Read) -> None:
         now = self._context.now()
-        output, new = told(self.device, found, self.state, self._shelf, self._key, now)
+        # A long configuration takes seconds, which the others need not wait for.
+        output, new = await asyncio.to_thread(
+            told, self.device, found, self.state, self._shelf, self._key, now
+        )
         try:
             await asyncio.to_thread(self._context.tell, SOURCE, output, partial=True)
         except PartEndsError:
             raise asyncio.CancelledError from None
         # Only what was told is remembered: a crash in between tells it twice, and loses nothing.
-        if new is not None:
-            self._shelf.put(new, self.state.digest, now)
-        self._shelf.put_state(self.state)
+        try:
+            if new is not None:
+                self._shelf.put(new, self.state.digest, now)
+            self._shelf.put_state(self.state)
+        except OSError as error:
+            await asyncio.to_thread(self._context.fails, SOURCE, f"{error.filename}: {error.strerror}")
 
 
 async def _answers(device: Device) -> bool:
     try:
         async with asyncio.timeout(_REACH_SECONDS):
             _, writer = await asyncio.open_connection(device.host, device.port)
-    except OSError:
+    except (OSError, UnicodeError):  # also a name that cannot be one
         return False
     writer.close()
     return True
