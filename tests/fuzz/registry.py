@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.fuzz import linux, probe_lan, probe_wire, services, ssh, syslog, windows, wire
+from tests.fuzz import linux, probe_lan, probe_snmp, probe_wire, services, ssh, syslog, windows, wire
 
 if TYPE_CHECKING:
     from tests.fuzz.parser import Parser
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 PARSERS: Final[tuple[Parser, ...]] = (
     *linux.PARSERS,
     *probe_lan.PARSERS,
+    *probe_snmp.PARSERS,
     *probe_wire.PARSERS,
     *ssh.PARSERS,
     *windows.PARSERS,
@@ -30,6 +31,8 @@ NOT_FUZZED: Final[dict[str, str]] = {
     "agent.collectors.common.journal": "cuts the field's name off what libsystemd gave",
     "agent.collectors.common.package_run": "looks for one line in a kernel's file of 4 KB",
     "agent.collectors.firewall_local": "splits a kernel's list of table names",
+    "agent.probe.snmp.known": "reads back what it wrote",
+    "agent.probe.snmp.telling": "cuts the name of a field of the shipped profiles",
     "agent.probe.services.connecting": "cuts the scope off an address that the system gave",
     "agent.probe.contract": "decodes into closed types, tried in tests/agent/probe/test_host.py",
     "agent.probe.host": "hands frames on that contract has decoded",
