@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -124,7 +125,7 @@ class _PartRun:
         self._thread.join(max(0.0, deadline - time.monotonic()))
         process = self._process
         if process is not None and process.poll() is None:
-            process.kill()
+            _kill(process)
         self._thread.join(1.0)
 
     def watch(self) -> None:
@@ -134,7 +135,7 @@ class _PartRun:
         resident = _resident_bytes(process.pid)
         if resident > self.part.memory_bytes:
             self._ended_for = reasons.PART_TOO_LARGE(megabytes=f"{resident / 1e6:.0f}")
-            process.kill()
+            _kill(process)
 
     # -- its thread ------------------------------------------------------------------------------------------
 
@@ -169,10 +170,15 @@ class _PartRun:
         reason = ""
         try:
             self._serve(process)
-        except (ValueError, OSError) as error:
-            reason = str(error)
-            process.kill()
-        status = process.wait()
+        except Exception as error:
+            # The last resort: a thread that ended would leave the part unheard, and never started anew.
+            reason = str(error) or type(error).__name__
+            _kill(process)
+        try:
+            status = process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:  # it says nothing any more, and does not end
+            _kill(process)
+            status = process.wait()
         for stream in (process.stdin, process.stdout):
             if stream is not None:
                 with suppress(OSError):
@@ -216,6 +222,12 @@ class _PartRun:
                 self._stopping.wait(_DISK_SECONDS)
         while output.events and not self._flush() and not self._stopping.wait(_DISK_SECONDS):
             pass
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a part that is not reaped yet, and what it started."""
+    with suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _resident_bytes(pid: int) -> int:

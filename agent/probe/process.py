@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: What only the start needs is given back after so long.
 _SETTLED_SECONDS: Final = 30.0
+#: A part ends within five seconds of being told; so long behind that the system ends it (alarm(2)).
+_LATEST_SECONDS: Final = 10
 
 
 class Line:
@@ -92,7 +94,13 @@ def run(name: str, source: IO[bytes], sink: IO[bytes]) -> int:
     context: PartContext[Any] = PartContext(
         msgspec.convert(hello.settings, part.settings), hello, say=line.say, now=time.time
     )
-    threading.Thread(target=line.listen, args=(context.stopping.set,), name="answers", daemon=True).start()
+
+    def ends() -> None:
+        # The agent may be gone, so nobody else ends what does not heed this.
+        signal.alarm(_LATEST_SECONDS)
+        context.stopping.set()
+
+    threading.Thread(target=line.listen, args=(ends,), name="answers", daemon=True).start()
     # The agent tells when to stop; a signal to the whole group (Ctrl-C) is the agent's to understand.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda _number, _frame: context.stopping.set())
@@ -107,11 +115,14 @@ def run(name: str, source: IO[bytes], sink: IO[bytes]) -> int:
 
 
 def main() -> None:
-    # What a library prints must not get between the frames.
-    sink = os.fdopen(os.dup(1), "wb")
+    # What a library prints, or a program of its reads, must not get between the frames.
+    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     os.dup2(2, 1)
     try:
-        status = run(sys.argv[1], sys.stdin.buffer, sink)
+        status = run(sys.argv[1], source, sink)
     except Exception:
         traceback.print_exc()
         status = 1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 import time
 from io import BytesIO, StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,7 +30,6 @@ from tests.support.netns import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 BEGIN = """
 import os, sys, time, msgspec
@@ -224,6 +226,69 @@ def test_a_part_that_will_not_stop_is_killed(sites: Any) -> None:
     assert process is not None
     assert process.poll() == -9
     assert time.monotonic() - began < 30
+
+
+def test_a_part_that_closes_its_line_and_lives_on_is_ended_and_started_again(
+    sites: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.probe.host._STOP_SECONDS", 0.2)
+    site = sites("say(nothing=str(os.getpid()))\nos.close(1)\ntime.sleep(600)")
+    wait_for(lambda: [why for _, why, _ in site.notes if "status -9" in why], what="the end")
+
+
+def test_what_a_part_started_ends_with_it_where_it_is_killed(
+    sites: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.probe.host._STOP_SECONDS", 0.2)
+    site = sites(
+        "import subprocess\n"
+        "child = subprocess.Popen(['sleep', '600'], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)\n"
+        "say(nothing=str(child.pid))\nwhile True: time.sleep(1)"
+    )
+    wait_for(lambda: site.notes)
+    stat = Path(f"/proc/{site.notes[0][2]}/stat")
+    assert "(sleep)" in stat.read_text()
+    site.host.stop()
+    wait_for(lambda: not stat.exists() or ") Z " in stat.read_text(), what="its end")
+
+
+def test_no_fault_of_the_agents_own_leaves_a_part_unheard(
+    sites: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumbles(*_: object, **__: object) -> None:
+        raise KeyError("unforeseen")
+
+    monkeypatch.setattr("agent.runtime.outbox.Outbox.take", stumbles)
+    site = sites("say(output=Output(events=[event(n=1)]))" + END)
+    wait_for(lambda: [why for _, why, _ in site.notes if "unforeseen" in why], what="the reason")
+
+
+def test_a_part_that_hangs_ends_by_itself_when_the_agent_is_gone(tmp_path: Path) -> None:
+    script = (
+        "import os, sys, threading\n"
+        "from agent.probe import process\n"
+        "from agent.probe.contract import Part\n"
+        "from tests.agent.probe.test_host import Own\n"
+        "process._LATEST_SECONDS = 1\n"
+        "process.part_named = lambda name: Part(name, Own, ('first',), 'hangs', (), '')\n"
+        "class Hangs:\n"
+        "    def run(self, context):\n"
+        "        assert sys.stdin.read() == ''\n"  # the frames are not there
+        "        print('noise')\n"
+        "        threading.Event().wait()\n"
+        "process.import_module = lambda name: Hangs()\n"
+        "sys.argv[1:] = ['trial']\n"
+        "process.main()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as part:
+        assert part.stdin is not None
+        assert part.stdout is not None
+        write_frame(part.stdin, Hello("trial", {"word": "x"}, str(tmp_path)))
+        part.stdin.close()
+        assert part.wait(60) == -signal.SIGALRM
+        assert part.stdout.read() == b""
 
 
 @given(st.binary(max_size=64))
