@@ -113,7 +113,7 @@ def _configuration(facts: Facts, now: datetime) -> Answer:
         return Answer("unknown", "not_asked")
     configuration = facts.document.get("configuration")
     day = _date(configuration.get("read_day")) if isinstance(configuration, dict) else None
-    if day is None:
+    if day is None or day > now.date() + timedelta(days=1):  # its clock is wrong, so is its day
         return Answer("unknown", "never_read")
     if (now.date() - day).days <= RECENT_DAYS:
         return Answer("yes", "read_recently", day.isoformat())

@@ -61,6 +61,7 @@ def test_words_are_there_for_every_question_and_reason() -> None:
         ({}, "configuration", "yes", "read_recently"),
         ({"configuration": {"read_day": "2026-11-13"}}, "configuration", "no", "read_long_ago"),
         ({"configuration": {"read_day": "yesterday"}}, "configuration", "unknown", "never_read"),
+        ({"configuration": {"read_day": "2099-01-01"}}, "configuration", "unknown", "never_read"),
         ({"configuration": "x"}, "configuration", "unknown", "never_read"),
         ({}, "supported", "yes", "supported_until"),
         ({"version": "7.0.14"}, "supported", "no", "support_ended"),
