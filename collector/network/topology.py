@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from collector.network.reading import Device, Entry
 
@@ -71,7 +71,7 @@ def topology_of(devices: Mapping[str, Device], tables: Mapping[str, Sequence[Ent
     joined = {(edge.one, edge.other) for edge in edges}
     edges += [
         Edge(*ends(link), FORWARDING, _up(devices, link))
-        for link in _by_forwarding(owners, tables)
+        for link in _by_forwarding(owners, tables, told)
         if (link[0], link[2]) not in joined
     ]
     nodes = [
@@ -116,11 +116,17 @@ def _ordered(one: str, one_port: str, other: str, other_port: str) -> tuple[str,
 
 
 def _by_forwarding(
-    owners: Mapping[str, str], tables: Mapping[str, Sequence[Entry]]
+    owners: Mapping[str, str],
+    tables: Mapping[str, Sequence[Entry]],
+    told: Iterable[tuple[str, str, str, str]],
 ) -> list[tuple[str, str, str, str]]:
+    """``told``: links by LLDP, whose ends are behind each other's ports though no bridge may have learned them."""
     seen: dict[str, dict[str, str]] = {}
+    for one, port, other, back in told:
+        seen.setdefault(one, {})[other] = port
+        seen.setdefault(other, {})[one] = back
     for key, entries in tables.items():
-        mine = seen[key] = {}
+        mine = seen.setdefault(key, {})
         for entry in entries:
             owner = owners.get(entry.mac)
             if owner is not None and owner != key:

@@ -212,6 +212,24 @@ def test_a_chain_by_forwarding_tables_has_no_link_past_the_one_between() -> None
     ]
 
 
+def test_what_lldp_says_stands_between_two_that_only_learned_each_other() -> None:
+    core = switch("core", 1, neighbours=[hears("c1", 2, "a", "a1")])["body"]
+    devices = {
+        "core": read_device("core", core),
+        "a": read_device("a", switch("a", 2)["body"]),
+        "b": read_device("b", switch("b", 3)["body"]),
+    }
+    tables = {
+        "core": read_entries(learned("core", (0x300, "c2", True))["body"]),
+        "a": read_entries(learned("a", (0x300, "a1", True))["body"]),
+        "b": read_entries(learned("b", (0x100, "b1", True), (0x200, "b1", True))["body"]),
+    }
+    assert [(each.one, each.other, each.evidence) for each in topology_of(devices, tables).edges] == [
+        ("a", "core", ONE),
+        ("b", "core", FORWARDING),
+    ]
+
+
 def test_a_neighbour_that_nobody_asks_is_on_the_map_as_such_and_a_machine_with_lldp_is_not() -> None:
     machine = {**hears("p3", 8, "pc", "eth0"), "network": False}
     body = switch("a", 1, port("p2", "down"), neighbours=[hears("p2", 9, "<b>x</b>", "g1"), machine])["body"]
