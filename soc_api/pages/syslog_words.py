@@ -6,8 +6,8 @@ from soc_api.i18n import N_
 
 SOURCE_STATES: Final = {
     "waiting": N_("Not heard yet"),
-    "heard": N_("Heard"),
-    "silent": N_("Silent"),
+    "heard": N_("Sends its log"),
+    "silent": N_("Has stopped sending"),
     "never_heard": N_("Never heard"),
 }
 STANDINGS: Final = {
