@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import time
+from collections import Counter
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from collector.settings import DataDirectory
-from collector.store.client import StoreClient
+from agent.messages import decode_batch
+from collector.detect.decode import decompress
+from collector.log.opening import open_reader
+from collector.partitions import all_from
+from collector.settings import DataDirectory, Settings
 from soc_api.bench.registry import Figure, benchmark
 from soc_api.bench.trial import trial_server
 from soc_api.local import Agent, run
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
 
 _MESSAGES: Final = int(os.environ.get("VONGGAC_BENCH_MESSAGES", "200000"))
 _GOAL: Final = 20_000
+_NUMBER: Final = re.compile(r" sessionid=(\d+) ")
 _PATIENCE_SECONDS: Final = 300.0
 _LINE: Final = (
     '<189>Nov 22 10:00:00 fw date=2026-11-22 time=10:00:00 devname="FGT" devid="FG100F" logid="00013" type="traffic"'
@@ -55,8 +62,7 @@ def syslog_in(tell: Callable[[str], None]) -> Iterable[Figure]:
             logged = time.monotonic() - began
             tell(f"in the collector's log after {logged:.1f} s")
             memory = max((_resident(child) for child in psutil.Process(agent.pid).children()), default=0.0)
-            with StoreClient(DataDirectory(server.data).store_socket) as store:
-                wrong = _wrong(store)
+            wrong = _wrong(DataDirectory(server.data))
         finally:
             agent.stop()
     rate = _MESSAGES / logged
@@ -137,14 +143,15 @@ def _resident(process: psutil.Process) -> float:
     return float(process.memory_info().rss) / 1e6
 
 
-def _wrong(store: StoreClient) -> int:
-    """How many of the messages are not in the event store exactly once, when nothing more comes."""
-    until = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        (row,) = store.query(
-            "SELECT count() AS n, uniqExact(JSONExtractString(body, 'sessionid')) AS numbers FROM events"
-            " WHERE category = 'syslog'"
-        )
-        if int(row["numbers"]) >= _MESSAGES or time.monotonic() > until:
-            return _MESSAGES - int(row["numbers"]) + int(row["n"]) - int(row["numbers"])
-        time.sleep(1.0)
+def _wrong(data: DataDirectory) -> int:
+    """How many of the messages are not in the log exactly once."""
+    found: Counter[int] = Counter()
+    with closing(open_reader(Settings(), data)) as reader:
+        offset = 0
+        while rows := reader.read(all_from(offset), 100):
+            offset = rows[-1].offset
+            for row in rows:
+                for event in decode_batch(decompress(row.body)).events if row.body else ():
+                    if number := _NUMBER.search(str(event.fields.get("message", ""))):
+                        found[int(number[1])] += 1
+    return _MESSAGES - len(found) + sum(found.values()) - len(found)
