@@ -69,6 +69,8 @@ log = logging.getLogger("vonggac.services")
 _BEHIND_SECONDS: Final = 60.0
 #: More new names of services than this in one look are left for the next.
 _MOST_NEW: Final = 50
+#: How often what ended long ago is dropped.
+_FORGET_SECONDS: Final = 86_400.0
 #: States that are well: the first time, nothing is told of them.
 _WELL: Final = frozenset({UP, CONNECTED, DEGRADED, ACCEPTED, VALID, IN_ORDER, UNKNOWN})
 _KINDS: Final = (SERVICE, CONTENT, CERTIFICATE, POSTURE, LAN, WAN)
@@ -109,6 +111,7 @@ class Availability:
         self._documents = Documents(self._settings.fresh_seconds)
         self._next = monotonic()
         self._begun = False
+        self._forget_at = 0.0
         self._judges_from = float("-inf")
 
     def due(self) -> bool:
@@ -177,6 +180,9 @@ class Availability:
         for service_id, page in look.learnt:
             session.add(register.accepted_page(service_id, page, at, by="", reason=""))
         spans.write(session, look.verdicts, at, look.unknown_since)
+        if look.now >= self._forget_at:
+            self._forget_at = look.now + _FORGET_SECONDS
+            spans.forget(session, at)
         upsert(session, AvailabilityLook, [{"id": 1, "looked_at": at}], ("id",))
 
     def done(self, look: Judged) -> None:

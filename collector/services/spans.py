@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import or_, select
+from sqlalchemy import delete, or_, select
 
 from collector.services.models import CHANGED, CONTENT, UNKNOWN
 from collector.state.tables import AvailabilitySpan
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from collector.services.models import Verdict
 
+#: Spans that ended are kept for two years and what a report of the second one needs.
+KEPT: Final = timedelta(days=800)
 Period = tuple["datetime", "datetime"]
 
 
@@ -95,6 +98,11 @@ def write(
             session.flush()  # before the next one is open
         session.add(_new(verdict, verdict.state, now, None, verdict.detail))
     session.flush()
+
+
+def forget(session: Session, now: datetime) -> None:
+    """Drop what ended longer ago than anybody looks back."""
+    session.execute(delete(AvailabilitySpan).where(AvailabilitySpan.ended_at < now - KEPT))
 
 
 def share_of(

@@ -379,3 +379,18 @@ def test_names_that_no_service_can_have_are_not_entered(site: Site) -> None:
     site.look()
     with site.state.read() as session:
         assert [each.name for each in session.scalars(select(Service))] == ["portal"]
+
+
+def test_what_ended_two_years_ago_is_dropped_and_what_lasts_is_not(site: Site) -> None:
+    site.check("down", "down", "down")
+    site.look()
+    site.now += timedelta(days=900)
+    site.sleep(1)
+    site.restart()
+    site.look()
+    site.sleep(300)
+    site.look()
+    with site.state.read() as session:
+        states = [span.state for span in session.scalars(select(AvailabilitySpan)) if span.kind == "service"]
+    assert "up" not in states
+    assert states[-1] == "down_for_all"

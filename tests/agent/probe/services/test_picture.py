@@ -24,7 +24,6 @@ def test_a_changed_page_is_kept_as_a_picture_without_scripts_and_without_others_
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(f"{self.headers['Host']}{self.path}")
-            port = self.server.server_address[1]
             body = (
                 "<h1>Hacked</h1><script>fetch('/by-script')</script><img src='/picture.png'>"
                 f"<img src='http://localhost:{port}/elsewhere.png'>"
@@ -39,7 +38,8 @@ def test_a_changed_page_is_kept_as_a_picture_without_scripts_and_without_others_
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        port = server.server_port
+        url = f"http://127.0.0.1:{port}/"
         service = Service(name="portal", kind="http", url=url, screenshot=True)
         kept = picture.take_picture(service, tmp_path, "1")
         server.shutdown()
