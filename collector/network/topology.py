@@ -122,9 +122,9 @@ def _by_forwarding(
 ) -> list[tuple[str, str, str, str]]:
     """``told``: links by LLDP, whose ends are behind each other's ports though no bridge may have learned them."""
     seen: dict[str, dict[str, str]] = {}
-    for one, port, other, back in told:
-        seen.setdefault(one, {})[other] = port
-        seen.setdefault(other, {})[one] = back
+    for one, one_port, other, other_port in told:
+        seen.setdefault(one, {})[other] = one_port
+        seen.setdefault(other, {})[one] = other_port
     for key, entries in tables.items():
         mine = seen.setdefault(key, {})
         for entry in entries:
