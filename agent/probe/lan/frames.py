@@ -132,7 +132,7 @@ def read_frame(data: bytes) -> Frame | None:
         if kind <= 1500 and data[14:22] == _CDP:
             port = read_cdp(data[22 : 14 + kind])
             return None if port is None else Switch(mac_text(data[6:12]), port)
-    except (struct.error, IndexError, ValueError):
+    except (struct.error, IndexError, ValueError, OSError):  # inet_ntoa raises OSError
         return None
     return None
 

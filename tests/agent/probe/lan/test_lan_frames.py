@@ -306,3 +306,11 @@ def test_nothing_that_is_read_is_filtered_out() -> None:
     read_ones = [frame for frame in _frames() if read_frame(frame) is not None]
     assert read_ones
     assert all(_passes(bpf.program(), frame) for frame in read_ones)
+
+
+@pytest.mark.parametrize("length", range(18, 42))
+def test_a_frame_that_ends_within_its_header_is_nothing(length: int) -> None:
+    for kind in ("0800", "86dd", "0806"):
+        frame = bytes.fromhex("ffffffffffff020000000009" + kind + "45") + b"\x01" * 40
+        whole = frame[:20] + b"\0\0\x40\x11" + frame[24:]
+        assert read_frame(whole[:length]) is None
