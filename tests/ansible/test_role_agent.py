@@ -348,6 +348,18 @@ def test_further_settings_reach_the_agent(tmp_path: Path) -> None:
     assert parsed["collector"]["url"] == 'https://x"y:1'
 
 
+def test_a_probe_gets_its_parts_and_may_open_packet_sockets_and_others_may_not() -> None:
+    import tomllib
+
+    defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
+    assert "probe" not in tomllib.loads(_template("agent.toml.j2", defaults))
+    assert "AF_PACKET" not in _template("vonggac-agent.service.j2", defaults)
+    defaults["agent_probe_parts"] = ["lan"]
+    parsed = tomllib.loads(_template("agent.toml.j2", defaults))
+    assert parsed["probe"] == {"parts": ["lan"], "folder": "/etc/vonggac-agent/probe"}
+    assert "AF_NETLINK AF_PACKET\n" in _template("vonggac-agent.service.j2", defaults)
+
+
 def _template(name: str, variables: dict[str, Any]) -> str:
     """Rendered as Ansible does, with the two filters of its own that our templates use."""
 

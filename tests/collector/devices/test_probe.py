@@ -156,7 +156,7 @@ def test_a_new_device_that_nobody_approves_is_unauthorised_once(pipeline: Pipeli
     assert found["agency"]["id"] == pipeline.agency_id
     look = UnauthorisedLook(Coverage(), lambda: pipeline.clock.seconds)
     with pipeline.state.write() as session:
-        told = look.look(session, pipeline.store)  # type: ignore[arg-type] # it is not asked
+        told = look.look(session, pipeline.store)
         look.write(session, told)
     assert unauthorised(pipeline) == []
 
