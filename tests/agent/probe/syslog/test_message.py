@@ -45,8 +45,10 @@ def said(**names: str) -> dict[str, str]:
             },
         ),
         (
-            "<14>1 2026-11-22T10:00:00+07:00 srx RT_FLOW - RT_FLOW_SESSION_DENY [junos@2636.1.1.1.2.28 "
-            'source-address="10.0.0.1" note="a\\"b\\]"] denied',
+            (
+                "<14>1 2026-11-22T10:00:00+07:00 srx RT_FLOW - RT_FLOW_SESSION_DENY [junos@2636.1.1.1.2.28 "
+                'source-address="10.0.0.1" note="a\\"b\\]"] denied'
+            ),
             5,
             {
                 "message": "denied",
