@@ -12,7 +12,7 @@ from collector.documents.service import Stored
 from collector.network.service import write_devices
 from collector.network.topology import EVIDENCE as KNOWN_BY
 from collector.network.topology import Edge, Node, Topology
-from collector.state.tables import Document, NetworkDevice
+from collector.state.tables import Agency, Document, NetworkDevice
 from soc_api.network.drawing import HEIGHT, WIDTH, draw
 from soc_api.pages import network_words
 from tests.soc_api.pages.conftest import HTML
@@ -154,3 +154,16 @@ def test_boxes_do_not_cover_each_other_and_nobody_is_left_out() -> None:
         assert not any(abs(x - u) < WIDTH and abs(y - v) < HEIGHT for u, v in places[at + 1 :])
     assert len(drawing.lines) == len(edges)
     assert draw(Topology((), ())).boxes == ()
+
+
+def test_the_api_tells_the_same_within_reach(
+    devices: dict[str, int], signed_in: SignedIn, world: World
+) -> None:
+    client = signed_in("officer")
+    found = client.get("/api/v1/network/devices").json()["items"]
+    assert [each["item"] for each in found] == ["ups-1", "sw-1", "sw-2"]
+    with world.services.state.read() as session:
+        here, there = (session.get_one(Agency, each).code for each in (world.here, world.there))
+    drawn = client.get("/api/v1/network/map", params={"agency": here}).json()
+    assert [each["evidence"] for each in drawn["edges"]] == ["lldp_both"]
+    assert client.get("/api/v1/network/map", params={"agency": there}).status_code == 404
