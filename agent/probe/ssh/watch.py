@@ -74,19 +74,27 @@ class _Watch:
             if time.monotonic() >= due:
                 async with turns:
                     found = await read(self.device, self._settings.command_seconds)
-                await self._tell(found)
+                if self._counts(found):
+                    await self._tell(found)
                 share = 1.0 if found.state == "answering" else _AGAIN_SHARE
                 due = time.monotonic() + interval * share * random.uniform(0.9, 1.1)  # noqa: S311
             await asyncio.sleep(self._settings.reach_minutes * 60)
-            if await self._missing():
+            if await self._changed():
                 due = 0.0
 
-    async def _missing(self) -> bool:
-        """Whether the device has changed between answering and not: then it is asked at once."""
+    def _counts(self, found: Read) -> bool:
+        """Whether it is to be told: that nobody answers only when that was so :data:`_MISSES` times in a row."""
+        if found.state != "unreachable":
+            self._misses = 0
+            return True
+        self._misses += 1
+        return self._misses >= _MISSES or not self.state.body
+
+    async def _changed(self) -> bool:
+        """Whether the device is to be asked at once: it answers again, or has not answered just now."""
         answered = await _answers(self.device)
-        self._misses = 0 if answered else self._misses + 1
         was = self.state.body.get("state") == "unreachable"
-        return (answered and was) or (self._misses == _MISSES and not was)
+        return answered == was or 0 < self._misses < _MISSES
 
     async def _tell(self, found: Read) -> None:
         now = self._context.now()

@@ -341,3 +341,20 @@ def test_old_algorithms_are_spoken_only_where_they_are_asked_for(password_file: 
     modern, old = asyncio.run(try_them())
     assert "no SSH session" in modern
     assert "no SSH session" not in old
+
+
+def test_that_nobody_answers_counts_at_the_second_look(tmp_path: Path, password_file: Path) -> None:
+    with DeviceServer(fortios()) as server:
+        settings = SshSettings()
+        asked = device(server, password_file, "fortios")
+        folder = tmp_path / "part"
+        folder.mkdir()
+        context = PartContext(settings, Hello("ssh", {}, str(folder)), say=lambda _said: "", now=time.time)
+        look = watch._Watch(asked, context, settings)
+        assert look._counts(Read("unreachable"))  # nothing was known before: there is nothing to wait for
+        look.state.body = {"state": "answering"}
+        look._misses = 0
+        assert [look._counts(Read("unreachable")) for _ in range(3)] == [False, True, True]
+        assert look._counts(Read("answering"))
+        assert not look._counts(Read("unreachable"))
+        assert asyncio.run(look._changed()), "it is asked again at the next look, also where its port answers"
