@@ -43,7 +43,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_network_device")),
-        sa.UniqueConstraint("endpoint_id", "item", name=op.f("uq_network_device_endpoint_id")),
+        sa.UniqueConstraint("endpoint_id", "item", name=op.f("uq_network_device_endpoint_id_item")),
     )
 
 
