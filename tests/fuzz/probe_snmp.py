@@ -51,7 +51,12 @@ def _values(data: bytes) -> object:
     told = values.text(data)
     assert len(told) <= values.LONGEST_TEXT
     assert told.isprintable()
-    return values.number(data), values.mac(data), values.mac_of_parts(tuple(data)), values.parts_of(words, "1.3")
+    return (
+        values.number(data),
+        values.mac(data),
+        values.mac_of_parts(tuple(data)),
+        values.parts_of(words, "1.3"),
+    )
 
 
 def _trap(data: bytes) -> object:
@@ -62,7 +67,9 @@ def _trap(data: bytes) -> object:
 
 PARSERS: Final[tuple[Parser, ...]] = (
     parser("bytes", _tables, tables.interfaces_of, seeds=(bytes(range(256)), b"\x00" * 64), longest=4096),
-    parser("bytes", _values, values.parts_of, seeds=(b"1.3.6", b"\x02\0\0\0\0\x01", b"\xff\x00 x"), longest=1024),
+    parser(
+        "bytes", _values, values.parts_of, seeds=(b"1.3.6", b"\x02\0\0\0\0\x01", b"\xff\x00 x"), longest=1024
+    ),
     parser("bytes", _trap, notifications.value_name, seeds=(b"1.3.6.1.6.3.1.1.5.3",), longest=512),
     parser(
         "bytes",
