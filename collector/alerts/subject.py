@@ -43,7 +43,11 @@ def subject_of(
     values = _values(names, fields, group or {})
     if all(value == "" for _, value in values):
         values = _values(("host.id",), fields, {})
-    if any(name == "host.id" for name, _ in values) and "observer.ip" not in names and lookup(fields, _DEVICE):
+    if (
+        any(name == "host.id" for name, _ in values)
+        and "observer.ip" not in names
+        and lookup(fields, _DEVICE)
+    ):
         # The host is only the probe that the device told; the device is whom it is about.
         values += _values(("observer.ip",), fields, {})
     key = json.dumps(values, ensure_ascii=True, separators=(",", ":"))

@@ -51,6 +51,8 @@ NOT_FUZZED: Final[dict[str, str]] = {
     "agent.probe.syslog.inbox": "reads back what it wrote",
     "agent.probe.syslog.listening": "unpacks the kernel's count of dropped datagrams",
     "agent.probe.syslog.senders": "takes the zone off an address that the kernel gave",
+    "agent.probe.snmp.traps": "takes objects that pysnmp has decoded; their values are taken apart by notifications",
+    "agent.update.windows_place": "reads back what the installer wrote",
     "agent.runtime.evidence": "compares words without their spaces",
     "agent.runtime.managed.checking": "reads the answer of the agent's own program",
     "agent.runtime.managed.manager": "decodes into a closed type, tried in tests/agent/runtime/managed",

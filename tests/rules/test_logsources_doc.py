@@ -51,6 +51,9 @@ def test_every_shipped_pipeline_stands_in_the_table() -> None:
 
 def test_every_category_of_the_collectors_own_events_is_known_in_files() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "events.md").read_text(encoding="utf-8")
-    (kinds,) = re.findall(r"One category for each kind of document: ([^.]*)\.", page)
-    noticed = re.findall(r"^\| `([a-z_]+)` \| `", page, re.MULTILINE)
+    own, _, probe = page.partition("## Events of the probe")
+    (kinds,) = re.findall(r"One category for each kind of document: ([^.]*)\.", own)
+    noticed = re.findall(r"^\| `([a-z_]+)` \| `", own, re.MULTILINE)
     assert {*re.findall(r"`([a-z_]+)`", kinds), *noticed} == set(find_pipeline("vonggac").categories)
+    seen = re.findall(r"^\| `([a-z_]+)` \| ", probe, re.MULTILINE)
+    assert set(seen) == set(find_pipeline("probe").categories)

@@ -11,9 +11,9 @@ from collector.state.base import Base
 
 
 class NetworkDevice(Base):
-    """What lists need of a ``network_device`` document: of the probe ``endpoint_id``, under its name ``item`` there. Texts
-    are the device's own words. ``interfaces_up`` of ``interfaces`` are up; ``interfaces`` counts those that nobody
-    switched off."""
+    """What lists need of a ``network_device`` document: of the probe ``endpoint_id``, under its name ``item`` there.
+    Texts are the device's own words. ``interfaces_up`` of ``interfaces`` are up; ``interfaces`` counts those that
+    nobody switched off."""
 
     __tablename__ = "network_device"
     __table_args__ = (UniqueConstraint("endpoint_id", "item"),)

@@ -64,8 +64,8 @@ class BackupSystem(Base):
     """A system whose backups are watched, by the name that reports and agents give it.
 
     ``interval_seconds``: how old the last good backup may be, ``restore_seconds`` how old the last good restore test.
-    ``key`` signs its reports; empty: it may send none. ``state`` and ``restore_state`` are what the collector last told:
-    ``ok``, ``failed``, ``overdue`` or ``never``.
+    ``key`` signs its reports; empty: it may send none. ``state`` and ``restore_state`` are what the collector last
+    told: ``ok``, ``failed``, ``overdue`` or ``never``.
     """
 
     __tablename__ = "backup_system"

@@ -33,7 +33,7 @@ def upgrade() -> None:
         sa.Column("retired_reason", _TEXT, nullable=True),
         sa.ForeignKeyConstraint(["agency_id"], ["agency.id"], name=op.f("fk_firewall_agency_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_firewall")),
-        sa.UniqueConstraint("agency_id", "name", name=op.f("uq_firewall_agency_id")),
+        sa.UniqueConstraint("agency_id", "name", name=op.f("uq_firewall_agency_id_name")),
     )
 
 
