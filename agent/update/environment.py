@@ -10,6 +10,8 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from agent import settings
+from agent.settings_file import SettingsError
 from agent.update.errors import ReleaseError
 from agent.update.manifest import PRODUCT
 
@@ -40,8 +42,9 @@ def base_python() -> str:
     return getattr(sys, "_base_executable", None) or sys.executable
 
 
-def build(environment: Path, wheels: Path, version: str) -> None:
-    """Make ``environment`` with the agent ``version`` out of the folder ``wheels`` alone. pip is copied from the
+def build(environment: Path, wheels: Path, version: str, extra: str = "") -> None:
+    """Make ``environment`` with the agent ``version`` out of the folder ``wheels`` alone; ``extra`` is one of the
+    product's (``probe``), whose packages are needed too. pip is copied from the
     environment that this runs in: one of its own would need the network or the distribution's package for it.
 
     Raises:
@@ -57,7 +60,7 @@ def build(environment: Path, wheels: Path, version: str) -> None:
         "--quiet",
         "--find-links",
         str(wheels),
-        f"{PRODUCT}=={version}",
+        f"{PRODUCT}[{extra}]=={version}" if extra else f"{PRODUCT}=={version}",
     ]
     _run(command)
     packages = Path(
@@ -70,9 +73,17 @@ def build(environment: Path, wheels: Path, version: str) -> None:
 
 def make(environment: Path, wheels: Path, version: str, config: Path | None) -> None:
     """:func:`build`, :func:`check`, and see that a power cut leaves all of it; raises as they do."""
-    build(environment, wheels, version)
+    build(environment, wheels, version, _extra(config))
     check(str(program(environment, "vonggac-agent")), (), version, config)
     os.sync()  # an environment is thousands of files; the link must not outlive them
+
+
+def _extra(config: Path | None) -> str:
+    """What this machine needs beyond the agent's own packages: those of a probe's parts, where it is one."""
+    try:
+        return "probe" if settings.load(config).probe.parts else ""
+    except SettingsError:
+        return ""  # the new version is asked whether it understands these settings, and says what is wrong
 
 
 def check(command: str, leading: Sequence[str], version: str, config: Path | None) -> None:

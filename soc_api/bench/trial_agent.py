@@ -23,15 +23,17 @@ def trial_agent(
     *,
     only: Collection[str] = (),
     port: int | None = None,
+    ahead: str = "",
 ) -> Agent:
-    """Enrolled, not started. ``settings``: further lines of its section ``[collectors]``; ``only``: the collectors that
+    """Enrolled, not started. ``settings``: further lines of its section ``[collectors]``; ``ahead``: sections before
+    that one; ``only``: the collectors that
     shall run (default: all); ``port``: of a relay before the server."""
     state = folder / "agent"
     configuration = folder / "agent.toml"
     known = json.loads(run("agent.cli", "check-config", "--json"))["collectors"]
     disabled = [each["name"] for each in known if only and each["name"] not in only]
     configuration.write_text(
-        f'[agent]\nstate_dir = "{state}"\n[collectors]\ndisabled = {json.dumps(disabled)}\n{settings}',
+        f'[agent]\nstate_dir = "{state}"\n{ahead}[collectors]\ndisabled = {json.dumps(disabled)}\n{settings}',
         encoding="utf-8",
     )
     url = server.agents if port is None else f"https://127.0.0.1:{port}"

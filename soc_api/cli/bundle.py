@@ -18,6 +18,9 @@ from soc_api.cli._place import Place, as_json, with_place
 
 #: The source tree that this program runs from, where it runs from one.
 _PROJECT: Final = Path(__file__).resolve().parents[2]
+#: What machines need; where the LAN's probe can run, its packages too.
+_AGENT: Final = "agent.txt"
+_PROBE: Final = "probe.txt"
 
 
 @click.command(name="bundle", short_help="the wheels that machines install the agent from")
@@ -65,9 +68,12 @@ def command(
       vonggac bundle --data var
       vonggac bundle --data var --python-version 3.11 --python-version 3.13 --platform manylinux_2_28_x86_64
     """
-    requirements = project / "requirements" / "agent.txt"
-    if not requirements.is_file():
-        raise click.ClickException(f"{requirements} is missing: name Vọng Gác's source tree with --project")
+    requirements = project / "requirements"
+    for each in (_AGENT, _PROBE):
+        if not (requirements / each).is_file():
+            raise click.ClickException(
+                f"{requirements / each} is missing: name Vọng Gác's source tree with --project"
+            )
     directory = place.data
     directory.create()
     with tempfile.TemporaryDirectory(dir=directory.root, prefix=".bundle-") as made:
@@ -102,7 +108,8 @@ def _download(
     folder: Path, requirements: Path, wheels: Path | None, version: str, platforms: tuple[str, ...]
 ) -> list[str]:
     arguments = ["download", "--dest", str(folder), "--only-binary", ":all:", "--no-deps"]
-    arguments += ["--require-hashes", "--requirement", str(requirements)]
+    locked = _AGENT if any(each.startswith("win") for each in platforms) else _PROBE
+    arguments += ["--require-hashes", "--requirement", str(requirements / locked)]
     if wheels is not None:
         arguments += ["--no-index", "--find-links", str(wheels)]
     if version:

@@ -108,7 +108,7 @@ class Machine:
 def machine(tmp_path: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Building is tested with real wheels in ``test_update``."""
 
-    def build(made: Path, _wheels: Path, _version: str) -> None:
+    def build(made: Path, _wheels: Path, _version: str, _extra: str) -> None:
         made.mkdir()
 
     monkeypatch.setattr(environment, "build", build)

@@ -39,6 +39,17 @@ def test_modules_in_the_callers_folder_are_not_run(tmp_path: Path, monkeypatch: 
     assert not sprung.exists()
 
 
+def test_a_probe_gets_the_packages_of_its_parts(tmp_path: Path) -> None:
+    config = tmp_path / "agent.toml"
+    assert environment._extra(None) == ""
+    config.write_text('[probe]\nparts = ["ssh"]\n')
+    assert environment._extra(config) == "probe"
+    config.write_text("[probe]\nparts = 7\n")
+    assert environment._extra(config) == ""  # the new version says what is wrong
+    with pytest.raises(ReleaseError, match=r"vonggac\[probe\]"):
+        environment.build(tmp_path / "made", tmp_path, "0.2.0", "probe")
+
+
 @pytest.fixture
 def state(tmp_path: Path) -> StateDirectory:
     made = StateDirectory(tmp_path / "state")
