@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.exc import OperationalError
 
@@ -48,7 +48,7 @@ from collector.rulebook.statistics import (
     mark_applied,
     write_worker_figures,
 )
-from collector.store.errors import QueryError
+from collector.store.errors import FencedError, QueryError
 from rules.engine.routing import sources_of
 from rules.logsources import LogSources
 
@@ -221,10 +221,10 @@ class Correlator:
 
     def _look(self, watch: SelfWatch) -> None:
         try:
-            with self._state.read() as session:
-                look = watch.look(session, self._store)
-                step = WholeStep(session, self._settings, self.step + 1)
-            watch.tell(step, look, step.number)
+            found = self._found(watch)
+            if found is None:
+                return
+            look, step = found
             outcomes = [self._ask_rules(step, record) for record in step.events]
             self._settle(step, outcomes, (), lambda session: watch.write(session, look))
         except LeaseLostError as error:
@@ -233,6 +233,21 @@ class Correlator:
             log.warning("a watch looks later", extra={"error": str(error)[:300]})
         else:
             watch.done(look)
+
+    def _found(self, watch: SelfWatch) -> tuple[Any, WholeStep] | None:
+        """What a watch sees, and the step that tells of it; ``None`` where it fails otherwise than by the stores: what
+        one of them cannot bear must stop neither the others nor the correlations."""
+        try:
+            with self._state.read() as session:
+                look = watch.look(session, self._store)
+                step = WholeStep(session, self._settings, self.step + 1)
+            watch.tell(step, look, step.number)
+        except (StoppedError, LeaseLostError, FencedError, OperationalError):
+            raise
+        except Exception:
+            log.exception("a watch fails and tells nothing", extra={"watch": type(watch).__module__})
+            return None
+        return look, step
 
     def look_at_rules(self) -> bool:
         """Take changes of the rules, if there are any, and say what all workers have taken; whether there were."""
