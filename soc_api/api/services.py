@@ -144,6 +144,7 @@ def list_services(services: RequestServices, principal: Reader) -> list[ServiceS
 
 @router.get("/services/{service_name}")
 def get_service(service_name: str, services: RequestServices, principal: Reader) -> ServiceShape:  # noqa: ARG001
+    """One service: how it stands now, what each probe says, and its history."""
     with services.state.read() as session:
         return ServiceShape.model_validate(service.service_view(session, service_name, services.clock()))
 

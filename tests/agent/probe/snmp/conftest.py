@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
     from agent.collectors.registry import Event, Metric
     from agent.probe.contract import Said
+
+
+@pytest.fixture(autouse=True)
+def _temporary_files_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The part runs in a process of its own, where it may say where they go; here it runs within the tests'."""
+    monkeypatch.setattr(tempfile, "tempdir", tempfile.gettempdir())
 
 
 class Running:
