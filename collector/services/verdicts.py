@@ -38,6 +38,8 @@ CHANGED_WITH_HOSTS: Final = 0.15
 #: Days before a certificate's end at which it is told.
 MARKS: Final = (30, 14, 7, 3, 1, 0)
 _DAY: Final = 86_400.0
+#: What agents call a time may be a number of any size: one beyond the year 5000 is none.
+_LAST_SECOND: Final = 1e11
 _MOST: Final = 50
 _LONGEST: Final = 300
 
@@ -147,7 +149,12 @@ def certificate_verdict(service_id: int, probed: Iterable[Probed], now: float) -
             continue
         problem = problem or text_of(tls.get("problem"))
         end = tls.get("not_after")
-        if isinstance(end, int | float) and math.isfinite(end) and end < ends:
+        if (
+            not isinstance(end, bool)
+            and isinstance(end, int | float)
+            and 0 <= end < _LAST_SECOND
+            and end < ends
+        ):
             ends, issuer = float(end), text_of(tls.get("issuer"))
     if math.isinf(ends) and not problem:
         return None

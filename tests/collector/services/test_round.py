@@ -14,8 +14,9 @@ from collector.alerts.models import Outcome
 from collector.detect.step import Step
 from collector.documents.service import digest_of
 from collector.services import register, spans
-from collector.services.models import UP
+from collector.services.models import UP, Probed
 from collector.services.round import Availability
+from collector.services.verdicts import certificate_verdict
 from collector.settings import Settings
 from collector.state.tables import (
     Alert,
@@ -269,6 +270,19 @@ def test_a_certificate_is_told_at_each_mark_and_when_it_is_renewed(site: Site) -
     assert site.open_alerts() == ["A service's certificate ends soon or is not good"]
     assert told_in(1, ends + 365 * DAY) == ["certificate_valid"]
     assert site.open_alerts() == []
+
+
+@pytest.mark.parametrize("end", [10**400, -(10**400), 1e308, 10**12, float("nan"), float("-inf"), -1, True])
+def test_an_end_beyond_reason_is_none(end: float) -> None:
+    def said(not_after: float) -> Probed:
+        body = {"tls": {"problem": "", "not_after": not_after}}
+        return Probed("probe-0", 1, "service_check", "portal", body, fresh=True)
+
+    now = T0.timestamp()
+    assert certificate_verdict(7, [said(end)], now) is None
+    verdict = certificate_verdict(7, [said(end), said(now + 20 * DAY)], now)
+    assert verdict is not None
+    assert (verdict.state, verdict.fields["days_left"]) == ("30", 20)
 
 
 def test_an_open_mail_domain_is_an_alert_until_it_is_closed(site: Site) -> None:
