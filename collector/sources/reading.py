@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from agent.messages import UNREADABLE
+from collector.sources.register import normal_address
 
 if TYPE_CHECKING:
     from collector.detect.ports import EventStore
@@ -36,6 +37,8 @@ _FORMS: Final = " ".join(
 )
 _LONGEST: Final = 255
 _MOST: Final = 1e12
+#: More messages than any device sends between two reports.
+_MOST_MESSAGES: Final = 1e9
 
 
 class Report(Struct):
@@ -72,7 +75,10 @@ def read_forms(store: EventStore, since: float, until: float) -> dict[tuple[int,
     """By agency and address. Raises what the store raises."""
     found: dict[tuple[int, str], Forms] = {}
     for row in store.query(_FORMS, {"since": int(since * 1e6), "until": int(until * 1e6)}):
-        forms = found.setdefault((int(row["agency_id"]), str(row["address"])), Forms())
+        address = _address(row["address"])
+        if not address:
+            continue
+        forms = found.setdefault((int(row["agency_id"]), address), Forms())
         messages, form, product = int(row["messages"]), str(row["form"]), str(row["product"])
         forms.messages += messages
         if form or product:
@@ -89,11 +95,11 @@ def _report(row: dict[str, Any], until: float) -> Report | None:
     except (*UNREADABLE, UnicodeEncodeError):
         return None
     said = body.get("syslog_source") if isinstance(body, dict) else None
-    address = body.get("observer.ip") if isinstance(body, dict) else None
-    if not isinstance(said, dict) or not isinstance(address, str) or not 0 < len(address) <= _LONGEST:
+    address = _address(body.get("observer.ip")) if isinstance(body, dict) else ""
+    if not isinstance(said, dict) or not address:
         return None
     messages, seconds, at = (_number(said.get(name)) for name in ("messages", "seconds", "last_at"))
-    if messages < 1 or at <= 0:
+    if not 1 <= messages <= _MOST_MESSAGES or at <= 0:
         return None
     return Report(
         agency_id=int(row["agency_id"]),
@@ -106,6 +112,16 @@ def _report(row: dict[str, Any], until: float) -> Report | None:
         transport=_text(said.get("transport")),
         certificate=_text(body.get("tls.client.x509.subject.common_name")),
     )
+
+
+def _address(value: object) -> str:
+    """Written in one way; empty for what is no IP address."""
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        return ""
+    try:
+        return normal_address(value)
+    except ValueError:
+        return ""
 
 
 def _number(value: object) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select
@@ -43,8 +43,11 @@ def get_source(session: Session, scope: Scope, source_id: int) -> LogSource:
 
 
 def normal_address(text: str) -> str:
-    """An IP address as probes write it. Raise :class:`ValueError` for what is none."""
-    return str(ip_address(text.strip()))
+    """An IP address in the one way in which it is kept: no zone, IPv4 as IPv4. Raise :class:`ValueError` for what is
+    none."""
+    found = ip_address(text.strip().partition("%")[0])
+    inner = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return str(inner or found)
 
 
 def declare(

@@ -18,6 +18,8 @@ PAUSES: Final = 2.0
 _HALF_SECONDS: Final = 14 * 86_400.0
 #: Of the messages looked at, older ones count half after so many newer.
 SAMPLE: Final = 5_000
+#: A count stays there: what probes say may be any number, and databases hold 63 bits.
+_MOST_MESSAGES: Final = 1 << 53
 
 
 class Rhythm(Struct):
@@ -32,8 +34,8 @@ class Rhythm(Struct):
 
 def spoke(rhythm: Rhythm, at: float, messages: int, seconds: float) -> None:
     """Note that ``messages`` came within ``seconds``, the last one at ``at``. What is older than known counts only."""
-    rhythm.messages += messages
-    if seconds > 0:
+    rhythm.messages = min(rhythm.messages + messages, _MOST_MESSAGES)
+    if seconds >= 1:
         now = messages / seconds
         rhythm.rate = now if rhythm.last_at is None else 0.7 * rhythm.rate + 0.3 * now
     before = rhythm.last_at

@@ -250,6 +250,27 @@ def test_reports_that_make_no_sense_are_passed_over(site: Site, body: str) -> No
     assert site.look() == []
 
 
+@pytest.mark.parametrize("address", ["192.0.2.9\0", "192.0.2.9\ufffd", "010.0.0.1", "fw", "", "192.0.2.9/32"])
+def test_what_is_no_address_is_no_device(site: Site, address: str) -> None:
+    for _ in range(2):
+        site.sleep(MINUTE)
+        site.report(address)
+        site.store.forms = [
+            {"agency_id": site.agency, "address": address, "form": "x", "product": "x", "messages": 1}
+        ]
+        assert site.look() == []
+    with site.state.read() as session:
+        assert session.scalars(select(LogSource)).all() == []
+
+
+def test_one_address_is_one_device_however_it_is_written(site: Site) -> None:
+    for address in ("::FFFF:192.0.2.1", "192.0.2.1", "FE80::1%eth0", "fe80:0::1%eth1"):
+        site.report(address)
+    site.look()
+    with site.state.read() as session:
+        assert set(session.scalars(select(LogSource.address))) == {"192.0.2.1", "fe80::1"}
+
+
 def test_names_that_would_deceive_are_not_taken_and_no_time_lies_ahead(site: Site) -> None:
     body = {
         "observer.ip": "192.0.2.1",
@@ -289,6 +310,20 @@ def test_an_officer_reaches_the_sources_of_his_agency_only(site: Site) -> None:
             register.get_source(session, other, site.source().id)
         with pytest.raises(ConflictError):
             declare(session, site, "192.0.2.1", None)
+
+
+def test_a_count_ends_where_a_database_can_still_hold_it_and_no_rate_is_without_end(site: Site) -> None:
+    site.report(messages=10**9)
+    site.look()
+    with site.state.write() as session:
+        session.scalars(select(LogSource)).one().messages = 2**63 - 10
+    site.report(messages=10**9)
+    site.report(messages=10**9, seconds=1e-300)
+    site.sleep(MINUTE)
+    site.look()
+    found = site.source()
+    assert found.messages == 2**53
+    assert found.rate == pytest.approx(10**9 / 60)
 
 
 def test_a_long_pause_is_forgotten_by_and_by() -> None:
