@@ -25,7 +25,9 @@ MANY_ADDRESSES: Final = 5
 #: The same two cards at the same address are told of once in this time.
 REPEAT_SECONDS: Final = 300.0
 _MOST_ADDRESSES: Final = 8_192
+#: Checks at one time of addresses that are no gateway's, and cards whose answers one check counts.
 _MOST_CHECKS: Final = 64
+_MOST_ANSWERING: Final = 64
 _SAMPLE: Final = 8
 
 
@@ -76,7 +78,7 @@ class Claims:
         """``mac`` speaks as ``ip``. ``unasked``: without having been asked; ``counts``: as an answer or an
         announcement, which says more than asking somebody else."""
         check = self._checks.get(ip)
-        if check is not None and counts:
+        if check is not None and counts and _has_room(check, mac):
             check.answers[mac] = check.answers.get(mac, 0) + 1
         holder = self._holders.get(ip)
         if holder is None:
@@ -99,11 +101,15 @@ class Claims:
         self._holders[ip] = mac
         self._holders.move_to_end(ip)
         while len(self._holders) > _MOST_ADDRESSES:
-            self._holders.popitem(last=False)
+            # A gateway's card is never forgotten for addresses that somebody makes up.
+            oldest = next((each for each in self._holders if each not in self.gateways), ip)
+            del self._holders[oldest]
 
     def _begin(self, ip: str, previous: str, mac: str, now: float, *, counts: bool) -> None:
         told = self._told.get((ip, frozenset((previous, mac))))
-        if (told is not None and now - told < REPEAT_SECONDS) or len(self._checks) >= _MOST_CHECKS:
+        if told is not None and now - told < REPEAT_SECONDS:
+            return
+        if len(self._checks) >= _MOST_CHECKS and ip not in self.gateways:
             return
         self._checks[ip] = _Check(previous, mac, now, {mac: 1} if counts else {})
         self._ask(ip)
@@ -167,3 +173,7 @@ class Claims:
                 "window_seconds": WINDOW_SECONDS,
             },
         )
+
+
+def _has_room(check: _Check, mac: str) -> bool:
+    return mac in check.answers or mac == check.previous or len(check.answers) < _MOST_ANSWERING

@@ -10,6 +10,8 @@ from msgspec import Struct, field
 MOST_CARDS: Final = 4_096
 _MOST_ADDRESSES: Final = 16
 _MOST_NAMES: Final = 6
+#: Bytes of what all cards together say of themselves, shared evenly: the document stays within one batch.
+_TEXT_BYTES: Final = 256_000
 
 
 class Card(Struct):
@@ -80,15 +82,23 @@ class Devices:
 
     def entries(self, interface: str) -> list[dict[str, Any]]:
         """The entries of a ``neighbours`` document: one an address, what is known of the card with its first; ``ip`` is
-        empty for a card without any."""
+        empty for a card without any.
+
+        At most :data:`MOST_CARDS`, shared evenly: many addresses or long names of some cards cost the others nothing.
+        """
         found: list[dict[str, Any]] = []
+        cards = max(1, len(self._cards))
+        most, room = max(1, MOST_CARDS // cards), _TEXT_BYTES // cards
         for mac, card in sorted(self._cards.items()):
             told: dict[str, Any] = {"seen": sorted(card.how)}
             if card.names:
                 told["names"] = sorted(set(card.names.values()))[:_MOST_NAMES]
             if card.vendor_class:
                 told["vendor_class"] = card.vendor_class
-            for ip in sorted(card.addresses) or [""]:
+            if len("".join((*told.get("names", ()), card.vendor_class)).encode()) > room:
+                told = {"seen": told["seen"]}
+            newest = sorted(card.addresses, key=card.addresses.__getitem__, reverse=True)[:most]
+            for ip in sorted(newest) or [""]:
                 found.append({"ip": ip, "mac": mac, "interface": interface, **told})
                 told = {}
-        return found[:MOST_CARDS]
+        return found

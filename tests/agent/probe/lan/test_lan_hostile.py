@@ -1,0 +1,92 @@
+"""One host on the LAN that makes up frames hides neither the others nor itself."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from agent.collectors.registry import StatusDocument
+from agent.probe.lan.claims import GATEWAY_SECONDS, Claims
+from agent.probe.lan.devices import MOST_CARDS, Devices
+from agent.runtime.packing import Content, pack
+
+GATEWAY, ROUTER, INTRUDER = "10.0.0.1", "aa:aa:aa:aa:aa:01", "bb:00:00:00:00:01"
+
+
+def test_cards_with_many_addresses_push_no_other_out() -> None:
+    devices = Devices()
+    real = {f"f0:de:f1:00:00:{number:02x}" for number in range(50)}
+    for number, mac in enumerate(sorted(real)):
+        devices.heard(mac, f"10.0.0.{number + 10}", "arp", 1.0)
+    for card in range(256):
+        for host in range(16):
+            devices.heard(f"00:00:00:01:{card:02x}:00", f"10.9.{card}.{host}", "arp", float(host))
+    entries = devices.entries("eth0")
+    assert real <= {entry["mac"] for entry in entries}
+    assert len(entries) <= MOST_CARDS
+    kept = {entry["ip"] for entry in entries if entry["mac"] == "00:00:00:01:00:00"}
+    assert "10.9.0.15" in kept
+    assert "10.9.0.0" not in kept
+
+
+def test_long_names_of_many_cards_leave_the_document_its_place_in_a_batch() -> None:
+    some = random.Random(1)
+    letters = [chr(code) for code in range(0x4E00, 0x9C00)]
+    devices = Devices()
+    for number in range(MOST_CARDS):
+        mac = (
+            f"02:00:{some.randrange(256):02x}:{some.randrange(256):02x}:{number >> 8:02x}:{number & 255:02x}"
+        )
+        name, vendor = "".join(some.choices(letters, k=63)), "".join(some.choices(letters, k=64))
+        devices.heard(mac, f"10.0.{number >> 8}.{number & 255}", "dhcp", 1.0, name=name, vendor_class=vendor)
+    entries = devices.entries("eth0")
+    document = StatusDocument("neighbours", 1.0, {"entries": entries}, item="eth0")
+    pieces, oversized = pack(Content(documents=[document]), 1.0, {})
+    assert (len(pieces), len(entries)) == (1, MOST_CARDS)
+    assert not oversized
+
+
+def watched() -> tuple[Claims, list[tuple[str, dict[str, Any]]]]:
+    told: list[tuple[str, dict[str, Any]]] = []
+    claims = Claims(
+        lambda _ip: None, lambda *each: told.append(each), gateways={GATEWAY}, bound={GATEWAY: ROUTER}
+    )
+    return claims, told
+
+
+def moves(told: list[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+    return [body for action, body in told if action == "address_moved" and body["gateway"]]
+
+
+def test_a_gateway_is_looked_after_whatever_else_is_being_checked() -> None:
+    claims, told = watched()
+    for host in range(64):
+        claims.claimed(f"10.1.0.{host}", "02:00:00:00:00:01", 100.0, unasked=True)
+        claims.claimed(f"10.1.0.{host}", f"02:00:00:00:01:{host:02x}", 100.0, unasked=True)
+    claims.claimed(GATEWAY, INTRUDER, 101.0, unasked=True)
+    claims.run(101.0 + GATEWAY_SECONDS)
+    (body,) = moves(told)
+    assert (body["previous_mac"], body["mac"]) == (ROUTER, INTRUDER)
+
+
+def test_a_gateways_card_is_not_forgotten_for_made_up_addresses() -> None:
+    claims, told = watched()
+    for number in range(8_200):
+        ip = f"10.2.{number >> 8}.{number & 255}"
+        claims.claimed(ip, f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}", 100.0, unasked=True)
+    claims.claimed(GATEWAY, INTRUDER, 101.0, unasked=True)
+    claims.run(101.0 + GATEWAY_SECONDS)
+    (body,) = moves(told)
+    assert body["previous_mac"] == ROUTER
+
+
+def test_made_up_answers_hide_no_real_one() -> None:
+    claims, told = watched()
+    claims.claimed(GATEWAY, INTRUDER, 101.0, unasked=True)
+    for number in range(1_000):
+        claims.claimed(GATEWAY, f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}", 101.0, unasked=True)
+    claims.claimed(GATEWAY, ROUTER, 101.5, unasked=False)
+    claims.run(101.0 + GATEWAY_SECONDS)
+    (body,) = moves(told)
+    assert body["previous_answers"]
+    assert body["answering_count"] <= 65
