@@ -1,6 +1,7 @@
 """DHCP servers and IPv6 routers: whom the LAN believes, which of them are known, and what each says.
 
 Known are those of the settings; where none are given, those that spoke in the first while after the first start.
+An address of the settings stands for the first card that spoke as it: anybody can name an address.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class Authorities:
         if not self._allowed and key not in self.learnt and now < self._learn_until:
             self.learnt.add(key)
             baseline = True
-        known = bool({ip, mac} & self._allowed) if self._allowed else key in self.learnt
+        if ip in self._allowed and not any(each.startswith(f"{ip} ") for each in self.learnt):
+            self.learnt.add(key)
+        known = mac in self._allowed or (key in self.learnt and (not self._allowed or ip in self._allowed))
         changed = [] if before is None else sorted(name for name in says if says[name] != before[name])
         again = not known and now - self._told_at.get(key, 0.0) >= REPEAT_SECONDS
         self._said[key] = says

@@ -31,11 +31,17 @@ class Watch(Struct, frozen=True, forbid_unknown_fields=True):
     gateways: Annotated[Texts, Meta(description="Addresses of gateways beside the default route's")] = []
     dhcp_servers: Annotated[
         Texts,
-        Meta(description="Addresses or MACs of the DHCP servers. Empty: those of the first learn_seconds"),
+        Meta(
+            description="Addresses or MACs of the DHCP servers. An address stands for the first card that has it: "
+            "name the MACs where there are several. Empty: those of the first learn_seconds"
+        ),
     ] = []
     routers: Annotated[
         Texts,
-        Meta(description="Addresses or MACs of the IPv6 routers. Empty: those of the first learn_seconds"),
+        Meta(
+            description="Addresses or MACs of the IPv6 routers. An address stands for the first card that has it: "
+            "name the MACs where there are several. Empty: those of the first learn_seconds"
+        ),
     ] = []
     learn_seconds: Annotated[
         int,

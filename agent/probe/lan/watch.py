@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 #: An answer counts as asked for within this of the probe's request.
 _ASKED_SECONDS: Final = 3.0
-#: No more events than this within a minute; the rest is counted.
-MOST_EVENTS: Final = 120
+#: No more events than this of one kind within a minute, those of gateways apart; the rest is counted.
+MOST_EVENTS: Final = 30
 _SWITCH_SECONDS: Final = 600.0
 _VIRTUAL_ROUTERS: Final = ("00:00:5e:00:01:", "00:00:5e:00:02:", "00:00:0c:07:ac:", "00:00:0c:9f:f")
 
@@ -65,7 +66,8 @@ class LanWatch:
         self._send = send
         self._now = now
         self._asked: dict[str, float] = {}
-        self._minute: tuple[int, int] = (0, 0)
+        self._minute = 0
+        self._told: Counter[tuple[str, str, bool]] = Counter()
         self._transaction = 0
         self._since = float(memory.get("since") or now)
         until = self._since + settings.learn_seconds
@@ -215,7 +217,9 @@ class LanWatch:
     def _teller(self, category: str) -> Callable[[str, dict[str, Any]], None]:
         def tell(action: str, body: dict[str, Any]) -> None:
             if action == "address_moved":
-                body = {**body, "virtual_router": body["mac"].startswith(_VIRTUAL_ROUTERS)}
+                # Anybody can take such a MAC; only a pair of routers hands an address from one to another.
+                cards = (body["mac"], body["previous_mac"])
+                body = {**body, "virtual_router": all(mac.startswith(_VIRTUAL_ROUTERS) for mac in cards)}
             self._tell(category, action, body, {"source": {"mac": body["mac"], "ip": body.get("ip", "")}})
 
         return tell
@@ -234,11 +238,14 @@ class LanWatch:
 
     def _tell(self, category: str, action: str, body: dict[str, Any], also: dict[str, Any]) -> None:
         minute = int(self._now // 60)
-        count = self._minute[1] if self._minute[0] == minute else 0
-        if count >= MOST_EVENTS:
+        if minute != self._minute:
+            self._minute = minute
+            self._told.clear()
+        kind = (category, action, bool(body.get("gateway")))
+        if self._told[kind] >= MOST_EVENTS:
             self.untold += 1
             return
-        self._minute = (minute, count + 1)
+        self._told[kind] += 1
         fields = {
             "event": {"action": action},
             "probe": {"part": "lan", "interface": self.interface},

@@ -5,12 +5,18 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pytest
+
 from agent.collectors.registry import StatusDocument
-from agent.probe.lan.claims import GATEWAY_SECONDS, Claims
+from agent.probe.lan.authorities import Authorities
+from agent.probe.lan.claims import CHECK_SECONDS, GATEWAY_SECONDS, Claims
 from agent.probe.lan.devices import MOST_CARDS, Devices
+from agent.probe.lan.settings import Watch
+from agent.probe.lan.watch import MOST_EVENTS, LanWatch
 from agent.runtime.packing import Content, pack
 
 GATEWAY, ROUTER, INTRUDER = "10.0.0.1", "aa:aa:aa:aa:aa:01", "bb:00:00:00:00:01"
+NOW = 1e9
 
 
 def test_cards_with_many_addresses_push_no_other_out() -> None:
@@ -90,3 +96,64 @@ def test_made_up_answers_hide_no_real_one() -> None:
     (body,) = moves(told)
     assert body["previous_answers"]
     assert body["answering_count"] <= 65
+
+
+def on_the_lan(**settings: Any) -> LanWatch:
+    return LanWatch(
+        Watch(**settings),
+        {"gateways": {GATEWAY: ROUTER}, "since": 1.0},
+        interface="eth0",
+        mac="aa:aa:aa:aa:aa:99",
+        send=lambda _frame: None,
+        gateways={GATEWAY},
+        now=NOW,
+    )
+
+
+@pytest.mark.parametrize(
+    ("previous", "mac", "virtual"),
+    [
+        (ROUTER, "00:00:5e:00:01:07", False),
+        ("00:00:5e:00:01:07", INTRUDER, False),
+        ("00:00:0c:07:ac:01", "00:00:0c:07:ac:02", True),
+    ],
+)
+def test_a_card_is_no_redundant_router_by_its_own_word(previous: str, mac: str, virtual: bool) -> None:
+    watch = on_the_lan()
+    watch.arp.claimed("10.0.0.2", previous, NOW, unasked=True)
+    watch.arp.claimed("10.0.0.2", mac, NOW, unasked=True)
+    watch.arp.run(NOW + CHECK_SECONDS)
+    (event,) = watch.events
+    assert event.fields["arp"]["virtual_router"] is virtual
+
+
+def test_many_cheap_events_leave_room_for_the_gateways() -> None:
+    watch = on_the_lan()
+    for card in range(130):
+        for host in range(5):
+            watch.arp.claimed(f"10.7.{card}.{host}", f"02:00:00:00:00:{card:02x}", NOW, unasked=True)
+    watch.arp.claimed(GATEWAY, INTRUDER, NOW, unasked=True)
+    watch.arp.run(NOW + GATEWAY_SECONDS)
+    assert [event.fields["arp"]["mac"] for event in watch.events if event.fields["arp"]["gateway"]] == [
+        INTRUDER
+    ]
+    assert (len(watch.events), watch.untold) == (MOST_EVENTS + 1, 130 - MOST_EVENTS)
+
+
+def test_a_server_of_the_settings_is_the_first_card_with_its_address() -> None:
+    told: list[dict[str, Any]] = []
+    first = Authorities(told.append, allowed=["10.0.0.2"], learnt=(), learn_until=0.0)
+    first.spoke("10.0.0.2", ROUTER, {"dns": ["10.0.0.1"]}, NOW)
+    first.spoke("10.0.0.2", INTRUDER, {"dns": ["10.0.0.66"]}, NOW)
+    again = Authorities(told.append, allowed=["10.0.0.2"], learnt=first.learnt, learn_until=0.0)
+    again.spoke("10.0.0.2", INTRUDER, {"dns": ["10.0.0.66"]}, NOW)
+    again.spoke("10.0.0.2", ROUTER, {"dns": ["10.0.0.1"]}, NOW)
+    assert [each["known"] for each in told] == [True, False, False, True]
+
+
+def test_a_list_of_cards_makes_no_address_known() -> None:
+    told: list[dict[str, Any]] = []
+    servers = Authorities(told.append, allowed=[ROUTER], learnt=[f"10.0.0.2 {INTRUDER}"], learn_until=0.0)
+    servers.spoke("10.0.0.2", INTRUDER, {}, NOW)
+    servers.spoke("10.0.0.2", ROUTER, {}, NOW)
+    assert [each["known"] for each in told] == [False, True]
