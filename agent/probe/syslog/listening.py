@@ -15,6 +15,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from agent.probe.syslog.framing import Framer, FramingError
 from agent.probe.syslog.inbox import Receipt
 from agent.probe.syslog.senders import plain
@@ -37,6 +39,7 @@ _BACKLOG: Final = 128
 _HANDSHAKE_SECONDS: Final = 10.0
 _SWEEP_SECONDS: Final = 1.0
 _FULL_SECONDS: Final = 0.005
+_RECEIPT_MESSAGES: Final = 1_024
 #: At the end: how long senders may go on, and how long after the last word nobody is waited for.
 _FAREWELL_SECONDS: Final = 2.0
 _QUIET_SECONDS: Final = 0.3
@@ -227,7 +230,13 @@ class Listener:
         made.setblocking(False)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if transport == "tls" and self._tls is not None:
-            made = self._tls.wrap_socket(made, server_side=True, do_handshake_on_connect=False)
+            try:
+                made.getpeername()  # of one that is reset already, wrap_socket() leaves an open socket behind
+                made = self._tls.wrap_socket(made, server_side=True, do_handshake_on_connect=False)
+            except OSError:  # gone again before it was accepted
+                self._senders.tally(address).broken += 1
+                made.close()
+                return
         connection = _Connection(
             made, address, peer[1], transport, self._settings.messages.bytes, time.monotonic()
         )
@@ -303,7 +312,9 @@ class Listener:
         tally.last_at, tally.transport = receipt.received_at, receipt.transport
         if receipt.name:
             tally.certificate = receipt.name
-        self._inbox.put(receipt)
+        # In pieces of which several make a batch: many short lines that came at once would be too much for one.
+        for at in range(0, len(receipt.messages), _RECEIPT_MESSAGES):
+            self._inbox.put(replace(receipt, messages=receipt.messages[at : at + _RECEIPT_MESSAGES]))
 
     # -- ending ------------------------------------------------------------------------------------------------
 

@@ -61,12 +61,16 @@ def run(context: PartContext[SyslogSettings]) -> None:
     teller.listener = listener
     telling = threading.Thread(target=teller.run, name="telling")
     telling.start()
-    while not context.stopping.is_set() and not teller.ended.is_set():
-        listener.turn(_TURN_SECONDS)
-    listener.close()
-    teller.ended.set()
-    telling.join()
-    teller.keep_rest()
+    try:
+        while not context.stopping.is_set() and not teller.ended.is_set():
+            listener.turn(_TURN_SECONDS)
+    finally:
+        try:
+            listener.close()
+        finally:
+            teller.ended.set()
+            telling.join()
+            teller.keep_rest()
 
 
 def _opened(context: PartContext[SyslogSettings], inbox: Inbox, senders: Senders) -> Listener | None:
@@ -143,8 +147,24 @@ class Teller:
         events: list[Event] = []
         for receipt in batch.receipts:
             events.extend(self._events(receipt))
-        self._context.tell(SOURCE, Output(events=events), memory={_NUMBER: batch.number})
+        self._tell_events(events, {_NUMBER: batch.number})
         self._number = batch.number
+
+    def _tell_events(self, events: list[Event], memory: dict[str, Any]) -> None:
+        """In halves where it is more than can be told at once; a single event that cannot be told is dropped, for what
+        is kept would stop each start. ``memory`` goes with the last."""
+        try:
+            self._context.tell(SOURCE, Output(events=events), memory=memory)
+        except ValueError as error:
+            if not events:
+                raise
+            if len(events) == 1:
+                log.error("a message cannot be told: %s", error)  # noqa: TRY400 - the message is at fault
+                self._tell_events([], memory)
+                return
+            half = len(events) // 2
+            self._tell_events(events[:half], {_NUMBER: self._number})
+            self._tell_events(events[half:], memory)
 
     def _events(self, receipt: Receipt) -> list[Event]:
         common: dict[str, Any] = {"observer.ip": receipt.address, "log.syslog.transport": receipt.transport}
