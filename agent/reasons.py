@@ -526,6 +526,9 @@ SERVICE_CERTIFICATE: Final = Sentence(
 SERVICE_NOT_HTTP: Final = Sentence(
     "the answer is not HTTP: {detail}", "câu trả lời không phải HTTP: {detail}"
 )
+SERVICE_NOT_JUDGED: Final = Sentence(
+    "the service {service} cannot be judged: {detail}", "không đánh giá được dịch vụ {service}: {detail}"
+)
 SERVICE_STATUS: Final = Sentence("it answers with status {status}", "trả về mã {status}")
 SERVICE_CONTENT: Final = Sentence(
     "the page does not contain what it has to", "trang không chứa nội dung bắt buộc phải có"

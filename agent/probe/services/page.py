@@ -78,7 +78,7 @@ def read_page(body: bytes, charset: str, host: str, ignore: Collection[str] = ()
     reader = _Reader(host, frozenset(ignore))
     try:
         text = body.decode(charset or "utf-8", "replace")
-    except LookupError:
+    except (LookupError, ValueError):  # idna and others decode no pages
         text = body.decode("utf-8", "replace")
     reader.read(text)
     shown = _SPACE.sub(" ", " ".join(reader.shown)).strip()

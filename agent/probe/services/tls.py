@@ -101,5 +101,5 @@ def _unverified(raw: bytes) -> dict[str, Any]:
             "issuer": str(names[0].value)[:200] if names else "",
             "serial_number": f"{found.serial_number:X}"[:64],
         }
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -13,14 +14,18 @@ from msgspec.structs import replace
 
 from agent import reasons
 from agent.collectors.registry import Metric, Output, StatusDocument
+from agent.probe.contract import PartEndsError
 from agent.probe.services.checking import check
 from agent.probe.services.content import Content, contains
 from agent.probe.services.picture import take_picture
+from agent.probe.services.result import Result
 
 if TYPE_CHECKING:
     from agent.probe.contract import PartContext
-    from agent.probe.services.result import Result, State
+    from agent.probe.services.result import State
     from agent.probe.services.settings import Service, ServicesSettings
+
+log = logging.getLogger("vonggac.probe.services")
 
 SOURCE: Final = "services"
 KIND: Final = "service_check"
@@ -94,6 +99,13 @@ class Watch:
         again = _AGAIN_SECONDS
         try:
             again = self._ask(asked)
+        except PartEndsError:
+            raise
+        except Exception as error:
+            # Nobody looks at what a thread of the pool raises: what was told last would stand for ever.
+            log.exception("a service cannot be judged", extra={"service": asked.service.name})
+            detail = f"{type(error).__name__}: {error}"[:150]
+            self._context.fails(SOURCE, reasons.SERVICE_NOT_JUDGED(service=asked.service.name, detail=detail))
         finally:
             with self._lock:
                 asked.due = time.monotonic() + again
@@ -101,15 +113,13 @@ class Watch:
     def _ask(self, asked: Asked) -> float:
         """The seconds until it is to be asked again."""
         service = asked.service
-        result = check(service, self._settings)
-        if service.expect and result.page and not contains(result, service.expect, asked.host):
-            result = replace(result, state="down", reason=reasons.SERVICE_CONTENT())
+        result = self._result_of(asked)
         every = service.interval_seconds * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
         if self._context.stopping.is_set():
             return every
         now = self._context.now()
         asked.failed = asked.failed + 1 if result.state == "down" else 0
-        if asked.failed == 1 and asked.state != "down" and not result.page:
+        if asked.failed == 1 and asked.state != "down" and not result.status_code:
             self._tell(asked, [_up(asked, result, now)])
             return min(_AGAIN_SECONDS, service.interval_seconds)
         if result.state != asked.state:
@@ -120,12 +130,25 @@ class Watch:
         self._tell(asked, [_up(asked, result, now), *_seconds(asked, result, now)])
         return every
 
+    def _result_of(self, asked: Asked) -> Result:
+        """The check's, with a page that must say something held against it. What an answer breaks counts as a fault of
+        the service: it is the service's word that cannot be read."""
+        service = asked.service
+        try:
+            result = check(service, self._settings)
+            if service.expect and result.status_code and not contains(result, service.expect, asked.host):
+                return replace(result, state="down", reason=reasons.SERVICE_CONTENT())
+        except Exception as error:
+            log.exception("an answer cannot be read", extra={"service": service.name})
+            return Result("down", 0.0, reasons.SERVICE_NOT_HTTP(detail=type(error).__name__))
+        return result
+
     def _look_at(self, asked: Asked, result: Result, now: float) -> dict[str, Any]:
         """The content as the document carries it; of a page that did not come, what was last told."""
         content = self._contents.get(asked.service.name)
         if content is None:
             return {}
-        if result.page and content.take(result, asked.host) and asked.service.screenshot:
+        if result.status_code and content.take(result, asked.host) and asked.service.screenshot:
             content.keep_picture(take_picture(asked.service, self._context.folder, f"{int(now)}"))
         return {"content": content.told} if content.told else {}
 
