@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, insert, select, update
 from collector.devices.approvals import approved
 from collector.devices.cards import Card, merged
 from collector.devices.history import note_addresses
-from collector.devices.macs import is_locally_administered, is_virtual_router
+from collector.devices.macs import is_locally_administered
 from collector.devices.sightings import gateway_of, neighbours_of
 from collector.devices.vendors import vendor_of
 from collector.state.tables import Assignment, Device, Document, Endpoint, EndpointMac, IpBinding
@@ -132,6 +132,9 @@ class DevicesView:
         agency = self._agency(watcher, {each.mac for each in sightings}, {each.ip for each in sightings})
         self._load_owners({sighting.mac for sighting in sightings})
         observed = Observed()
+        answering: dict[str, set[str]] = {}
+        for sighting in sightings:
+            answering.setdefault(sighting.ip, set()).add(sighting.mac)
         for sighting in sightings:
             device = agency.devices.get(sighting.mac)
             if device is None:
@@ -147,6 +150,9 @@ class DevicesView:
                 continue
             addresses = agency.addresses.setdefault(sighting.mac, {})
             addresses[sighting.ip] = (addresses.get(sighting.ip, (watcher.when,))[0], watcher.when)
+            bound = agency.bindings.get(sighting.ip)
+            if bound is not None and bound["mac"] != sighting.mac and bound["mac"] in answering[sighting.ip]:
+                continue  # both are there: nothing moved
             moved = self._bind(agency, watcher, sighting)
             if moved is not None:
                 observed.moved.append(moved)
@@ -262,7 +268,7 @@ class DevicesView:
             "id": None,
             "mac": sighting.mac,
             "ip": sighting.ip,
-            "kind": "gateway" if is_virtual_router(sighting.mac) else "",
+            "kind": "",
             "endpoint_id": owner,
             "seen_by": watcher.endpoint_id,
             "simulated": watcher.simulated,

@@ -121,7 +121,7 @@ def test_the_default_gateway_is_network_equipment(pipeline: Pipeline) -> None:
     pipeline.work()
     assert {mac: device.kind for mac, device in devices(pipeline).items()} == {
         ROUTER: "gateway",
-        "00:00:5e:00:01:0a": "gateway",
+        "00:00:5e:00:01:0a": "",  # anybody can take such a MAC
     }
 
 
@@ -136,6 +136,19 @@ def test_an_address_that_another_mac_answers_for_is_told_once(pipeline: Pipeline
     assert moved[0]["previous"] == {"device": {"mac": PRINTER}}
     with pipeline.state.read() as session:
         assert {row.mac for row in session.scalars(select(IpBinding))} == {LAPTOP}
+
+
+def test_an_address_that_two_cards_have_at_a_time_has_not_moved(pipeline: Pipeline) -> None:
+    for host in range(3):
+        pipeline.clock.seconds += 60
+        both = (("10.0.0.5", PRINTER), ("10.0.0.5", LAPTOP), (f"10.0.0.{10 + host}", ROUTER))
+        pipeline.batch(documents=[neighbours(*both)])
+        pipeline.work()
+    assert pipeline.store.of("ip_binding") == []
+    pipeline.clock.seconds += 60
+    pipeline.batch(documents=[neighbours(("10.0.0.5", LAPTOP), ("10.0.0.12", ROUTER))])
+    pipeline.work()
+    assert [fields["device"]["mac"] for fields in pipeline.store.of("ip_binding")] == [LAPTOP]
 
 
 def test_two_networks_of_one_agency_may_use_the_same_addresses(pipeline: Pipeline) -> None:
