@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -52,6 +53,8 @@ class Session:
     def __init__(self, address: str, port: int, secret: Secret, *, timeout: float, retries: int) -> None:
         self._address, self._port, self._secret = address, port, secret
         self._timeout, self._tries = timeout, 1 + retries
+        # The library waits anew with each datagram, also with one that answers something else.
+        self._patience = 2 * timeout
         self._session: SnmpSession | None = None
         #: Questions that were put, those that were put again included.
         self.requests = 0
@@ -99,7 +102,13 @@ class Session:
         last: tuple[int, ...] = ()
         session = await self._open()
         self.requests += 1
-        async for oid, value in session.getbulk(base, _BULK):
+        rows = aiter(session.getbulk(base, _BULK))
+        while True:
+            async with asyncio.timeout(self._patience):
+                row = await anext(rows, None)
+            if row is None:
+                return
+            oid, value = row
             index = parts_of(oid, base)
             if index is None or index <= last or len(found) >= most:
                 return
@@ -112,7 +121,8 @@ class Session:
             try:
                 session = await self._open()
                 self.requests += 1
-                return await session.get_many(oids)
+                async with asyncio.timeout(self._patience):
+                    return await session.get_many(oids)
             except (TimeoutError, SnmpAuthError, OSError) as error:
                 self._drop()
                 if attempt + 1 == self._tries:
@@ -136,7 +146,8 @@ class Session:
                 else SnmpSession(self._address, self._port, user=_user(self._secret), timeout=self._timeout)
             )
             self.requests += kind.version == "3"
-            await session.refresh()
+            async with asyncio.timeout(self._patience):
+                await session.refresh()
             self._session = session
         return self._session
 
