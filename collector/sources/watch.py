@@ -111,16 +111,23 @@ class LogSources:
             self._silence_from = steady + clock.GRACE_SECONDS
         self._begun = True
         since = max(since, now - _BACK_SECONDS)
+        worked = _worked_until(session)
+        # What was received later is not in the event store yet: it is for a later look.
+        until = now if worked is None else min(now, worked)
+        if last is not None and last.looked_at.timestamp() > now:  # the clock was set back
+            since = min(since, until)
+        elif until < since:
+            return found
         try:
-            reports, forms = read_reports(store, since, now), read_forms(store, since, now)
+            reports, forms = read_reports(store, since, until), read_forms(store, since, until)
         except StoreError as error:
             log.warning("sources of logs are looked at later", extra={"error": str(error)[:300]})
             return found
-        found.until = now
+        found.until = until
         found.agencies = {each.id: each for each in session.scalars(select(Agency))}
         known = {(row.agency_id, row.address): _seen(row) for row in session.scalars(select(LogSource))}
         self._hear(known, reports, forms, now)
-        if steady >= self._silence_from and not _behind(session, now):
+        if steady >= self._silence_from and now - until <= _BEHIND_SECONDS:
             self._judge(session, known, now)
         found.seen = list(known.values())
         return found
@@ -212,9 +219,10 @@ _WRITTEN: Final = (
 )  # fmt: skip
 
 
-def _behind(session: Session, now: float) -> bool:
+def _worked_until(session: Session) -> float | None:
+    """All that was received until then is in the stores; ``None`` where that is not known."""
     received = [each.received_at for each in load_places(session).values() if each.received_at is not None]
-    return bool(received) and now - min(received).timestamp() > _BEHIND_SECONDS
+    return min(received).timestamp() if received else None
 
 
 def _seen(row: LogSource) -> Seen:

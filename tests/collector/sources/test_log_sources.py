@@ -12,8 +12,10 @@ from sqlalchemy import select
 
 from collector.alerts.findings import apply_outcomes
 from collector.alerts.models import Outcome
+from collector.detect.checkpoints import save_places
 from collector.detect.step import Step
 from collector.errors import ConflictError, NotFoundError
+from collector.partitions import ALL
 from collector.settings import Settings
 from collector.sources import register
 from collector.sources.rhythm import Rhythm, patience, spoke
@@ -53,11 +55,19 @@ class Heard:
     reports: list[dict[str, Any]] = field(default_factory=list)
     forms: list[dict[str, Any]] = field(default_factory=list)
     away: bool = False
+    #: With their times, instead of ``reports``; in the store are those until ``worked_until``.
+    received: list[tuple[float, dict[str, Any]]] | None = None
+    worked_until: float = 0.0
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
         if self.away:
             raise StoreUnavailableError("away")
         kind = "forms" if "JSONExtract" in sql else "reports"
+        if self.received is not None and parameters is not None:
+            if kind == "forms":
+                return []
+            since, until = (float(str(parameters[name])) / 1e6 for name in ("since", "until"))
+            return [row for at, row in self.received if since < at <= until and at <= self.worked_until]
         found: list[dict[str, Any]] = getattr(self, kind)
         setattr(self, kind, [])
         return found
@@ -225,6 +235,54 @@ def test_after_an_outage_of_the_collector_devices_get_time_to_come_back(site: Si
     assert site.look() == []
     site.sleep(20 * MINUTE)
     assert actions(site.look()) == ["silent"]
+
+
+def test_however_far_the_work_is_behind_nobody_is_called_silent_and_no_report_is_passed_over(
+    site: Site,
+) -> None:
+    received = site.store.received = []
+    count = 0
+
+    def minutes(number: int, lag: float) -> list[str]:
+        nonlocal count
+        told: list[str] = []
+        for _ in range(number):
+            for at in range(6):
+                site.sleep(MINUTE / 6)
+                site.report(f"192.0.2.{at}")
+                received.append((site.wall, site.store.reports.pop()))
+                count += 60
+            site.store.worked_until = site.wall - lag
+            with site.state.write() as session:
+                worked = datetime.fromtimestamp(site.store.worked_until, UTC)
+                save_places(session, dict.fromkeys(ALL, 1), worked, site.now())
+            told += actions(site.look())
+        return told
+
+    assert minutes(1, 0) == ["first_heard"] * 6
+    with site.state.write() as session:
+        for row in session.scalars(select(LogSource)):
+            row.hours, row.longest_gap_seconds = 20, MINUTE
+    for at in range(1, 41):
+        assert minutes(1, at * MINUTE) == []
+    for lag in (1200.0, 300.0, 45.0, 5.0, 0.0):
+        assert minutes(1, lag) == []
+    with site.state.read() as session:
+        assert sum(session.scalars(select(LogSource.messages))) == count
+
+
+def test_after_the_clock_was_set_back_devices_are_heard(site: Site) -> None:
+    site.report()
+    site.look()
+    site.wall -= HOUR
+    with site.state.write() as session:
+        save_places(session, dict.fromkeys(ALL, 1), site.now(), site.now())
+    site.look()
+    site.sleep(MINUTE)
+    with site.state.write() as session:
+        save_places(session, dict.fromkeys(ALL, 1), site.now(), site.now())
+    site.report("192.0.2.2")
+    assert actions(site.look()) == ["first_heard"]
 
 
 def test_a_store_that_is_away_loses_no_report(site: Site) -> None:
