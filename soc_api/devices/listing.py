@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 from collector.devices.approvals import holds
 from collector.devices.macs import is_locally_administered, parse_mac
 from collector.errors import NotFoundError
-from collector.state.tables import Agency, Alert, Device, DeviceAddress, DeviceApproval, Endpoint
+from collector.state.tables import Agency, Alert, Assignment, Device, DeviceAddress, DeviceApproval, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +94,8 @@ def list_devices(
     query = _QUERY.where(*conditions).order_by(Device.first_seen_at.desc(), Device.id.desc())
     rows = session.execute(query.offset(offset).limit(limit)).all()
     until = _approved_until(session, [row[0] for row in rows], now)
-    return [_line(*row, until, now) for row in rows], total
+    shown = _shown(session, scope, [row[0] for row in rows])
+    return [_line(*row, until, shown, now) for row in rows], total
 
 
 def count_by_standing(session: Session, scope: Scope, filters: Filters, now: datetime) -> dict[str, int]:
@@ -122,7 +123,7 @@ def get_device(session: Session, scope: Scope, device_id: int, now: datetime) ->
         Alert.agency_id == device.agency_id, Alert.subject.icontains(device.mac, autoescape=True)
     )
     return Whole(
-        line=_line(*row, _approved_until(session, [device], now), now),
+        line=_line(*row, _approved_until(session, [device], now), _shown(session, scope, [device]), now),
         names=list(facts.get("names", ())),
         how=list(facts.get("how", ())),
         vendor_class=str(facts.get("vendor_class", "")),
@@ -185,12 +186,22 @@ def _approved_until(
     return {(each.agency_id, each.mac): each.expires_at for each in session.scalars(query)}
 
 
+def _shown(session: Session, scope: Scope, devices: Sequence[Device]) -> set[str]:
+    """Endpoints of the devices that are within ``scope`` now: a card is also whose endpoint elsewhere claims it."""
+    named = {each for device in devices for each in (device.endpoint_id, device.seen_by) if each}
+    query = select(Assignment.endpoint_id).where(
+        Assignment.endpoint_id.in_(named), Assignment.valid_to.is_(None), scope.where(Assignment.agency_id)
+    )
+    return set(session.scalars(query))
+
+
 def _line(
     device: Device,
     agency: Agency,
     endpoint: Endpoint | None,
     watcher: str | None,
     until: dict[tuple[int, str], datetime],
+    shown: set[str],
     now: datetime,
 ) -> DeviceLine:
     approved_until = until.get((device.agency_id, device.mac))
@@ -215,9 +226,9 @@ def _line(
         switch=device.switch,
         port=device.port,
         standing=standing,
-        endpoint_id="" if endpoint is None else endpoint.id,
-        hostname="" if endpoint is None else endpoint.hostname,
-        seen_by=watcher or "",
+        endpoint_id=endpoint.id if endpoint is not None and endpoint.id in shown else "",
+        hostname=endpoint.hostname if endpoint is not None and endpoint.id in shown else "",
+        seen_by=watcher if watcher and device.seen_by in shown else "",
         approved_until=approved_until,
         first_seen_at=device.first_seen_at,
         last_seen_at=device.last_seen_at,

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from collector.state.tables import AuditEntry, Device, DeviceAddress
 from tests.soc_api.pages.conftest import HTML, Page
@@ -91,6 +91,21 @@ def test_every_device_stands_in_one_place_and_an_approval_changes_it(
     assert ended.json()["ended_by"] == "officer"
     assert client.delete(f"{PATH}/approvals/{made.json()['id']}").status_code == 409
     assert standings(client.get(PATH)) == everything
+
+
+def test_the_name_of_another_agencys_endpoint_is_not_shown(
+    site: dict[str, int], world: World, signed_in: SignedIn, services: Services
+) -> None:
+    foreign = world.endpoint(world.there, "BI-MAT")
+    with services.state.write() as session:
+        session.execute(
+            update(Device).where(Device.id == site[PI]).values(endpoint_id=foreign, seen_by=foreign)
+        )
+    client = signed_in("officer")
+    listed = {each["mac"]: each for each in client.get(PATH).json()["items"]}
+    assert (listed[PI]["endpoint_id"], listed[PI]["hostname"], listed[PI]["seen_by"]) == ("", "", "")
+    assert listed[PC]["hostname"] == "PC-01"
+    assert "BI-MAT" not in client.get(f"{PATH}/{site[PI]}").text
 
 
 def test_an_approval_is_over_when_its_time_is(
