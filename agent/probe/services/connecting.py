@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from agent import reasons
@@ -55,10 +55,12 @@ def addresses_of(host: str, port: int, settings: Services) -> list[str]:
     addresses = list(dict.fromkeys(str(each[4][0]).partition("%")[0] for each in found))
     for address in addresses:
         parsed = ip_address(address)
+        if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+            parsed = parsed.ipv4_mapped
         inner = address != host and (
             parsed.is_loopback or parsed.is_link_local or parsed.is_multicast or parsed.is_unspecified
         )
-        if inner or settings.why_not(address):
+        if inner or settings.why_not(str(parsed)):
             raise CheckError(reasons.SERVICE_NOT_ALLOWED(where=host, address=address), "unknown")
     return addresses
 

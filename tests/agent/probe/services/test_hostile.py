@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from agent.probe.services.checking import check
+from agent.probe.services.connecting import addresses_of
 from agent.probe.services.fetching import MAX_BODY_BYTES, unpacked
 from agent.probe.services.naming import judge_dmarc, judge_spf
+from agent.probe.services.result import CheckError
 from agent.probe.services.settings import Service, Services
 
 if TYPE_CHECKING:
@@ -140,6 +142,14 @@ def test_a_name_that_leads_to_this_machine_is_not_asked() -> None:
     found = check(service, Services())
     assert found.state == "unknown"
     assert "which may not be probed" in found.reason
+
+
+@pytest.mark.parametrize("address", ["::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:10.9.9.9"])
+def test_an_address_of_ipv4_in_ipv6_is_no_way_around(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, 80, 0, 0))]
+    monkeypatch.setattr("agent.probe.services.connecting.socket.getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(CheckError, match="may not be probed"):
+        addresses_of("portal.test", 80, Services(path_only=["10.9.0.0/16"]))
 
 
 @pytest.mark.parametrize(
