@@ -187,11 +187,10 @@ class _Reader:
         else:
             self.shown.append(text)
         # A counter and a date are no change of the page.
-        words = _DIGITS.sub("0", unicodedata.normalize("NFC", text).lower()).split()[
-            : MAX_WORDS - self._words
-        ]
+        words = _DIGITS.sub("0", text.lower()).split()[: MAX_WORDS - self._words]
         self._words += len(words)
-        self.blocks.setdefault(block, []).extend(word[:100] for word in words)
+        # Word by word: a long run of combining marks takes time with its square.
+        self.blocks.setdefault(block, []).extend(unicodedata.normalize("NFC", word[:100]) for word in words)
 
     def _load(self, tag: str, attributes: dict[str, str]) -> None:
         address = attributes.get(_LOADS.get(tag, ""), "")

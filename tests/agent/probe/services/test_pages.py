@@ -41,6 +41,13 @@ def test_what_readers_see_is_read_and_scripts_are_not() -> None:
     assert page.hosts == ("evil.test", "other.test")
 
 
+def test_a_run_of_combining_marks_takes_no_time_with_its_square() -> None:
+    began = time.monotonic()
+    page = read_page(("<p>a" + "\u0301\u0316" * 250_000).encode(), "utf-8", "portal.test")
+    assert time.monotonic() - began < 8
+    assert [len(word) for word in page.blocks[""]] == [99]
+
+
 def test_sketches_tell_how_alike_two_pages_are() -> None:
     same, news = text_of(portal_page()), text_of(portal_page("Một tin ngắn khác"))
     other = text_of("<h1>It works!</h1><p>This is the default web page for this server.</p>")
