@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.collectors.registry import Metric, StatusDocument
@@ -79,7 +80,10 @@ def addresses_document(polled: Polled, now: float) -> StatusDocument:
         seen = known.place(address, now)
         if seen is not None and seen.interface not in uplinks and address not in rows:
             rows[address] = _row(address, seen.interface, seen.vlan, uplink=False, new=seen.new)
-    entries = sorted(rows.values(), key=lambda row: (row["uplink"], row["name"]))[: polled.poll.max_addresses]
+    # Where there is no room for all, the port with the most gives way: one host can make up any number behind its own.
+    behind = Counter(row["interface"] for row in rows.values())
+    told = sorted(rows.values(), key=lambda row: (row["uplink"], behind[row["interface"]], row["name"]))
+    entries = told[: polled.poll.max_addresses]
     body = {
         "name": polled.settings.name,
         "address": polled.settings.address,
