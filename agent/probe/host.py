@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
@@ -18,9 +17,11 @@ from agent import reasons
 from agent.collectors.registry import CollectorError
 from agent.probe.contract import Hello, Kept, Said, read_frame, write_frame
 from agent.runtime.errors import SpoolError
+from agent.runtime.memory import resident_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from agent.collectors.registry import Output
     from agent.probe.parts import Chosen
@@ -132,7 +133,7 @@ class _PartRun:
         process = self._process
         if process is None or process.poll() is not None:
             return
-        resident = _resident_bytes(process.pid)
+        resident = resident_bytes(process.pid)
         if resident > self.part.memory_bytes:
             self._ended_for = reasons.PART_TOO_LARGE(megabytes=f"{resident / 1e6:.0f}")
             _kill(process)
@@ -228,12 +229,3 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     """End a part that is not reaped yet, and what it started."""
     with suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
-
-
-def _resident_bytes(pid: int) -> int:
-    """0 where it cannot be told."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_bytes().split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")

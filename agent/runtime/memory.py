@@ -75,10 +75,10 @@ def program_pages(smaps: Iterable[str]) -> Iterator[tuple[int, int]]:
     return ((start, size) for path, start, size in found if path in programs)
 
 
-def resident_bytes() -> int:
-    """Of this process; 0 where it cannot be told."""
+def resident_bytes(pid: int | None = None) -> int:
+    """Of this process, or another; 0 where it cannot be told."""
     try:
-        pages = int(Path("/proc/self/statm").read_bytes().split()[1])
+        pages = int(Path(f"/proc/{'self' if pid is None else pid}/statm").read_bytes().split()[1])
     except (OSError, ValueError, IndexError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")

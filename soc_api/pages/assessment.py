@@ -1,14 +1,14 @@
 """Configuration assessment over all endpoints: which checks fail where, how to mend it, and what each machine says."""
 
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time, timedelta
+from datetime import timedelta
 from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import Response
 
-from collector.errors import CollectorError, ConflictError, NotFoundError
+from collector.errors import CollectorError, ConflictError
 from collector.registry.service import list_agencies
 from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
@@ -18,11 +18,12 @@ from soc_api.assessment import exceptions
 from soc_api.assessment.exceptions import MOST_DAYS, Granted
 from soc_api.assessment.service import STANDINGS, CheckSum, Standing, assessed, evidence, sum_up
 from soc_api.assessment.written import WrittenCheck, shipped_checks
-from soc_api.errors import Fault, InvalidError, SocError
-from soc_api.i18n import LOCAL_ZONE, Translator
+from soc_api.errors import SocError
+from soc_api.i18n import Translator
+from soc_api.pages.forms import end_of_day
 from soc_api.pages.query import SIMULATED, Query, Slice
 from soc_api.pages.rows import Choice, choices
-from soc_api.pages.visit import Visit, back_to
+from soc_api.pages.visit import Visit, back_to, status_of
 
 router = APIRouter()
 Reader = Annotated[Principal, Depends(require(Permission.ENDPOINTS_READ))]
@@ -145,7 +146,7 @@ def grant(
                 agency_code=agency,
                 endpoint_id=endpoint_id.strip(),
                 reason=reason,
-                expires_at=_end_of_day(until),
+                expires_at=end_of_day("until", until),
                 now=visit.now,
             )
     except (CollectorError, SocError) as error:
@@ -169,16 +170,7 @@ def _back(visit: Visit, check: str) -> Response:
 
 
 def _refused(visit: Visit, error: Exception) -> Response:
-    status = 409 if isinstance(error, ConflictError) else 404 if isinstance(error, NotFoundError) else 422
-    return visit.answer("assessment.html", build(visit, refused=str(error)), status=status)
-
-
-def _end_of_day(day: str) -> datetime:
-    """The end of a day as the console writes days. Raises :class:`InvalidError`."""
-    try:
-        return datetime.combine(date.fromisoformat(day), time.max, tzinfo=LOCAL_ZONE)
-    except ValueError as error:
-        raise InvalidError(Fault("until", "not a day")) from error
+    return visit.answer("assessment.html", build(visit, refused=str(error)), status=status_of(error))
 
 
 def build(visit: Visit, *, refused: str = "") -> AssessmentPage:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import Response
 
 from collector.backups import register
-from collector.errors import CollectorError, ConflictError, NotFoundError
+from collector.errors import CollectorError
 from collector.registry.service import list_agencies
 from collector.state.tables import BackupRecord, BackupSystem
 from soc_api import system_backups
@@ -19,7 +19,7 @@ from soc_api.errors import Fault, InvalidError, SocError
 from soc_api.i18n import LOCAL_ZONE
 from soc_api.pages.rows import Choice, choices
 from soc_api.pages.syslog_words import BACKUP_STATES, BACKUP_WAYS
-from soc_api.pages.visit import Visit
+from soc_api.pages.visit import Visit, status_of
 
 router = APIRouter()
 Reader = Annotated[Principal, Depends(require(Permission.ENDPOINTS_READ))]
@@ -213,5 +213,4 @@ def _day(text: str, now: datetime) -> datetime:
 
 
 def _refused(visit: Visit, error: Exception) -> Response:
-    status = 409 if isinstance(error, ConflictError) else 404 if isinstance(error, NotFoundError) else 422
-    return visit.answer("backups.html", build(visit, refused=str(error)), status=status)
+    return visit.answer("backups.html", build(visit, refused=str(error)), status=status_of(error))

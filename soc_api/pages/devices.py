@@ -1,14 +1,14 @@
 """Devices on the networks: which are managed, which are approved, and what is to be done with the others."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import Response
 
 from collector.devices.kinds import KINDS, UNCOUNTED
-from collector.errors import CollectorError, ConflictError, NotFoundError
+from collector.errors import CollectorError
 from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
 from soc_api.accounts.principal import Principal
@@ -16,12 +16,13 @@ from soc_api.api.shapes import Number
 from soc_api.devices import deciding, listing
 from soc_api.devices.deciding import MOST_DAYS
 from soc_api.devices.listing import DeviceLine, Filters
-from soc_api.errors import Fault, InvalidError, SocError
-from soc_api.i18n import LOCAL_ZONE, N_, Translator
+from soc_api.errors import SocError
+from soc_api.i18n import N_, Translator
+from soc_api.pages.forms import end_of_day
 from soc_api.pages.probe_lan_words import KINDS as KIND_WORDS
 from soc_api.pages.query import SIMULATED, Query, Slice
 from soc_api.pages.rows import AlertRow, Choice, alert_row, choices
-from soc_api.pages.visit import Visit
+from soc_api.pages.visit import Visit, status_of
 
 router = APIRouter()
 Reader = Annotated[Principal, Depends(require(Permission.ENDPOINTS_READ))]
@@ -139,7 +140,7 @@ def approve(
                 agency_code=line.agency_code,
                 mac=line.mac,
                 reason=reason,
-                expires_at=_end_of_day(until),
+                expires_at=end_of_day("until", until),
                 now=visit.now,
             )
     except (CollectorError, SocError) as error:
@@ -267,13 +268,6 @@ def _row(line: DeviceLine, t: Translator) -> DeviceRow:
 
 
 def _refused(visit: Visit, device_id: int, error: Exception) -> Response:
-    status = 409 if isinstance(error, ConflictError) else 404 if isinstance(error, NotFoundError) else 422
-    return visit.answer("device.html", build_device(visit, device_id, refused=str(error)), status=status)
-
-
-def _end_of_day(day: str) -> datetime:
-    """The end of a day as the console writes days. Raises :class:`InvalidError`."""
-    try:
-        return datetime.combine(date.fromisoformat(day), time.max, tzinfo=LOCAL_ZONE)
-    except ValueError as error:
-        raise InvalidError(Fault("until", "not a day")) from error
+    return visit.answer(
+        "device.html", build_device(visit, device_id, refused=str(error)), status=status_of(error)
+    )

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import Response
 
-from collector.errors import CollectorError, ConflictError, NotFoundError
+from collector.errors import CollectorError
 from collector.firewalls.judging import QUESTIONS, Answer
 from collector.firewalls.service import AgencyFirewalls, Known, list_firewalls
 from collector.registry.service import list_agencies
@@ -21,7 +21,7 @@ from soc_api.pages.firewall_words import QUESTIONS as QUESTION_WORDS
 from soc_api.pages.firewall_words import REASONS, VALUES
 from soc_api.pages.query import Query
 from soc_api.pages.rows import Choice, choices
-from soc_api.pages.visit import Visit
+from soc_api.pages.visit import Visit, status_of
 
 router = APIRouter()
 Reader = Annotated[Principal, Depends(require(Permission.ENDPOINTS_READ))]
@@ -196,8 +196,7 @@ def _fact(visit: Visit, answer: Answer) -> str:
 
 
 def _refused(visit: Visit, error: Exception) -> Response:
-    status = 409 if isinstance(error, ConflictError) else 404 if isinstance(error, NotFoundError) else 422
-    return visit.answer("firewalls.html", build(visit, refused=str(error)), status=status)
+    return visit.answer("firewalls.html", build(visit, refused=str(error)), status=status_of(error))
 
 
 def _day(text: str) -> date | None:

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import Response
 
-from collector.errors import CollectorError, ConflictError, NotFoundError
+from collector.errors import CollectorError
 from collector.registry.service import list_agencies
 from collector.sources import register
 from collector.sources.rhythm import Rhythm, patience
@@ -21,7 +21,7 @@ from soc_api.errors import Fault, InvalidError, SocError
 from soc_api.pages.query import Query
 from soc_api.pages.rows import Choice, choices
 from soc_api.pages.syslog_words import SOURCE_STATES, STANDINGS
-from soc_api.pages.visit import Visit
+from soc_api.pages.visit import Visit, status_of
 
 router = APIRouter()
 Reader = Annotated[Principal, Depends(require(Permission.ENDPOINTS_READ))]
@@ -192,5 +192,4 @@ def _minutes(text: str) -> float | None:
 
 
 def _refused(visit: Visit, error: Exception) -> Response:
-    status = 409 if isinstance(error, ConflictError) else 404 if isinstance(error, NotFoundError) else 422
-    return visit.answer("log_sources.html", build(visit, refused=str(error)), status=status)
+    return visit.answer("log_sources.html", build(visit, refused=str(error)), status=status_of(error))

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import Response
 
-from collector.errors import CollectorError, ConflictError, NotFoundError
+from collector.errors import CollectorError, NotFoundError
 from collector.registry.service import list_agencies
 from collector.services import register
 from collector.services.models import CHANGED
@@ -22,7 +22,7 @@ from soc_api.errors import Fault, InvalidError, SocError
 from soc_api.i18n import LOCAL_ZONE
 from soc_api.pages.query import Query
 from soc_api.pages.rows import Choice, choices
-from soc_api.pages.visit import Visit, back_to
+from soc_api.pages.visit import Visit, back_to, status_of
 
 router = APIRouter()
 Reader = Annotated[Principal, Depends(require(Permission.ENDPOINTS_READ))]
@@ -126,7 +126,7 @@ def save(
                 now=visit.now,
             )
     except (CollectorError, SocError) as error:
-        return visit.answer("services.html", build(visit, refused=str(error)), status=_status(error))
+        return visit.answer("services.html", build(visit, refused=str(error)), status=status_of(error))
     return back_to(f"{_PATH}/{quote(name)}")
 
 
@@ -264,11 +264,7 @@ def build_one(visit: Visit, name: str, *, refused: str = "") -> ServicePage:
 def _refused(visit: Visit, name: str, error: Exception) -> Response:
     if isinstance(error, NotFoundError):
         raise error
-    return visit.answer("service.html", build_one(visit, name, refused=str(error)), status=_status(error))
-
-
-def _status(error: Exception) -> int:
-    return 409 if isinstance(error, ConflictError) else 404 if isinstance(error, NotFoundError) else 422
+    return visit.answer("service.html", build_one(visit, name, refused=str(error)), status=status_of(error))
 
 
 def _percent(text: str) -> float:

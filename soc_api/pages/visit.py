@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from starlette.responses import RedirectResponse, Response
 
 from collector.alerts.service import count_alerts
+from collector.errors import ConflictError, NotFoundError
 from collector.registry.service import list_agencies
 from soc_api.accounts.permissions import Permission
 from soc_api.pages.query import SIMULATED, Query
@@ -69,6 +70,13 @@ class Visit:
             live=None if counts is None else Live(counts.newest_id, shows_alerts),
         )
         return render(self.request, template, page, shell, status)
+
+
+def status_of(refusal: Exception) -> int:
+    """Of the page that says why a form was refused."""
+    if isinstance(refusal, ConflictError):
+        return 409
+    return 404 if isinstance(refusal, NotFoundError) else 422
 
 
 def back_to(target: str) -> Response:

@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from soc_api.bench.namespaces import inside
+from tests.support.waiting import wait_until
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
 #: Addresses for documentation (RFC 5737, RFC 3849) stay free for what tests say is far away.
 NETWORK: Final = "10.77.0"
@@ -57,25 +61,9 @@ class Host:
         self._children.append(child)
         return child
 
-    @contextmanager
-    def entered(self) -> Iterator[None]:
-        """What this thread opens meanwhile (sockets) is opened there (setns(2))."""
-        import ctypes
-
-        libc = ctypes.CDLL(None, use_errno=True)
-        here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        there = os.open(f"/run/netns/{self.namespace}", os.O_RDONLY)
-        try:
-            if libc.setns(there, 0x40000000):
-                raise OSError(ctypes.get_errno(), "setns")
-            try:
-                yield
-            finally:
-                if libc.setns(here, 0x40000000):
-                    raise OSError(ctypes.get_errno(), "setns")
-        finally:
-            os.close(here)
-            os.close(there)
+    def entered(self) -> AbstractContextManager[None]:
+        """What this thread opens meanwhile (sockets) is opened there."""
+        return inside(self.namespace)
 
     def end(self) -> None:
         for child in self._children:
@@ -152,12 +140,7 @@ def lan() -> Iterator[Lan]:
 
 def wait_for(condition: Callable[[], Any], seconds: float = 15.0, *, what: str = "") -> Any:
     """What ``condition`` returns as soon as that is true; fails after ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds:g} s: {what or condition}")
-        time.sleep(0.05)
-    return found
+    return wait_until(condition, seconds=seconds, what=what or repr(condition), every=0.05)
 
 
 def _ip(*command: str) -> None:
