@@ -286,7 +286,8 @@ def _needed(place: Place, found: dict[str, Place], key: str) -> Place:
 def _tell(where: Conditions, subject: Place, name: Place, by: Place) -> Tell:
     words = by.mapping()
     for each in words.values():
-        _compiled(each, each.text())
+        if _compiled(each, each.text()).groupindex:
+            each.fail("a named group has no use here: (…) or (?:…)")
     # One expression of all: the first of them that is found where the text is searched once.
     joined = "|".join(f"(?P<w{at}>{each.text()})" for at, each in enumerate(words.values()))
     return Tell(where, subject.text(), name.text(), tuple(words), _compiled(by, joined))

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: A name as devices write them. No dots: what a line says reaches into no field of the event.
-_NAME: Final = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
+_NAME: Final = r"[A-Za-z_][A-Za-z0-9_-]{0,63}+"
+#: A name begins where a word does: else a long word would be tried anew at each of its letters.
+_BEGIN: Final = r"(?<![A-Za-z0-9_-])"
 #: Where the collector and the probe say who and what an event is about: no text of a device does.
 _OURS: Final = frozenset({"agency", "event", "host", "log", "observer", "probe", "simulated"})
-_QUOTED: Final = re.compile(rf"({_NAME})=(?:\"((?:[^\"\\]|\\.)*+)\"|([^\s\",;]*+))")
-_COLONS: Final = re.compile(rf"({_NAME}):\"((?:[^\"\\]|\\.)*+)\"")
+_QUOTED: Final = re.compile(rf"{_BEGIN}({_NAME})=(?:\"((?:[^\"\\]|\\.)*+)\"|([^\s\",;]*+))")
+_COLONS: Final = re.compile(rf"{_BEGIN}({_NAME}):\"((?:[^\"\\]|\\.)*+)\"")
 _LOOSE: Final = re.compile(rf"(?:^|[\s|])({_NAME})=")
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _CUT: Final = re.compile(r"[\t^]")

@@ -12,6 +12,7 @@ from agent.probe.syslog.message import read_message
 from agent.probe.syslog.stamps import Clock
 from rules.engine import Engine
 from rules.logsources import LogSources, shipped
+from rules.logsources.texts import Pairs
 from tests.rules.helpers import SHARED
 
 if TYPE_CHECKING:
@@ -52,6 +53,18 @@ def test_what_a_line_says_cannot_stand_in_for_what_the_collector_knows() -> None
     fields, _ = read(f'<190>devid="FG1" {" ".join(f"{name}=x" for name in names)} observer.ip="9.9.9.9"')
     assert fields.keys().isdisjoint(names)
     assert fields["observer.ip"] == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("form", "sign", "value"), [("quoted", "=", "v"), ("quoted", "=", '"v"'), ("colons", ":", '"v"')]
+)
+def test_a_name_is_a_whole_word_so_that_each_is_tried_once(form: str, sign: str, value: str) -> None:
+    longest = "a" * 64
+    wrong = ["a" * 65, "1abc", "-abc", "ab-" * 30]
+    text = " ".join(f"{name}{sign}{value}" for name in (*wrong, longest, "src_ip-1"))
+    fields: dict[str, Any] = {"message": text}
+    Pairs((), "message", form).apply(fields)
+    assert fields == {"message": text, longest: "v", "src_ip-1": "v"}
 
 
 def test_no_line_makes_more_fields_than_there_may_be() -> None:

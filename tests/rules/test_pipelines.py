@@ -60,6 +60,11 @@ def broken(text: str) -> RuleError:
         (HEAD + "categories: {c: {}}\nprepare:\n  - {pairs: b, form: qoted}", 5, "did you mean 'quoted'?"),
         (HEAD + "categories: {c: {}}\nprepare:\n  - {columns: b}", 5, "the key 'names' is missing"),
         (HEAD + "categories: {c: {}}\nprepare:\n  - {tell: b, as: c, by: {x: '('}}", 5, "no RE2 expression"),
+        (
+            HEAD + "categories: {c: {}}\nprepare:\n  - {tell: b, as: c, by: {x: 'y(?P<z>a)?'}}",
+            5,
+            "a named group has no use here",
+        ),
         (HEAD + "categories: {c: {}}\nprepare:\n  - {merge: b, by: c}", 5, "does not belong to 'merge'"),
         (
             HEAD + "categories: {c: {}}\nprepare:\n  - {steps: [{steps: [{steps: [{steps: [{lift: a}]}]}]}]}",
