@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
 from agent import reasons
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from agent.probe.services.settings import Services
 
 _NO_NETWORK = frozenset({errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
+#: IPv6 addresses whose last 32 bits are an IPv4 address that a translator or the system itself goes on to: NAT64 (RFC
+#: 6052, 8215), IPv4-translated (RFC 2765), IPv4-compatible (RFC 4291).
+_ENDS_IN_IPV4 = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")))
+#: ISATAP (RFC 5214): such an interface identifier, with the IPv4 address behind it.
+_ISATAP = frozenset({0x00005EFE, 0x02005EFE})
 
 
 class Deadline:
@@ -46,7 +51,7 @@ def addresses_of(host: str, port: int, settings: Services) -> list[str]:
 
     Raises:
         CheckError: it has none, or one of them may not be probed: a name that leads to this machine or to a
-            ministry's network is not followed.
+            ministry's network is not followed. Nobody reaches the service there: it is down.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -54,15 +59,30 @@ def addresses_of(host: str, port: int, settings: Services) -> list[str]:
         raise CheckError(reasons.SERVICE_NO_ADDRESS(where=host)) from error
     addresses = list(dict.fromkeys(str(each[4][0]).partition("%")[0] for each in found))
     for address in addresses:
-        parsed = ip_address(address)
-        if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
-            parsed = parsed.ipv4_mapped
-        inner = address != host and (
-            parsed.is_loopback or parsed.is_link_local or parsed.is_multicast or parsed.is_unspecified
-        )
-        if inner or settings.why_not(str(parsed)):
-            raise CheckError(reasons.SERVICE_NOT_ALLOWED(where=host, address=address), "unknown")
+        for meant in meanings_of(ip_address(address)):
+            inner = address != host and (
+                meant.is_loopback or meant.is_link_local or meant.is_multicast or meant.is_unspecified
+            )
+            if inner or settings.why_not(str(meant)):
+                raise CheckError(reasons.SERVICE_NOT_ALLOWED(where=host, address=address))
     return addresses
+
+
+def meanings_of(address: IPv4Address | IPv6Address) -> list[IPv4Address | IPv6Address]:
+    """The address, and each IPv4 address that packets to it may end at."""
+    found: list[IPv4Address | IPv6Address] = [address]
+    if isinstance(address, IPv4Address):
+        return found
+    last = IPv4Address(int(address) & 0xFFFFFFFF)
+    if address.ipv4_mapped is not None:
+        return [address.ipv4_mapped]
+    if address.sixtofour is not None:
+        found.append(address.sixtofour)
+    if address.teredo is not None:
+        found.extend(address.teredo)
+    if any(address in each for each in _ENDS_IN_IPV4) or (int(address) >> 32) & 0xFFFFFFFF in _ISATAP:
+        found.append(last)
+    return found
 
 
 @contextmanager

@@ -31,6 +31,7 @@ _VOID: Final = frozenset(
 )
 #: What is in them is not shown; they end at their own end tag only.
 _RAW: Final = frozenset({"script", "style", "noscript", "template", "textarea"})
+_ENDS: Final = {tag: re.compile(f"</{tag}", re.ASCII | re.IGNORECASE) for tag in _RAW}
 _NAME: Final = re.compile(r"/?([a-zA-Z][a-zA-Z0-9-]{0,31})")
 _ATTRIBUTE: Final = re.compile(r"""([a-zA-Z-]{1,32})\s{0,8}=\s{0,8}(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
 _LOADS: Final = {
@@ -112,7 +113,7 @@ class _Reader:
         self._tags = 0
 
     def read(self, text: str) -> None:
-        at, low = 0, text.lower()
+        at = 0
         while at < len(text) and self._words < MAX_WORDS and self._tags < MAX_TAGS:
             opens = text.find("<", at)
             if opens < 0:
@@ -143,10 +144,10 @@ class _Reader:
                 continue
             self._start(tag, text[found.end() : min(closes, found.end() + _LONGEST_TAG)])
             if tag in _RAW:
-                ends = low.find(f"</{tag}", at)
-                if ends < 0:
+                end = _ENDS[tag].search(text, at)
+                if end is None:
                     return
-                at = ends
+                at = end.start()
 
     def _start(self, tag: str, rest: str) -> None:
         self._tags += 1

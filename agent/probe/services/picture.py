@@ -1,7 +1,8 @@
 """A picture of a page that changed, taken by Chromium where that is installed, and kept on the probe.
 
 The page is hostile: no scripts run, nothing is loaded but from the service's own hosts, and where the agent runs as
-root the browser runs as ``nobody``.
+root the browser runs as ``nobody``. It is told the addresses of these hosts, so that no answer of a name server leads
+it where the check itself may not go.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from agent.probe.services.connecting import addresses_of
+from agent.probe.services.result import CheckError
+
 if TYPE_CHECKING:
-    from agent.probe.services.settings import Service
+    from agent.probe.services.settings import Service, Services
 
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 _SECONDS: Final = 30.0
@@ -33,13 +37,11 @@ def browser() -> str:
     return next((found for each in _BROWSERS if (found := shutil.which(each))), "")
 
 
-def take_picture(service: Service, folder: Path, name: str) -> dict[str, Any]:
+def take_picture(service: Service, settings: Services, folder: Path, name: str) -> dict[str, Any]:
     """``file`` (in ``folder``), ``sha256``, ``bytes``; nothing where no picture came about."""
-    program = browser()
-    if not program:
+    program, rules = browser(), resolver_rules(service, settings)
+    if not program or not rules:
         return {}
-    hosts = {urlsplit(service.url).hostname or "", *service.also_hosts}
-    rules = ", ".join(["MAP * ~NOTFOUND", *(f"EXCLUDE {each}" for each in sorted(hosts))])
     with tempfile.TemporaryDirectory(prefix="vonggac-picture-") as home:
         target = Path(home) / "page.png"
         profile = Path(home) / "profile"
@@ -86,6 +88,22 @@ def take_picture(service: Service, folder: Path, name: str) -> dict[str, Any]:
     path.write_bytes(picture)
     forget_old(kept, service.name)
     return {"file": path.name, "sha256": sha256(picture).hexdigest(), "bytes": len(picture)}
+
+
+def resolver_rules(service: Service, settings: Services) -> str:
+    """Chromium's ``--host-resolver-rules``: each of the service's hosts at an address that may be asked, nothing else.
+    Empty where its own host has none."""
+    own = urlsplit(service.url).hostname or ""
+    rules = []
+    for host in dict.fromkeys([own, *(each.lower() for each in service.also_hosts)]):
+        try:
+            address = addresses_of(host, 443, settings)[0]
+        except CheckError:
+            if host == own:
+                return ""
+            continue
+        rules.append(f"MAP {host} [{address}]" if ":" in address else f"MAP {host} {address}")
+    return ", ".join([*rules, "MAP * ~NOTFOUND"])
 
 
 def forget_old(folder: Path, name: str) -> None:

@@ -149,7 +149,9 @@ class Watch:
         if content is None:
             return {}
         if result.status_code and content.take(result, asked.host) and asked.service.screenshot:
-            content.keep_picture(take_picture(asked.service, self._context.folder, f"{int(now)}"))
+            content.keep_picture(
+                take_picture(asked.service, self._settings, self._context.folder, f"{int(now)}")
+            )
         return {"content": content.told} if content.told else {}
 
     def _tell(self, asked: Asked, metrics: list[Metric]) -> None:

@@ -140,16 +140,41 @@ def test_redirects_in_a_circle_end() -> None:
 def test_a_name_that_leads_to_this_machine_is_not_asked() -> None:
     service = Service(name="x", kind="tcp", host="localhost", port=9)
     found = check(service, Services())
-    assert found.state == "unknown"
+    # Whoever has taken the name over is told of: "unknown" would make no alert.
+    assert found.state == "down"
     assert "which may not be probed" in found.reason
 
 
-@pytest.mark.parametrize("address", ["::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:10.9.9.9"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "::ffff:127.0.0.1",
+        "::ffff:169.254.169.254",
+        "::ffff:10.9.9.9",
+        "64:ff9b::127.0.0.1",
+        "64:ff9b::10.9.9.9",
+        "64:ff9b:1:2::169.254.169.254",
+        "::ffff:0:127.0.0.1",
+        "::127.0.0.1",
+        "2002:7f00:1::1",
+        "2002:a09:909::1",
+        "2001:0:a09:909::",
+        "2001:db8::5efe:10.9.9.9",
+        "2001:db8::200:5efe:127.0.0.1",
+    ],
+)
 def test_an_address_of_ipv4_in_ipv6_is_no_way_around(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, 80, 0, 0))]
     monkeypatch.setattr("agent.probe.services.connecting.socket.getaddrinfo", lambda *_, **__: found)
     with pytest.raises(CheckError, match="may not be probed"):
         addresses_of("portal.test", 80, Services(path_only=["10.9.0.0/16"]))
+
+
+@pytest.mark.parametrize("address", ["64:ff9b::203.0.113.7", "2001:db8::1", "2002:cb00:7107::1"])
+def test_translated_addresses_of_others_are_asked(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, 80, 0, 0))]
+    monkeypatch.setattr("agent.probe.services.connecting.socket.getaddrinfo", lambda *_, **__: found)
+    assert addresses_of("portal.test", 80, Services(path_only=["10.9.0.0/16"])) == [address]
 
 
 @pytest.mark.parametrize(

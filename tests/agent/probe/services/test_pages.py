@@ -41,6 +41,11 @@ def test_what_readers_see_is_read_and_scripts_are_not() -> None:
     assert page.hosts == ("evil.test", "other.test")
 
 
+def test_letters_that_are_longer_in_small_letters_hide_nothing_behind_a_script() -> None:
+    page = "<!-- " + "\u0130" * 5_000 + " --><script>x</ScRiPt><p>HACKED BY x</p>" + "<p>end</p>" * 1_000
+    assert read_page(page.encode(), "utf-8", "portal.test").text.startswith("HACKED BY x end")
+
+
 def test_a_run_of_combining_marks_takes_no_time_with_its_square() -> None:
     began = time.monotonic()
     page = read_page(("<p>a" + "\u0301\u0316" * 250_000).encode(), "utf-8", "portal.test")
