@@ -11,12 +11,9 @@ _LINE_FEED: Final = b"\n"
 _ENDS: Final = b"\r\n\0 "
 
 
-class FramingError(Exception):
-    """What comes is neither counted nor can it be told where the next message begins."""
-
-
 class Framer:
-    """One connection's. ``cut`` counts messages that were longer than ``limit`` bytes and were cut to it.
+    """One connection's. ``cut`` counts messages that were longer than ``limit`` bytes and were cut to it; ``broken``
+    says that it lost its place, or ended within a counted message: nothing more can be had of it.
 
     The first octet decides: a digit that is no line's beginning in either form of syslog means counted octets.
     """
@@ -29,13 +26,13 @@ class Framer:
         self._skip = 0
         self._skip_line = False
         self.cut = 0
+        self.broken = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that are complete with ``data``; never holds more than the limit and what came last.
-
-        Raises:
-            FramingError: counted octets with a count that is none.
-        """
+        """The messages that are complete with ``data``, up to where the stream is ``broken``: there a count should be
+        and is none. Never holds more than the limit and what came last."""
+        if self.broken:
+            return []
         if self._counted is None:
             data = data.lstrip(_ENDS)
             if not data:
@@ -44,9 +41,13 @@ class Framer:
         return self._feed_counted(data) if self._counted else self._feed_lines(data)
 
     def rest(self) -> list[bytes]:
-        """What is left when the other side has closed: a last line without an end."""
+        """What is left when the other side has closed: a last line without an end. A counted message that has not come
+        whole is none."""
         held, self._held = bytes(self._held), bytearray()
-        if self._counted or self._skip_line:
+        if self._counted:
+            self.broken = self.broken or bool(held)
+            return []
+        if self._skip_line:
             return []
         line = held.rstrip(_ENDS)
         return [line] if line else []
@@ -91,22 +92,25 @@ class Framer:
                 continue
             space = data.find(b" ", at, at + _LONGEST_COUNT + 1)
             if space < 0:
-                if end - at > _LONGEST_COUNT or not data[at:end].isdigit():
-                    raise FramingError(f"not a count: {data[at : at + 16]!r}")
+                self.broken = end - at > _LONGEST_COUNT or not data[at:end].isdigit()
                 break
             digits = data[at:space]
             if not digits.isdigit() or (count := int(digits)) > MAX_COUNTED_BYTES or not count:
-                raise FramingError(f"not a count: {digits!r}")
+                self.broken = True
+                break
             begin = space + 1
             if end - begin < min(count, self._limit + 1):
                 break
             message = data[begin : begin + count]
-            messages.append(self._limited(message.rstrip(_ENDS)))
+            message = message.rstrip(_ENDS)
+            if message:
+                messages.append(self._limited(message))
             at = begin + count
             if at > end:
                 self._skip = at - end
                 return messages
-        self._held += data[at:]
+        if not self.broken:
+            self._held += data[at:]
         return messages
 
     def _limited(self, message: bytes) -> bytes:

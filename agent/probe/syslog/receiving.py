@@ -189,7 +189,8 @@ class Teller:
         now = self._context.now()
         window, self._reported_at = now - self._reported_at, now
         tallies, strangers = self._senders.take()
-        lost, away = (0, 0) if self.listener is None else (self.listener.lost, self.listener.turned_away)
+        listener = self.listener
+        lost, away = (0, 0) if listener is None else (listener.lost, listener.connections.turned_away)
         events = [_report_of(address, tally, window, now) for address, tally in tallies.items()]
         missed = {
             "lost_count": lost - self._told_lost,

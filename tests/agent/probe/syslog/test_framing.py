@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.probe.syslog.framing import MAX_COUNTED_BYTES, Framer, FramingError
+from agent.probe.syslog.framing import MAX_COUNTED_BYTES, Framer
 
 LINES = st.lists(
     st.binary(min_size=1, max_size=40).map(
@@ -42,12 +42,10 @@ def test_no_stream_makes_it_hold_more_than_its_limit_or_give_longer_messages(
     data: bytes, cuts: list[int]
 ) -> None:
     framer = Framer(32)
-    try:
-        for piece in cut(data, cuts):
-            assert all(len(each) <= 32 for each in framer.feed(piece))
-            assert len(framer._held) <= 32 + 8 + 1
-    except FramingError:
-        assert data.lstrip(b"\r\n\0 ")[:1].isdigit()
+    for piece in cut(data, cuts):
+        assert all(len(each) <= 32 for each in framer.feed(piece))
+        assert len(framer._held) <= 32 + 8 + 1
+    assert not framer.broken or data.lstrip(b"\r\n\0 ")[:1].isdigit()
 
 
 def test_what_is_too_long_is_cut_counted_and_the_next_message_is_whole() -> None:
@@ -68,7 +66,23 @@ def test_devices_that_end_with_zero_or_add_an_end_to_counted_messages() -> None:
     assert fed(Framer(480), [b"6 <1>one\n6 <1>two\n"]) == [b"<1>one", b"<1>two"]
 
 
-@pytest.mark.parametrize("stream", [b"7x <1>", b"12345678 <1>", b"0 <1>", b"%d " % (MAX_COUNTED_BYTES + 1)])
-def test_a_count_that_is_none_ends_the_connection(stream: bytes) -> None:
-    with pytest.raises(FramingError):
-        Framer(480).feed(stream + b"x" * 20)
+@pytest.mark.parametrize(
+    "wrong", [b"7x <1>", b"12345678 <1>", b"garbage", b"0 <1>", b"%d " % (MAX_COUNTED_BYTES + 1)]
+)
+def test_what_came_before_a_count_that_is_none_counts_and_nothing_after_it(wrong: bytes) -> None:
+    framer = Framer(480)
+    assert framer.feed(b"6 <1>one6 <1>two" + wrong + b"x" * 20) == [b"<1>one", b"<1>two"]
+    assert framer.broken
+    assert framer.feed(b"6 <1>one") == []
+    assert framer.rest() == []
+
+
+@pytest.mark.parametrize(
+    ("stream", "broken"),
+    [(b"6 <1>one9 <1>t", True), (b"6 <1>one12", True), (b"6 <1>one", False), (b"<1>one\n<1>tw", False)],
+)
+def test_a_connection_that_ends_within_a_counted_message_is_broken(stream: bytes, broken: bool) -> None:
+    framer = Framer(480)
+    framer.feed(stream)
+    framer.rest()
+    assert framer.broken is broken
