@@ -37,6 +37,7 @@ PROBE_WIRE_FIELDS: Final = {
     "capture.dropped_ratio": N_("Share of frames dropped"),
     "capture.one_in": N_("Looked at one frame in"),
     "capture.untracked_count": N_("Not counted for want of room"),
+    "capture.untold_count": N_("Counted, but not told for want of room"),
     "event_type": N_("Type"),
     "flow_id": N_("Flow"),
     "alert.signature": N_("Signature"),

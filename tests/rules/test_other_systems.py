@@ -80,10 +80,6 @@ KNOWN: Final[dict[str, dict[str, tuple[date, str]]]] = {
         "network/discovery_port_scan": (SINCE, _BOOLEANS),
         "network/discovery_slow_scan": (SINCE, _BOOLEANS),
         "network/discovery_stealth_scan": (SINCE, _BOOLEANS),
-        "network/impact_icmp_flood": (SINCE, _BOOLEANS),
-        "network/impact_reflected_flood": (SINCE, _BOOLEANS),
-        "network/impact_syn_flood": (SINCE, _BOOLEANS),
-        "network/impact_udp_flood": (SINCE, _BOOLEANS),
         "network/lateral_movement_smb_spread": (SINCE, _BOOLEANS),
     },
 }

@@ -16,7 +16,7 @@ from agent.messages import Event, Metric
 from agent.probe.contract import PartEndsError
 from agent.probe.wire.events import capture_event
 from agent.probe.wire.filter import filter_program
-from agent.probe.wire.ring import Ring
+from agent.probe.wire.ring import Ring, check_running
 from agent.probe.wire.watch import Watch
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class Capture:
         self._totals: dict[str, list[int]] = {}
         self._queue: Queue[Event] = Queue(_WAITING)
         self._untold = 0
+        self._untracked = 0
         self._metrics: list[Metric] = []
 
     def run(self) -> None:
@@ -125,9 +126,10 @@ class Capture:
         there = {ring.interface for ring in self._rings.values()}
         failure = "" if wanted else reasons.NO_INTERFACE()
         for name in wanted:
-            if name in there:
-                continue
             try:
+                check_running(name)
+                if name in there:
+                    continue
                 ring = Ring(
                     name,
                     self._program(),
@@ -185,18 +187,21 @@ class Capture:
 
     def _limits(self) -> None:
         """Tell that not everything is seen."""
+        untracked = self._watch.untracked - self._untracked
         for interface, (passed, dropped) in self._totals.items():
             self._put(
                 capture_event(
                     self._context.now(), interface, passed=passed, dropped=dropped, one_in=self._one_in,
-                    untracked=self._watch.untracked,
+                    untracked=untracked, untold=self._untold,
                 )
             )  # fmt: skip
 
     def _count(self) -> None:
         now, metrics = self._context.now(), []
-        if self._one_in > 1 or any(dropped for _, dropped in self._totals.values()):
+        lost = self._untold or self._watch.untracked > self._untracked
+        if lost or self._one_in > 1 or any(dropped for _, dropped in self._totals.values()):
             self._limits()
+        self._untracked = self._watch.untracked
         for interface, total in self._totals.items():
             on = {"interface": interface}
             metrics += [

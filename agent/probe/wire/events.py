@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 TRAFFIC: Final = LogSource(product="probe", category="traffic")
 CAPTURE: Final = LogSource(product="probe", category="capture")
-_FLAGS: Final = {0x00: "null", 0x01: "fin", 0x29: "xmas"}
+#: Stands for the flags of a first fragment that holds none.
+TINY: Final = 0x40
+_FLAGS: Final = {0x00: "null", 0x01: "fin", 0x29: "xmas", TINY: "fragment"}
 _TRANSPORTS: Final = {rates.SYN: "tcp", rates.UDP: "udp", rates.ICMP: "icmp", rates.UNASKED: "udp"}
 
 
@@ -53,9 +55,9 @@ class EventMaker:
         host = seen.host if seen.ports else b""
         return self._event(now, traffic, transport, seen.source, seen.mac, host, seen.port)
 
-    def odd(self, seen: Spread, now: int) -> Event:
+    def odd(self, seen: Spread, now: int, *, slow: bool = False) -> Event:
         """As :meth:`spread`, of packets whose flags open, carry and close nothing: ``traffic.kind`` ``flags``."""
-        event = self.spread(replace(seen, source=seen.source[:-1]), "tcp", now)
+        event = self.spread(replace(seen, source=seen.source[:-1]), "tcp", now, slow=slow)
         flags = seen.source[-1]
         event.fields["traffic"] |= {"kind": "flags", "tcp_flags": _FLAGS.get(flags, f"0x{flags:02x}")}
         return event
@@ -74,7 +76,8 @@ class EventMaker:
 
     def rate(self, seen: Rate, now: int) -> Event:
         """``traffic.kind`` ``syn``, ``udp``, ``icmp`` (a second to one host), or ``unasked``: answers that
-        nobody asked for, of the service ``source.port``."""
+        nobody asked for, of the service ``source.port``. Nobody's is expected: who may scan may not flood, and a
+        flood's source is what the sender wrote."""
         traffic: dict[str, Any] = {
             "kind": seen.kind,
             "seconds": seen.seconds,
@@ -97,6 +100,7 @@ class EventMaker:
             seen.mac,
             seen.host,
             b"" if unasked else seen.port,
+            may_be_expected=False,
         )
         if unasked:
             event.fields["source.port"] = int.from_bytes(seen.port, "big")
@@ -111,12 +115,16 @@ class EventMaker:
         mac: bytes,
         host: bytes,
         port: bytes,
+        *,
+        may_be_expected: bool = True,
     ) -> Event:
         fields: dict[str, Any] = {"probe.part": "wire", "traffic": traffic, "network.transport": transport}
         if source:
             fields["source.ip"] = address = _address(source)
             where = ip_address(address)
-            if address in self.own or any(where in network for network in self._expected):
+            if may_be_expected and (
+                address in self.own or any(where in network for network in self._expected)
+            ):
                 traffic["expected"] = True
         if mac:
             fields["source.mac"] = mac.hex(":")
@@ -128,9 +136,10 @@ class EventMaker:
 
 
 def capture_event(
-    now: float, interface: str, *, passed: int, dropped: int, one_in: int, untracked: int
+    now: float, interface: str, *, passed: int, dropped: int, one_in: int, untracked: int, untold: int
 ) -> Event:
-    """That the probe did not see everything: frames for which there was no room, or one in several looked at."""
+    """That the probe did not see everything: frames for which there was no room, or one in several looked at; tries and
+    frames for which the tables had no room, events for which the disk had none. All of this minute."""
     capture = {
         "interface": interface,
         "frames_count": passed,
@@ -138,6 +147,7 @@ def capture_event(
         "dropped_ratio": round(dropped / passed, 4) if passed else 0.0,
         "one_in": one_in,
         "untracked_count": untracked,
+        "untold_count": untold,
     }
     return Event(time=now, logsource=CAPTURE, fields={"probe.part": "wire", "capture": capture})
 

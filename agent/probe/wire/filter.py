@@ -1,7 +1,8 @@
 """The kernel's filter before the probe: classic BPF (Linux, Documentation/networking/filter.rst).
 
-Passes what opens, refuses or ends a TCP connection, TCP without any flag, UDP, and ICMP, of IPv4 and IPv6; content of
-TCP connections never reaches the probe. Offsets go by the network header (``SKF_NET_OFF``), so VLAN tags do not matter.
+Passes what opens, refuses or ends a TCP connection, TCP without ACK, the first fragments of TCP, UDP, and ICMP, of IPv4
+and IPv6; other content of TCP connections never reaches the probe. Offsets go by the network header
+(``SKF_NET_OFF``), so VLAN tags do not matter.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def filter_program(*, one_in: int, bulk_one_in: int) -> bytes:
         (_ANY_BIT, 0x1FFF, "drop", ""),  # a later fragment: no ports
         (_X_HEADER, _NET, "", ""),
         (_LOAD_BYTE, _NET + 9, "", ""),
-        (_EQUAL, 6, "tcp", ""),
+        (_EQUAL, 6, "tcp4", ""),
         (_EQUAL, 17, "udp", ""),
         (_EQUAL, 1, "take", "drop"),
         "v6",
@@ -58,10 +59,13 @@ def filter_program(*, one_in: int, bulk_one_in: int) -> bytes:
         (_EQUAL, 1, "take", ""),
         (_AND, 0xFE, "", ""),
         (_EQUAL, 128, "take", "drop"),
+        "tcp4",
+        (_LOAD_BYTE, _NET + 6, "", ""),
+        (_ANY_BIT, 0x20, "take", ""),  # the first fragment, which may hold no flags
         "tcp",
         (_LOAD_BYTE_X, _NET + 13, "", ""),
         (_ANY_BIT, 0x07, "take", ""),
-        (_ANY_BIT, 0x3F, "drop", "take"),
+        (_ANY_BIT, 0x10, "drop", "take"),
         "udp",
         (_LOAD_HALF_X, _NET, "", ""),
         (_EQUAL, QUIC_PORT, "bulk", ""),

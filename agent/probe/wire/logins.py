@@ -12,6 +12,8 @@ from msgspec import Struct
 
 _CONNECTIONS: Final = 8192
 _PAIRS: Final = 4096
+#: Of whom a connection ended: what only asks cannot push them out.
+_KEPT: Final = 2048
 #: A connection that lasted longer was no mere try.
 _SHORT_SECONDS: Final = 15
 _WRAP: Final = 0xFFFFFFFF
@@ -40,7 +42,7 @@ class _Pair:
 
 
 class LoginTable:
-    """The oldest half of what is known is forgotten when there is too much. ``floor``: short connections within
+    """The oldest half of what only asked is forgotten when there is too much. ``floor``: short connections within
     ``seconds``, from which on it is told, and again at each doubling."""
 
     def __init__(self, seconds: float, floor: int) -> None:
@@ -49,12 +51,17 @@ class LoginTable:
         self._older_open: dict[bytes, tuple[int, int]] = {}
         self._pairs: dict[bytes, _Pair] = {}
         self._older_pairs: dict[bytes, _Pair] = {}
+        self._kept: dict[bytes, _Pair] = {}
+        self._swept = 0
+        #: Short connections whose count found no room to stay.
+        self.untracked = 0
 
     def begins(self, source: bytes, mac: bytes, host: bytes, port: bytes, now: int) -> None:
         """``source`` asks for a connection."""
         key = source + host + port
-        pair = self._pairs.get(key) or self._older_pairs.get(key)
-        if pair is None or now - pair.began >= self._seconds:
+        pair = self._pair(key)
+        if pair is None or not 0 <= now - pair.began < self._seconds:
+            self._kept.pop(key, None)
             if len(self._pairs) >= _PAIRS // 2:
                 self._older_pairs, self._pairs = self._pairs, {}
             pair = self._pairs[key] = _Pair(now, mac, self._floor)
@@ -78,13 +85,32 @@ class LoginTable:
         if begun is None or now - begun[0] > _SHORT_SECONDS:
             return None
         key = source + host + port
-        pair = self._pairs.get(key) or self._older_pairs.get(key)
+        pair = self._pair(key)
         if pair is None:
             return None
         pair.short += 1
+        self._keep(key, pair, now)
         said = (reached - begun[1] - 1) & _WRAP if reached else 0
         pair.size += said if said < _WRAP // 2 else 0
         if pair.short < pair.mark:
             return None
         pair.mark = 2 * pair.short
         return Tries(source, pair.mac, host, port, pair.connections, pair.short, pair.size, pair.began)
+
+    def _pair(self, key: bytes) -> _Pair | None:
+        return self._kept.get(key) or self._pairs.get(key) or self._older_pairs.get(key)
+
+    def _keep(self, key: bytes, pair: _Pair, now: int) -> None:
+        if key in self._kept:
+            return
+        if len(self._kept) >= _KEPT and now != self._swept:
+            self._swept = now
+            over = [each for each, old in self._kept.items() if not 0 <= now - old.began < self._seconds]
+            for each in over:
+                del self._kept[each]
+        if len(self._kept) >= _KEPT:
+            self.untracked += 1
+            return
+        self._kept[key] = pair
+        self._pairs.pop(key, None)
+        self._older_pairs.pop(key, None)

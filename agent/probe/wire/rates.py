@@ -19,6 +19,8 @@ SYN, UDP, ICMP, UNASKED = "syn", "udp", "icmp", "unasked"
 _DESTINATIONS: Final = 16_384
 _EPISODES: Final = 256
 _SOURCES: Final = 1024
+#: Told is only whether there is one alone.
+_PORTS: Final = 2
 #: Told when an episode has lasted for so many seconds, and then at each doubling.
 _FIRST_MARK_SECONDS: Final = 2
 _NEXT_MARK: Final = 2
@@ -29,9 +31,10 @@ _QUIET_SECONDS: Final = 3
 class Rate(Struct, frozen=True):
     """One destination's episode so far.
 
-    ``port``: of the destination (``SYN``), of the answering service (``UNASKED``), else the last one seen. ``size``:
-    bytes; ``answers``: packets back; ``finished``: connections that the client ended in good order. ``sources`` are
-    counted up to 1024; ``source`` where there is one alone.
+    ``port``: of the destination (``SYN``), of the answering service (``UNASKED``), else the one where there is one
+    alone. ``size``: bytes; ``answers``: packets back; ``finished``: connections that the client ended in good order,
+    and, where the host answers at all, the host too, as it does of none that was never open. ``sources`` are counted up
+    to 1024; ``source`` where there is one alone.
     """
 
     kind: str
@@ -49,14 +52,17 @@ class Rate(Struct, frozen=True):
 
 class _Episode:
     __slots__ = (
-        "answers", "bytes", "finished", "mac", "mark", "packets", "port", "quiet", "seconds", "source", "sources",
+        "answers", "bytes", "finished", "finished_back", "mac", "mark", "packets", "ports", "quiet", "seconds",
+        "source", "sources",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.seconds = self.packets = self.answers = self.finished = self.bytes = self.quiet = 0
+        self.seconds = self.packets = self.answers = self.bytes = self.quiet = 0
+        self.finished = self.finished_back = 0
         self.mark = _FIRST_MARK_SECONDS
         self.sources: set[bytes] = set()
-        self.source = self.mac = self.port = b""
+        self.source = self.mac = b""
+        self.ports: set[bytes] = set()
 
 
 class RateTable:
@@ -75,6 +81,7 @@ class RateTable:
         self.syn: defaultdict[bytes, int] = defaultdict(int)
         self.syn_answers: defaultdict[bytes, int] = defaultdict(int)
         self.finished: defaultdict[bytes, int] = defaultdict(int)
+        self.finished_back: defaultdict[bytes, int] = defaultdict(int)
         self.udp: defaultdict[bytes, int] = defaultdict(int)
         self.udp_bytes: defaultdict[bytes, int] = defaultdict(int)
         self.udp_back: defaultdict[bytes, int] = defaultdict(int)
@@ -98,7 +105,8 @@ class RateTable:
                 episode.source, episode.mac = source, mac
             if len(episode.sources) < _SOURCES:
                 episode.sources.add(source)
-            episode.port = port
+            if len(episode.ports) < _PORTS:
+                episode.ports.add(port)
 
     def tick(self) -> Iterator[Rate]:
         """A second is over: what is to be told of it."""
@@ -108,7 +116,7 @@ class RateTable:
             (ICMP, self.icmp, self.icmp_back, None),
             (UNASKED, self.unasked, None, self.unasked_bytes),
         )
-        finished = self.finished
+        finished, finished_back = self.finished, self.finished_back
         self._begin()
         for kind, counts, answers, size in kinds:
             floor = self._floors[kind]
@@ -123,7 +131,9 @@ class RateTable:
                 episode.packets += counts.get(key, 0)
                 episode.answers += answers.get(key, 0) if answers is not None else 0
                 episode.bytes += size.get(key, 0) if size is not None else 0
-                episode.finished += finished.get(key, 0) if kind == SYN else 0
+                if kind == SYN:
+                    episode.finished += finished.get(key, 0)
+                    episode.finished_back += finished_back.get(key, 0)
                 episode.seconds += 1
                 episode.quiet = 0 if key in over else episode.quiet + 1
                 if episode.quiet >= _QUIET_SECONDS:
@@ -139,12 +149,12 @@ def _rate(kind: str, key: bytes, episode: _Episode) -> Rate:
     return Rate(
         kind,
         key[:-2] if with_port else key,
-        key[-2:] if with_port else episode.port,
+        key[-2:] if with_port else next(iter(episode.ports)) if len(episode.ports) == 1 else b"",
         episode.seconds,
         episode.packets,
         episode.bytes,
         episode.answers,
-        episode.finished,
+        min(episode.finished, episode.finished_back) if episode.answers else episode.finished,
         len(episode.sources),
         episode.source if len(episode.sources) == 1 else b"",
         episode.mac,

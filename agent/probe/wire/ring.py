@@ -6,7 +6,10 @@ TPACKET_V3: packet(7), and the kernel's Documentation/networking/packet_mmap.rst
 from __future__ import annotations
 
 import ctypes
+import errno
+import fcntl
 import mmap
+import os
 import socket
 import struct
 from typing import TYPE_CHECKING, Final
@@ -22,6 +25,9 @@ _TPACKET_V3: Final = 2
 _PROMISCUOUS: Final = 1
 _SO_ATTACH_FILTER: Final = 26
 _ALL_PROTOCOLS: Final = 3
+_GET_FLAGS: Final = 0x8913
+#: Switched on, and the other end is there (netdevice(7)): IFF_UP, IFF_RUNNING.
+_RUNNING: Final = 0x41
 _BLOCK_BYTES: Final = 1 << 18
 #: A block that is not full is handed over after so long.
 _RETIRE_MILLISECONDS: Final = 100
@@ -35,6 +41,19 @@ class Counted(Struct, frozen=True):
 
     passed: int
     dropped: int
+
+
+def check_running(interface: str) -> None:
+    """That frames can come in: a socket of an interface that is switched off opens all the same.
+
+    Raises:
+        OSError: no such interface, it is switched off, or nothing is at the other end.
+    """
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as asked:
+        said = fcntl.ioctl(asked, _GET_FLAGS, struct.pack("16sH14x", interface.encode()[:15], 0))
+    flags: int = struct.unpack_from("=H", said, 16)[0]
+    if flags & _RUNNING != _RUNNING:
+        raise OSError(errno.ENETDOWN, os.strerror(errno.ENETDOWN))
 
 
 class Ring:

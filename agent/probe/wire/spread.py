@@ -46,7 +46,7 @@ class Spread(Struct, frozen=True):
 class _Source:
     """One source's tries in its window. ``targets``: address and port, and what became of it."""
 
-    __slots__ = ("began", "hosts", "mac", "more", "ports", "targets", "told")
+    __slots__ = ("began", "hosts", "mac", "marked", "more", "ports", "targets", "told")
 
     def __init__(self, began: int, mac: bytes) -> None:
         self.began = began
@@ -55,12 +55,13 @@ class _Source:
         self.ports: dict[bytes, int] = {}
         self.hosts: dict[bytes, int] = {}
         self.told = 0
+        self.marked: set[tuple[bytes, bytes]] = set()
         self.more = False
 
 
 class SpreadTable:
     """``ports``, ``hosts``: from how many on it is told, and again at each doubling. ``leaves(source, mac, targets)``
-    is called with what nobody answered when a window of ``seconds`` ends without anything told."""
+    is called with what nobody answered when a window of ``seconds`` ends, but for what was told of."""
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class SpreadTable:
         #: Measured because their windows ended before the answers' time was over.
         self._early: list[Spread] = []
         self._room = _TARGETS_IN_ALL
-        #: Tries that found no room.
+        #: Tries that found no room beside those of others; what one source tries beyond its own is told as ``more``.
         self.untracked = 0
 
     def __len__(self) -> int:
@@ -87,12 +88,15 @@ class SpreadTable:
     def tries(self, source: bytes, mac: bytes, host: bytes, port: bytes, now: int) -> None:
         """``source`` tried ``port`` of ``host``."""
         seen = self._known.get(source) or self._new.get(source) or self._older.get(source)
-        if seen is None or now - seen.began >= self._seconds:
+        if seen is None or not 0 <= now - seen.began < self._seconds:
             seen = self._begin(source, mac, now, seen)
         targets, target = seen.targets, host + port
         if target in targets:
             return
-        if len(targets) >= _TARGETS or self._room <= 0:
+        if len(targets) >= _TARGETS:
+            seen.more = True
+            return
+        if self._room <= 0:
             seen.more = True
             self.untracked += 1
             return
@@ -101,9 +105,9 @@ class SpreadTable:
         seen.ports[host] = ports = seen.ports.get(host, 0) + 1
         seen.hosts[port] = hosts = seen.hosts.get(port, 0) + 1
         if ports >= self._ports and port and _is_mark(ports, self._ports):
-            self._mark(source, host, b"", now, seen)
+            self._mark(source, host, b"", now, seen, above=ports > self._ports)
         if hosts >= self._hosts and _is_mark(hosts, self._hosts):
-            self._mark(source, b"", port, now, seen)
+            self._mark(source, b"", port, now, seen, above=hosts > self._hosts)
         if len(targets) == _KNOWN_AFTER and len(self._known) < _KNOWN_SOURCES:
             self._new.pop(source, None)
             self._older.pop(source, None)
@@ -130,16 +134,16 @@ class SpreadTable:
         yield from self._early
         self._early.clear()
         for key, when in list(self._due.items()):
-            if when <= now:
+            if when <= now or when > now + _SETTLE_SECONDS:  # the clock was set back
                 del self._due[key]
                 seen = self._known.get(key[0]) or self._new.get(key[0]) or self._older.get(key[0])
                 if seen is not None:
                     yield _measured(key, seen)
-        ended = [source for source, seen in self._known.items() if now - seen.began >= self._seconds]
+        ended = [source for source, seen in self._known.items() if not 0 <= now - seen.began < self._seconds]
         for source in ended:
             self._retire(source, self._known.pop(source))
         oldest = next(iter((self._older or self._new).values()), None)
-        if oldest is not None and now - oldest.began >= 2 * self._seconds:
+        if oldest is not None and not 0 <= now - oldest.began < 2 * self._seconds:
             self._rotate()
 
     def _begin(self, source: bytes, mac: bytes, now: int, before: _Source | None) -> _Source:
@@ -160,17 +164,27 @@ class SpreadTable:
 
     def _retire(self, source: bytes, seen: _Source) -> None:
         self._room += len(seen.targets)
-        for key in [key for key in self._due if key[0] == source] if seen.told else ():
+        for key in [key for key in self._due if key[0] == source] if seen.marked else ():
             del self._due[key]
             self._early.append(_measured(key, seen))
-        if self._leaves is not None and not seen.told:
-            unanswered = [target for target, state in seen.targets.items() if state != ANSWERED]
+        if self._leaves is not None:
+            marked = seen.marked
+            unanswered = [
+                target
+                for target, state in seen.targets.items()
+                if state != ANSWERED
+                and (target[:-_PORT_BYTES], b"") not in marked
+                and (b"", target[-_PORT_BYTES:]) not in marked
+            ]
             if unanswered:
                 self._leaves(source, seen.mac, unanswered)
 
-    def _mark(self, source: bytes, host: bytes, port: bytes, now: int, seen: _Source) -> None:
-        if seen.told < _TOLD_PER_WINDOW:
-            seen.told += 1
+    def _mark(self, source: bytes, host: bytes, port: bytes, now: int, seen: _Source, *, above: bool) -> None:
+        """``above``: the floor was reached before. Of those there cannot be many, so that nobody can keep one from
+        being told by many others that only reach it."""
+        if above or seen.told < _TOLD_PER_WINDOW:
+            seen.told += not above
+            seen.marked.add((host, port))
             self._due.setdefault((source, host, port), now + _SETTLE_SECONDS)
 
 

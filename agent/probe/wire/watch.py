@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from agent.probe.wire import rates
-from agent.probe.wire.events import EventMaker
+from agent.probe.wire.events import TINY, EventMaker
 from agent.probe.wire.filter import FIRST_HIGH_PORT, QUIC_PORT
 from agent.probe.wire.logins import LoginTable
 from agent.probe.wire.rates import RateTable
@@ -57,8 +57,27 @@ _REFLECTORS: Final = (
 )
 _UNREACHABLE, _UNREACHABLE6 = 3, 1
 _ECHO_REPLY, _ECHO, _ECHO6, _ECHO_REPLY6 = 0, 8, 128, 129
-#: The flags of nmap's scans that open nothing (-sN, -sF, -sX).
-_ODD_FLAGS: Final = (0, _FIN, _FIN | _PSH | _URG)
+#: IPv4's bit for a packet whose rest follows, in the first of two bytes.
+_MORE_FRAGMENTS: Final = 0x20
+#: So much of TCP tells its flags.
+_TCP_LEAST: Final = 14
+#: What opens, carries and closes nothing: flags without SYN, RST and ACK, SYN with FIN, and a first fragment without
+#: flags. Which of them a host refused is not told.
+_ODD_FLAGS: Final = (
+    0,
+    _FIN,
+    _PSH,
+    _FIN | _PSH,
+    _URG,
+    _FIN | _URG,
+    _PSH | _URG,
+    _FIN | _PSH | _URG,
+    _SYN | _FIN,
+    TINY,
+)
+#: DHCP servers send to it whoever has not asked.
+_BOOTPC: Final = 68
+_RESERVED_PORTS: Final = 1024
 
 
 class Watch:
@@ -79,11 +98,13 @@ class Watch:
             name: SpreadTable(traffic.slow_seconds, traffic.slow_ports, traffic.slow_hosts)
             for name in ("tcp", "udp")
         }
+        odd_ports = max(2, traffic.ports // 2)
+        self._slow["odd"] = SpreadTable(traffic.slow_seconds, odd_ports, traffic.hosts)
         short = (traffic.short_seconds, traffic.ports, traffic.hosts)
         self._tcp = SpreadTable(*short, leaves=self._leaver("tcp"))
         self._udp = SpreadTable(*short, leaves=self._leaver("udp"))
         self._icmp = SpreadTable(*short)
-        self._odd = SpreadTable(traffic.short_seconds, max(2, traffic.ports // 2), traffic.hosts)
+        self._odd = SpreadTable(traffic.short_seconds, odd_ports, traffic.hosts, leaves=self._leaver("odd"))
         self._rates = RateTable(
             {
                 rates.SYN: traffic.syn_per_second,
@@ -106,7 +127,7 @@ class Watch:
     def untracked(self) -> int:
         """What found no room in the tables so far."""
         tables = (self._tcp, self._udp, self._icmp, self._odd, *self._slow.values())
-        return sum(table.untracked for table in tables) + self._rates.untracked
+        return sum(table.untracked for table in tables) + self._rates.untracked + self._logins.untracked
 
     def take(
         self,
@@ -125,13 +146,23 @@ class Watch:
         at, room = start + net, captured - (net - mac)
         try:
             first = memory[at]
-            if first == 0x45 and room >= 34 and memory[at + 9] == _TCP:
+            if (
+                first == 0x45
+                and room >= 34
+                and memory[at + 9] == _TCP
+                and not memory[at + 6] & _MORE_FRAGMENTS
+            ):
                 _, source, host, from_port, port, number, reached, flags = _V4_TCP.unpack_from(memory, at)
                 self._take_tcp(memory, start + mac, source, host, from_port, port, number, reached, flags)
                 return
             if first >> 4 == 4:
                 header = (first & 15) * 4
                 protocol, source, host = _V4.unpack_from(memory, at)
+                if protocol == _TCP and memory[at + 6] & _MORE_FRAGMENTS:
+                    size = memory[at + 2] << 8 | memory[at + 3]
+                    if size - header < _TCP_LEAST:
+                        self._take_tiny(memory, start + mac, at + header, room - header, source, host)
+                        return
             else:
                 header = 40
                 protocol, source, host = _V6.unpack_from(memory, at)
@@ -156,7 +187,14 @@ class Watch:
                     self._events.append(make.spread(each, transport, second))
         self._events += [make.odd(each, second) for each in self._odd.tick(second)]
         for transport, table in self._slow.items():
-            self._events += [make.spread(each, transport, second, slow=True) for each in table.tick(second)]
+            for each in table.tick(second):
+                odd = transport == "odd"
+                made = (
+                    make.odd(each, second, slow=True)
+                    if odd
+                    else make.spread(each, transport, second, slow=True)
+                )
+                self._events.append(made)
         self._events += [make.rate(each, second) for each in self._rates.tick()]
 
     def collect(self) -> list[Event]:
@@ -188,7 +226,9 @@ class Watch:
     ) -> None:
         flags &= 0x3F
         counts, weight = self._rates, self.weight
-        if flags == _SYN:
+        if flags & (_SYN | _ACK | _RST) == _SYN:  # with PSH or URG, too: systems take it for a SYN
+            if flags & _FIN:
+                self._take_odd(memory, frame, source, host, port, flags)
             key = host + port
             if counts.has_room(counts.syn, key):
                 counts.syn[key] += weight
@@ -207,20 +247,38 @@ class Watch:
             self._tcp.answers(host, source, from_port, ANSWERED)
             if from_port in self._login_ports:
                 self._logins.accepted(host, source, from_port, port, number, self._second)
-        elif flags & (_RST | _ACK) or flags & _SYN:
+        elif flags & (_RST | _ACK):
             if flags & _RST:
                 if not self._tcp.answers(host, source, from_port, REFUSED):
                     for name in _ODD_FLAGS:
                         self._odd.answers(host + bytes((name,)), source, from_port, REFUSED)
-            elif flags & _FIN and counts.has_room(counts.finished, host + port):
-                counts.finished[host + port] += weight
+            elif flags & _FIN:
+                if counts.has_room(counts.finished, host + port):
+                    counts.finished[host + port] += weight
+                if (key := source + from_port) in counts.syn:
+                    counts.finished_back[key] += weight
             if port in self._login_ports:
                 self._login_ends(source, host, port, from_port, reached)
             elif from_port in self._login_ports:
                 self._login_ends(host, source, from_port, port, number)
         else:
-            mac = memory[frame + _MAC_AT : frame + _MAC_AT + 6]
-            self._odd.tries(source + bytes((flags,)), mac, host, port, self._second)
+            self._take_odd(memory, frame, source, host, port, flags)
+
+    def _take_odd(
+        self, memory: bytes | mmap.mmap, frame: int, source: bytes, host: bytes, port: bytes, flags: int
+    ) -> None:
+        mac = memory[frame + _MAC_AT : frame + _MAC_AT + 6]
+        self._odd.tries(source + bytes((flags,)), mac, host, port, self._second)
+
+    def _take_tiny(
+        self, memory: bytes | mmap.mmap, frame: int, at: int, room: int, source: bytes, host: bytes
+    ) -> None:
+        """A first fragment that ends within TCP's header (RFC 1858), as no system makes it."""
+        if room < _PORTS.size:
+            self.not_read += 1
+            return
+        _, port = _PORTS.unpack_from(memory, at)
+        self._take_odd(memory, frame, source, host, port, TINY)
 
     def _login_ends(self, source: bytes, host: bytes, port: bytes, from_port: bytes, reached: int) -> None:
         tries = self._logins.ends(source, host, port, from_port, reached, self._second)
@@ -290,7 +348,9 @@ class Watch:
             counts.sent(rates.UDP, host, source, mac, port)
             if not self._udp.knows(source):
                 return
-        if not self._udp.answers(host, source, from_port, ANSWERED) and low <= high:
+        if not self._udp.answers(host, source, from_port, ANSWERED) and (
+            low <= high or (low < _RESERVED_PORTS and low != _BOOTPC)  # scanners like to come from port 53
+        ):
             self._udp.tries(source, mac, host, port, self._second)
 
     def _take_icmp(

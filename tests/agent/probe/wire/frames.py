@@ -69,9 +69,12 @@ def refused(source: str, answer_to: bytes) -> bytes:
     return _frame(source, to, 1, struct.pack("!BBHI", 3, 3, 0, 0) + inner, 36)
 
 
-def replayed(settings: WireSettings, frames: Iterable[Timed]) -> tuple[Watch, list[Told]]:
-    """What a watch tells of them, in their own time, and ten seconds more."""
+def replayed(
+    settings: WireSettings, frames: Iterable[Timed], own: Iterable[str] = ()
+) -> tuple[Watch, list[Told]]:
+    """What a watch tells of them, in their own time, and ten seconds more. ``own``: the probe's addresses."""
     watch, told, last = Watch(settings), [], BEGIN
+    watch.knows_own(own)
     take = watch.take
     for at, frame in frames:
         second = BEGIN + int(at)
