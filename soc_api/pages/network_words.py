@@ -52,6 +52,7 @@ _INTERFACE: Final = {
     "duplex": N_("Duplex"),
     "mac": N_("MAC"),
     "uplink": N_("Leads to a network device"),
+    "uplink_new": N_("Not known as such before"),
     "many_errors": N_("Many faulty frames"),
     "changed_at": N_("Last change"),
 }
@@ -63,6 +64,7 @@ _NEIGHBOUR: Final = {
     "system_name": N_("Neighbour's name"),
     "description": N_("Description"),
     "network": N_("It is a network device"),
+    "new": N_("Not known at this port"),
 }
 _DEVICE: Final = {
     "name": N_("Network device"),

@@ -31,6 +31,8 @@ NOT_FUZZED: Final[dict[str, str]] = {
     "agent.collectors.common.journal": "cuts the field's name off what libsystemd gave",
     "agent.collectors.common.package_run": "looks for one line in a kernel's file of 4 KB",
     "agent.collectors.firewall_local": "splits a kernel's list of table names",
+    "agent.probe.snmp.around": "takes MACs that values has read",
+    "agent.probe.snmp.senders": "takes addresses that the system gives",
     "agent.probe.snmp.known": "reads back what it wrote",
     "agent.probe.snmp.telling": "cuts the name of a field of the shipped profiles",
     "agent.probe.services.connecting": "cuts the scope off an address that the system gave",

@@ -72,6 +72,8 @@ KNOWN: Final[dict[str, dict[str, tuple[date, str]]]] = {
         "network/initial_access_device_on_other_port": (SINCE, _BOOLEANS),
         "network/initial_access_new_device": (SINCE, _BOOLEANS),
         "network/initial_access_new_mac_on_port": (SINCE, _BOOLEANS),
+        "network/initial_access_new_network_neighbour": (SINCE, _BOOLEANS),
+        "network/initial_access_port_turned_uplink": (SINCE, _BOOLEANS),
         "services/availability_service_down_for_all": (SINCE, _BOOLEANS),
         "services/availability_service_down_for_some": (SINCE, _BOOLEANS),
         "network/credential_access_sign_in_series": (SINCE, _BOOLEANS),

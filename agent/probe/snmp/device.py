@@ -13,6 +13,7 @@ from agent.probe.snmp.traffic import Sums, Traffic, counters_of
 from agent.probe.snmp.values import mac, number, text
 
 if TYPE_CHECKING:
+    from agent.probe.snmp.around import Around
     from agent.probe.snmp.known import Memory
     from agent.probe.snmp.profiles import Profile
     from agent.probe.snmp.session import Session
@@ -42,13 +43,13 @@ _MAX_NEIGHBOURS: Final = 200
 
 
 class Polled:
-    """``macs``: the own MACs of all devices that are polled, by which ports towards another one are known."""
+    """``around``: what is known of all devices that are polled."""
 
     def __init__(
-        self, settings: DeviceSettings, poll: Poll, session: Session, memory: Memory, macs: dict[str, str]
+        self, settings: DeviceSettings, poll: Poll, session: Session, memory: Memory, around: Around
     ) -> None:
         self.settings, self.poll, self.session, self.memory = settings, poll, session, memory
-        self._macs = macs
+        self.around = around
         self.profile: Profile = profile_named(settings.profile or memory.profile or GENERIC)
         self.reachable: bool | None = None
         self.reason = ""
@@ -64,12 +65,18 @@ class Polled:
         self.entries_total = 0
         self.arp: list[tuple[str, str]] = []
         self.facts: dict[str, str] = {}
+        #: What was told of it last while it answered.
+        self.told: dict[str, Any] = {}
+        #: When its traffic was told last, and what was known of all devices' MACs when it was told of.
+        self.measured_at, self.changes = 0.0, 0
         #: Whether the memory is worth writing down.
         self.dirty = False
         self._failures = 0
         self._absent: set[str] = set()
         self._empty: dict[str, int] = {}
         self._tables_at = 0.0
+        #: How often in a row the tables were begun and not read to their end.
+        self._tables_broken = 0
         self._round = 0
 
     async def ask(self, now: float) -> bool:
@@ -97,10 +104,14 @@ class Polled:
         self._failures += 1
         for each in self.traffic.values():
             each.counters = ()
+        # Tables that broke off twice wait for their time, and the device is asked without them.
+        if self._tables_broken == 1:
+            self._tables_at = 0.0
         if self._failures < self.poll.unanswered_polls or (not self.reachable and self.reason == str(error)):
             return False
         self.reachable, self.reason = False, str(error)
-        self._tables_at = 0.0
+        if not self._tables_broken:
+            self._tables_at = 0.0
         return True
 
     @property
@@ -109,15 +120,29 @@ class Polled:
         return self._failures
 
     def uplinks(self) -> set[str]:
-        """The interfaces that lead to other network devices: as the settings say, by LLDP, or where another device that
-        is polled was learned."""
-        found = set(self.settings.uplinks)
-        found.update(each.interface for each in self.neighbours if each.network)
-        for entry in self.entries:
-            owner = self._macs.get(entry.mac)
-            if owner is not None and owner != self.settings.name and entry.interface in self.interfaces:
-                found.add(self.interfaces[entry.interface].name)
+        """The interfaces that lead to other network devices: as the settings say, by LLDP where that neighbour is
+        known, or where another device that is polled was learned."""
+        there = {each.name for each in self.interfaces.values()}
+        found = set(self.settings.uplinks) | (self.memory.paths.uplinks.keys() & there)
+        found.update(each.interface for each in self.neighbours if each.network and self.knows(each))
         return found
+
+    def look_around(self, now: float) -> None:
+        """Note which ports lead to other network devices, by the tables as they were read last."""
+        said = [(each.interface, each.chassis) for each in self.neighbours if each.network]
+        learned = {
+            self.interfaces[entry.interface].name
+            for entry in self.entries
+            if entry.interface in self.interfaces
+            and self.around.owner(entry.mac) not in ("", self.settings.name)
+        }
+        self.dirty = self.memory.paths.take(said, learned, now, self.poll.learn_seconds) or self.dirty
+
+    def knows(self, neighbour: Neighbour) -> bool:
+        """Whether it was there within the time of learning, or stands at a port of the settings."""
+        return neighbour.interface in self.settings.uplinks or self.memory.paths.knows(
+            neighbour.interface, neighbour.chassis
+        )
 
     def own_macs(self) -> list[str]:
         """Of its bridge and its interfaces."""
@@ -164,6 +189,8 @@ class Polled:
 
     async def _ask_tables(self, now: float) -> None:
         self._round += 1
+        self._tables_at = now
+        self._tables_broken += 1
         most = self.poll.max_interfaces
         found = tables.interfaces_of(await self._columns(tables.INTERFACES, 4 * most), most)
         self.interfaces = {at: each for at, each in found.items() if not tables.is_inner(each)}
@@ -175,13 +202,14 @@ class Polled:
         forwarding = await self._columns(tables.FORWARDING, 4 * most)
         self.entries, self.entries_total = tables.forwarding_of(forwarding, self.interfaces, most)
         self.arp = tables.arp_of(await self._columns(tables.NEIGHBOURS, most), most)
-        for address in self.own_macs():
-            self._macs.setdefault(address, self.settings.name)
+        self.around.own(self.settings.name, self.own_macs())
+        self.look_around(now)
         uplinks = self.uplinks()
         named = [(entry, self.interfaces[entry.interface].name) for entry in self.entries]
         there = [(entry, name) for entry, name in named if name not in uplinks]
         self.dirty = self.memory.known.take(there, now, self.poll.learn_seconds) or self.dirty
-        self._tables_at = now
+        self.around.saw(self.settings.name, (entry.mac for entry, _ in there), now)
+        self._tables_broken = 0
         if self._round % _NOW_AND_THEN == 0:
             self._absent.clear()
 

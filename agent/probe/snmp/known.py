@@ -5,7 +5,7 @@ is none of the device's."""
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -26,6 +26,12 @@ _KEPT_SECONDS: Final = 60 * 86_400.0
 #: When a MAC was last seen is written down no finer than this.
 _FINE_SECONDS: Final = 3_600.0
 _MOST: Final = 50_000
+#: Ports that are kept of one MAC; the one where it was seen longest ago gives way.
+_MOST_PORTS: Final = 8
+#: Network neighbours that are kept as known.
+_MOST_NEIGHBOURS: Final = 400
+#: A port that led to a device that is asked is taken to lead there for so long after that was last seen.
+_UPLINK_SECONDS: Final = 86_400.0
 _MOST_BYTES: Final = 16 << 20
 
 
@@ -54,6 +60,8 @@ class Known(Struct):
             ports = self.at.setdefault(entry.mac, {})
             seen = ports.get(interface)
             if seen is None:
+                if len(ports) >= _MOST_PORTS:
+                    del ports[min(ports, key=lambda each: ports[each].last)]
                 ports[interface] = Seen(interface, entry.vlan, not learning, now)
                 changed = True
             else:
@@ -88,10 +96,56 @@ class Known(Struct):
         return bool(old) or surplus > 0
 
 
+class Paths(Struct):
+    """Which ports lead to other network devices, as far as that may be believed. What a port hears by LLDP anybody may
+    have sent who is plugged in there: such neighbours count where they came within the time of learning.
+
+    ``neighbours``: those, by port and chassis; ``uplinks``: ports behind which a device that is asked was learned.
+    Each with when that was so last. ``begun``: the first look; ``late``: the uplinks that showed after the time of
+    learning, which somebody may feign who sends with another device's MAC.
+    """
+
+    begun: float = 0.0
+    neighbours: dict[str, float] = {}
+    uplinks: dict[str, float] = {}
+    late: set[str] = set()
+
+    def take(
+        self, neighbours: Iterable[tuple[str, str]], uplinks: Iterable[str], now: float, learn_seconds: float
+    ) -> bool:
+        """Note the network neighbours (port, chassis) and the ports towards devices that are asked; say whether it is
+        worth writing down."""
+        if not self.begun:
+            self.begun = now
+        learning = now - self.begun < learn_seconds or now == self.begun
+        changed = False
+        for interface, chassis in neighbours:
+            key = f"{interface} {chassis}"
+            if key in self.neighbours or (learning and len(self.neighbours) < _MOST_NEIGHBOURS):
+                changed = changed or now - self.neighbours.get(key, 0.0) > _FINE_SECONDS
+                self.neighbours[key] = now
+        for interface in uplinks:
+            if interface not in self.uplinks and not learning:
+                self.late.add(interface)
+            changed = changed or now - self.uplinks.get(interface, 0.0) > _FINE_SECONDS
+            self.uplinks[interface] = now
+        for kept, seconds in ((self.neighbours, _KEPT_SECONDS), (self.uplinks, _UPLINK_SECONDS)):
+            for key in [key for key, last in kept.items() if now - last > seconds]:
+                del kept[key]
+                changed = True
+        self.late &= self.uplinks.keys()
+        return changed
+
+    def knows(self, interface: str, chassis: str) -> bool:
+        """Whether this neighbour was there while all counted as known."""
+        return f"{interface} {chassis}" in self.neighbours
+
+
 class Memory(Struct):
     """``clock``: of the device; ``engine``: of its SNMP engine, to which tables refer. ``profile``: as found last."""
 
     known: Known = msgspec.field(default_factory=Known)
+    paths: Paths = msgspec.field(default_factory=Paths)
     clock: Look | None = None
     engine: Look | None = None
     restarts: int = 0
@@ -108,3 +162,15 @@ def load_memory(path: Path) -> Memory:
 def save_memory(path: Path, memory: Memory) -> None:
     """Raise :class:`OSError`."""
     write_atomically(path, msgspec.json.encode(memory), durable=False)
+
+
+def load_told(path: Path) -> dict[str, Any]:
+    """What was told of the device last while it answered; empty where nothing was."""
+    with contextlib.suppress(OSError, *UNREADABLE):
+        return msgspec.json.decode(read_own(path, _MOST_BYTES), type=dict[str, Any])
+    return {}
+
+
+def save_told(path: Path, body: dict[str, Any]) -> None:
+    """Raise :class:`OSError`."""
+    write_atomically(path, msgspec.json.encode(body), durable=False)

@@ -16,14 +16,24 @@ from agent import reasons
 from agent.collectors.registry import Metric, Output, StatusDocument
 from agent.probe.contract import PartEndsError
 from agent.probe.snmp import oids
+from agent.probe.snmp.around import Around
 from agent.probe.snmp.credentials import CredentialError, read_secret
 from agent.probe.snmp.device import Polled
-from agent.probe.snmp.known import load_memory, save_memory
+from agent.probe.snmp.known import load_memory, load_told, save_memory, save_told
 from agent.probe.snmp.part import DEVICES, TRAPS
 from agent.probe.snmp.session import DeviceError, Session
-from agent.probe.snmp.telling import KINDS, addresses_document, arp_document, device_document, metrics_of
+from agent.probe.snmp.telling import (
+    DEVICE,
+    KINDS,
+    addresses_document,
+    arp_document,
+    device_document,
+    metrics_of,
+)
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agent.probe.contract import PartContext
     from agent.probe.snmp.credentials import Secret
     from agent.probe.snmp.settings import Device, SnmpSettings
@@ -72,7 +82,7 @@ class Poller:
     ) -> None:
         self._context, self._secrets, self._faults = context, secrets, faults
         self._poll = context.settings.poll
-        self._macs: dict[str, str] = {}
+        self._around = Around(self._poll.tables_seconds)
         self._documents: dict[tuple[str, str], StatusDocument] = {}
         self._digests: dict[tuple[str, str], int] = {}
         self._metrics: list[Metric] = []
@@ -115,52 +125,66 @@ class Poller:
             timeout=poll.timeout_seconds,
             retries=poll.retries,
         )
-        path = self._context.folder / f"{device.name}.json"
-        polled = Polled(device, poll, session, load_memory(path), self._macs)
+        path, told_path = self._files(device.name)
+        polled = Polled(device, poll, session, load_memory(path), self._around)
+        polled.told = load_told(told_path)
         if len(self._devices) > _FEW:
             await asyncio.sleep(random.uniform(0, poll.interval_seconds * _SPREAD))  # noqa: S311 - no secret
-        slow, told_at, known_macs = False, self._context.now(), 0
+        polled.measured_at, slow = self._context.now(), False
         due = time.monotonic()
         while True:
-            answered, tables, seconds = await self._try(polled, slow_ones if slow else well)
-            slow = seconds > _SLOW_SECONDS
-            now = self._context.now()
-            if answered:
-                self.engines[device.name] = session.engine_id
-                if now - told_at >= poll.metrics_seconds:
-                    told_at = now
-                    self._measure(polled, now)
-                # Which ports lead to other devices shows when those are known: what is behind them is told again.
-                self._put(polled, now, tables=tables or known_macs != len(self._macs))
-                known_macs = len(self._macs)
-                if polled.dirty:
-                    polled.dirty = False
-                    with contextlib.suppress(OSError):
-                        await asyncio.to_thread(save_memory, path, polled.memory)
+            slow = await self._try(polled, slow_ones if slow else well) > _SLOW_SECONDS
             pause = poll.interval_seconds * min(2.0 ** max(0, polled.failures - poll.unanswered_polls), 64.0)
             due = max(
                 due + min(pause, max(poll.longest_pause_seconds, poll.interval_seconds)), time.monotonic()
             )
             await asyncio.sleep(due - time.monotonic())
 
-    async def _try(self, polled: Polled, turn: asyncio.Semaphore) -> tuple[bool, bool, float]:
-        """``(whether it answered, whether the tables were read, seconds that it took)``. Who did not answer last is not
-        given a turn before it answers now."""
+    async def _try(self, polled: Polled, turn: asyncio.Semaphore) -> float:
+        """Poll once and take in what came of it; how many seconds it took. Who did not answer last is not given a turn
+        before it answers now."""
         patience = max(_PATIENCE * self._poll.timeout_seconds, self._poll.interval_seconds)
+        began: float | None = None
         try:
             if polled.failures or polled.reachable is None:
                 await polled.session.get((oids.SYS_UP_TIME,))
             async with turn:
                 began = time.monotonic()
                 tables = await asyncio.wait_for(polled.ask(self._context.now()), patience)
-                return True, tables, time.monotonic() - began
+                seconds = time.monotonic() - began
+            await self._take(polled, self._context.now(), tables=tables)
         except TimeoutError:
             error = DeviceError(reasons.SNMP_NO_ANSWER())
         except DeviceError as failure:
             error = failure
+        except Exception as failure:
+            # Whatever one device made fail, the others are asked on.
+            error = DeviceError(reasons.SNMP_FAILED(detail=type(failure).__name__))
+        else:
+            return seconds
         if polled.failed(error):
             self._put(polled, self._context.now(), tables=False)
-        return False, False, 0.0
+        return 0.0 if began is None else time.monotonic() - began
+
+    async def _take(self, polled: Polled, now: float, *, tables: bool) -> None:
+        self.engines[polled.settings.name] = polled.session.engine_id
+        if now - polled.measured_at >= self._poll.metrics_seconds:
+            polled.measured_at = now
+            self._measure(polled, now)
+        # Which ports lead to other devices shows when those are known: what is behind them is told again.
+        if polled.changes != self._around.changes:
+            polled.changes, tables = self._around.changes, True
+            polled.look_around(now)
+        changed = self._put(polled, now, tables=tables)
+        path, told_path = self._files(polled.settings.name)
+        if (told := changed.get(DEVICE)) is not None and told.body is not None:
+            polled.told = told.body
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(save_told, told_path, told.body)
+        if polled.dirty:
+            polled.dirty = False
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(save_memory, path, polled.memory)
 
     def _measure(self, polled: Polled, now: float) -> None:
         sums = {
@@ -171,16 +195,23 @@ class Poller:
         polled.judge_errors(sums)
         self._metrics += metrics_of(polled, sums, now, self._most)
 
-    def _put(self, polled: Polled, now: float, *, tables: bool) -> None:
+    def _put(self, polled: Polled, now: float, *, tables: bool) -> dict[str, StatusDocument]:
+        """Note what is to be told; by kind what changed."""
         made = [device_document(polled, now)]
         if tables:
             made += [addresses_document(polled, now), arp_document(polled, now)]
+        changed = {}
         for document in made:
             key = (document.kind, document.item)
             digest = hash(msgspec.json.encode(document.body))
             if self._digests.get(key) != digest:
                 self._digests[key] = digest
-                self._documents[key] = document
+                self._documents[key] = changed[document.kind] = document
+        return changed
+
+    def _files(self, name: str) -> tuple[Path, Path]:
+        """Where a device's memory is kept, and what was told of it last."""
+        return self._context.folder / f"{name}.json", self._context.folder / f"{name}.told"
 
     def _tell(self) -> None:
         documents, self._documents = self._documents, {}
@@ -198,8 +229,9 @@ class Poller:
             if isinstance(name, str) and name not in there:
                 for kind in KINDS:
                     self._documents[kind, name] = StatusDocument(kind, self._context.now(), None, name)
-                with contextlib.suppress(OSError):
-                    (self._context.folder / f"{name}.json").unlink()
+                for path in self._files(name):
+                    with contextlib.suppress(OSError):
+                        path.unlink()
 
 
 def _allow_files(devices: int) -> None:

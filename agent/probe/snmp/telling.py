@@ -19,7 +19,8 @@ _UNITS: Final = ("ratio", "celsius", "seconds", "count", "bytes")
 
 
 def device_document(polled: Polled, now: float) -> StatusDocument:
-    """``network_device``: who it is, how it fares, its interfaces and its neighbours by LLDP."""
+    """``network_device``: who it is, how it fares, its interfaces and its neighbours by LLDP. Of a device that has not
+    answered since the part began, what was told last, with how it fares now."""
     settings, memory = polled.settings, polled.memory
     body: dict[str, Any] = {
         "name": settings.name,
@@ -27,6 +28,8 @@ def device_document(polled: Polled, now: float) -> StatusDocument:
         "reachable": bool(polled.reachable),
         "reason": polled.reason,
     }
+    if not polled.values and polled.told:
+        return StatusDocument(DEVICE, now, {**polled.told, **body}, settings.name)
     if memory.clock is not None:
         body["started_at"] = round(memory.clock.began)
         body["restart_count"] = memory.restarts
@@ -47,6 +50,7 @@ def device_document(polled: Polled, now: float) -> StatusDocument:
             "duplex": each.duplex,
             "mac": each.mac,
             "uplink": each.name in uplinks,
+            "uplink_new": each.name in memory.paths.late and each.name not in settings.uplinks,
             "many_errors": each.name in polled.many_errors,
             "changed_at": polled.last_change.get(at),
         }
@@ -61,6 +65,7 @@ def device_document(polled: Polled, now: float) -> StatusDocument:
             "system_name": each.system_name,
             "description": each.description,
             "network": each.network,
+            "new": not polled.knows(each),
         }
         for each in polled.neighbours
     ]
@@ -68,9 +73,9 @@ def device_document(polled: Polled, now: float) -> StatusDocument:
 
 
 def addresses_document(polled: Polled, now: float) -> StatusDocument:
-    """``network_addresses``: the MACs behind the ports, with what was seen within a week; on ports towards other
-    network devices only what is there now."""
-    uplinks, known = polled.uplinks(), polled.memory.known
+    """``network_addresses``: the MACs behind the ports, with what was seen within a week and is at no other device
+    since; on ports towards other network devices only what is there now."""
+    uplinks, known, name = polled.uplinks(), polled.memory.known, polled.settings.name
     rows: dict[str, dict[str, Any]] = {}
     for entry in polled.entries:
         interface = polled.interfaces[entry.interface].name
@@ -78,19 +83,21 @@ def addresses_document(polled: Polled, now: float) -> StatusDocument:
             rows[entry.mac] = _row(entry.mac, interface, entry.vlan, uplink=True, new=False)
     for address in known.at:
         seen = known.place(address, now)
-        if seen is not None and seen.interface not in uplinks and address not in rows:
+        if seen is None or seen.interface in uplinks or address in rows:
+            continue
+        if not polled.around.is_elsewhere(name, address, seen.last):
             rows[address] = _row(address, seen.interface, seen.vlan, uplink=False, new=seen.new)
     # Where there is no room for all, the port with the most gives way: one host can make up any number behind its own.
     behind = Counter(row["interface"] for row in rows.values())
     told = sorted(rows.values(), key=lambda row: (row["uplink"], behind[row["interface"]], row["name"]))
     entries = told[: polled.poll.max_addresses]
     body = {
-        "name": polled.settings.name,
+        "name": name,
         "address": polled.settings.address,
         "count": max(len(entries), polled.entries_total),
         "entries": entries,
     }
-    return StatusDocument(ADDRESSES, now, body, polled.settings.name)
+    return StatusDocument(ADDRESSES, now, body, name)
 
 
 def arp_document(polled: Polled, now: float) -> StatusDocument:

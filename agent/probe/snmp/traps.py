@@ -1,8 +1,9 @@
 """Listens for traps and informs (SNMPv2c and v3) with pysnmp, in a thread with an event loop of its own.
 
 Taken is what comes from a device of the settings (or a permitted network), with a community or a user of theirs, at the
-security level that the credential states. An inform is answered when its event is on disk; one that is not kept is not
-answered, and comes again. Everything else is counted.
+security level that the credential states. Of others, and of more than is allowed of one, nothing is decoded. An inform
+is answered when its event is on disk; one that is not kept is not answered, and comes again. What is not taken is
+counted.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import asyncio
 import os
 import tempfile
 import time
-from collections import deque
-from ipaddress import ip_address, ip_network
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from pysnmp.carrier.asyncio.dgram import udp, udp6
@@ -26,6 +27,7 @@ from agent.collectors.registry import Metric, Output
 from agent.probe.contract import PartEndsError
 from agent.probe.snmp.notifications import event_of
 from agent.probe.snmp.part import TRAPS
+from agent.probe.snmp.senders import Senders, plain
 from agent.runtime.files import read_own, write_atomically
 
 if TYPE_CHECKING:
@@ -52,8 +54,10 @@ _PRIVACY: Final = {
 }
 _WATCH_SECONDS: Final = 0.5
 _COUNT_SECONDS: Final = 60.0
-#: Senders whose rate is watched at once.
-_SENDERS: Final = 4_096
+#: Before it is tried again to listen.
+_PAUSE_SECONDS: Final = 30.0
+#: Engines that are learned of one device: it may be replaced, but whoever is another each time is not followed.
+_MOST_ENGINES: Final = 4
 _ENGINE_BYTES: Final = 12
 
 
@@ -65,11 +69,30 @@ def listen(
     # pysnmp writes down there how often the engine started: nobody else may write there.
     tempfile.tempdir = str(context.folder)
     try:
-        asyncio.run(_Receiver(context, secrets, engines).run())
+        while not context.stopping.is_set():
+            try:
+                asyncio.run(_Receiver(context, secrets, engines).run())
+            except PartEndsError:
+                return
+            except Exception as error:
+                # Nobody else would hear of it: the thread would end, and no trap be taken any more.
+                said = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+                with suppress(ValueError):
+                    context.fails(TRAPS, reasons.SNMP_FAILED(detail=said or str(error)))
+            context.stopping.wait(_PAUSE_SECONDS)
     except PartEndsError:
         pass
-    except OSError as error:
-        context.fails(TRAPS, reasons.SNMP_FAILED(detail=error.strerror or str(error)))
+
+
+def _filtered(kind: Any, senders: Senders) -> Any:
+    """A transport of pysnmp's that passes over whom ``senders`` does not admit."""
+
+    class Filtered(kind):  # type: ignore[misc]
+        def datagram_received(self, datagram: bytes, sender: Any) -> None:
+            if senders.admits(plain(sender[0]), time.monotonic()):
+                super().datagram_received(datagram, sender)
+
+    return Filtered()
 
 
 class _Receiver:
@@ -80,24 +103,24 @@ class _Receiver:
         settings = context.settings
         wanted = settings.traps.credentials or tuple(secrets)
         self._secrets = [secrets[name] for name in wanted if name in secrets]
-        self._levels = {
-            each.kind.user: 3 if each.kind.privacy != "none" else 2
-            for each in self._secrets
-            if each.kind.version == "3"
-        }
-        self._devices = {str(ip_address(each.address)): each.name for each in settings.devices.device}
-        self._networks = [ip_network(each) for each in settings.traps.networks]
-        self._recent: dict[str, deque[float]] = {}
-        self._known: set[tuple[str, bytes]] = set()
-        self.unknown = self.refused = self.too_many = 0
+        self._levels: dict[str, int] = {}
+        for each in self._secrets:
+            if each.kind.version == "3":
+                level = 3 if each.kind.privacy != "none" else 2
+                self._levels[each.kind.user] = max(level, self._levels.get(each.kind.user, 0))
+        self._senders = Senders(settings)
+        self._learned: dict[str, set[bytes]] = {}
+        self._known: set[bytes] = set()
+        self.refused = 0
 
     async def run(self) -> None:
         traps = self._context.settings.traps
         asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
-        made = engine.SnmpEngine(v2c.OctetString(self._engine_id()))
         # pysnmp opens its socket in a task, and nobody hears of it where that fails.
         _check_port(traps.address, traps.port)
-        transport = udp6.Udp6Transport() if ":" in traps.address else udp.UdpTransport()
+        made = engine.SnmpEngine(v2c.OctetString(self._engine_id()))
+        kind = udp6.Udp6Transport if ":" in traps.address else udp.UdpTransport
+        transport = _filtered(kind, self._senders)
         domain = udp6.DOMAIN_NAME if ":" in traps.address else udp.DOMAIN_NAME
         config.add_transport(made, domain, transport.open_server_mode((traps.address, traps.port)))
         for number, each in enumerate(self._secrets):
@@ -124,20 +147,14 @@ class _Receiver:
     ) -> bool:
         """Tell of a notification; say whether it was kept. Raises as :meth:`PartContext.tell`."""
         about = made.observer.get_execution_context("rfc3412.receiveMessage:request")
-        sender = str(ip_address(str(about["transportAddress"][0]).partition("%")[0]))
-        if sender not in self._devices and not any(ip_address(sender) in each for each in self._networks):
-            self.unknown += 1
-            return False
+        sender = plain(str(about["transportAddress"][0]))
         version3 = int(about["securityModel"]) == _USM
-        if version3 and level < self._levels.get(user, 3):
+        if level < self._levels.get(user, 3) if version3 else self._senders.needs_version_3(sender):
             self.refused += 1
-            return False
-        if not self._allowed(sender):
-            self.too_many += 1
             return False
         event = event_of(
             sender,
-            self._devices.get(sender, ""),
+            self._senders.name(sender),
             user if version3 else "",
             _LEVELS.get(level, ""),
             values,
@@ -147,36 +164,29 @@ class _Receiver:
         self._context.tell(TRAPS, Output(events=[event]), partial=True)
         return True
 
-    def _allowed(self, sender: str) -> bool:
-        now = time.monotonic()
-        recent = self._recent.get(sender)
-        if recent is None:
-            if len(self._recent) >= _SENDERS:
-                self._recent.clear()
-            recent = self._recent[sender] = deque()
-        while recent and now - recent[0] > 1.0:
-            recent.popleft()
-        if len(recent) >= self._context.settings.traps.per_second:
-            return False
-        recent.append(now)
-        return True
-
     def _learn_engines(self, made: Any) -> None:
-        for engine_id in set(self._engines.values()):
+        for device, engine_id in list(self._engines.items()):
+            learned = self._learned.setdefault(device, set())
+            if not engine_id or engine_id in learned or len(learned) >= _MOST_ENGINES:
+                continue
+            learned.add(engine_id)
+            if engine_id in self._known:
+                continue
+            self._known.add(engine_id)
             for each in self._secrets:
-                key = (each.kind.name, engine_id)
-                if engine_id and each.kind.version == "3" and key not in self._known:
-                    self._known.add(key)
+                if each.kind.version == "3":
                     _add_user(made, each, engine_id)
 
     def _count(self) -> None:
         now = self._context.now()
-        counts = {"unknown_sender": self.unknown, "refused": self.refused, "too_many": self.too_many}
+        senders = self._senders
+        counts = {"unknown_sender": senders.unknown, "refused": self.refused, "too_many": senders.too_many}
         metrics = [
             Metric("snmp_traps.ignored_count", now, float(count), "count", {"reason": reason})
             for reason, count in counts.items()
         ]
-        self._context.tell(TRAPS, Output(metrics=metrics), partial=True)
+        with suppress(ValueError):  # counts that the agent refuses are no reason to stop listening
+            self._context.tell(TRAPS, Output(metrics=metrics), partial=True)
 
     def _engine_id(self) -> bytes:
         """The own engine, to which informs are addressed: always the same (RFC 3411, SnmpEngineID)."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from agent.collectors.registry import Event, Metric
+    from agent.collectors.registry import Event, Metric, Output
     from agent.probe.contract import Said
 
 
@@ -40,6 +40,7 @@ class Running:
         self.failures: list[str] = []
         self.memory: dict[str, dict[str, Any]] = {}
         self.before_events: Callable[[], None] = lambda: None
+        self.refuse: Callable[[Output], str] = lambda _found: ""
         folder.mkdir(exist_ok=True)
         self.context = PartContext(settings, Hello("snmp", {}, str(folder)), say=self._say, now=time.time)
 
@@ -49,6 +50,8 @@ class Running:
             self.failures.append(said.failure)
             return ""
         found = said.found()
+        if refusal := self.refuse(found):
+            return refusal
         if found.events:
             self.before_events()
         for document in found.documents:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+from agent.probe.snmp.around import Around
 from agent.probe.snmp.known import Known, Memory
 from agent.probe.snmp.tables import Entry
 from agent.probe.snmp.telling import addresses_document
@@ -23,6 +24,7 @@ def test_made_up_cards_behind_one_port_leave_the_others_their_room() -> None:
     known.take([*real, (Entry("f0:99:99:00:00:01", 3, 1), "Gi3")], 5 * DAY, DAY)
     polled: Any = SimpleNamespace(
         uplinks=set,
+        around=Around(300),
         memory=Memory(known=known),
         entries=[],
         interfaces={},
