@@ -92,6 +92,10 @@ PART_TOO_LARGE: Final = Sentence(
     "the probe's part held {megabytes} MB of memory and is started again",
     "phần này của đầu dò chiếm {megabytes} MB bộ nhớ và đang được khởi động lại",
 )
+DOCUMENT_TOO_LARGE: Final = Sentence(
+    "the document {document} cannot be sent, it is too large (limit {limit} KB compressed)",
+    "không gửi được tài liệu {document} vì quá lớn (giới hạn {limit} KB sau khi nén)",
+)
 SNMP_NO_ANSWER: Final = Sentence("it does not answer SNMP", "không trả lời SNMP")
 SNMP_REFUSED: Final = Sentence(
     "it refuses the SNMP credential: user, keys or their algorithms differ",

@@ -4,7 +4,8 @@ Events leave at once (or, while the collector cannot be reached, gathered for ha
 a second of changing, metrics with whatever goes next and at the latest after ``metrics_seconds``. Unchanged
 documents do not leave at all: their digest is remembered with the batch that last carried them.
 
-A collector's memory moves only together with its output. Thread-safe.
+A collector's memory moves only together with its output. One whose document is too large for any batch fails, whatever
+else it found: what the server holds of it is not true any more. Thread-safe.
 """
 
 from __future__ import annotations
@@ -18,12 +19,20 @@ from msgspec import Struct
 
 from agent import reasons
 from agent.collectors.registry import CollectorError
-from agent.messages import CollectorHealth, Event, Metric, StatusDocument, decode_batch, encode_batch
+from agent.messages import (
+    MAX_BODY_BYTES,
+    CollectorHealth,
+    Event,
+    Metric,
+    StatusDocument,
+    decode_batch,
+    encode_batch,
+)
 from agent.runtime.errors import SpoolError
 from agent.runtime.packing import Content, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from agent.collectors.registry import Output
     from agent.runtime.spool import Spool
@@ -50,7 +59,8 @@ class _Pending(Struct):
 
 
 class Outbox:
-    """``time`` is the wall clock, ``monotonic`` the one that deadlines run on; both in seconds."""
+    """``time`` is the wall clock, ``monotonic`` the one that deadlines run on; both in seconds. ``judged`` is told how
+    a collector fares where a flush showed that: a document of it cannot be sent, or can be again."""
 
     def __init__(
         self,
@@ -59,17 +69,22 @@ class Outbox:
         time: Callable[[], float],
         monotonic: Callable[[], float],
         metrics_seconds: float = 600.0,
+        judged: Callable[[CollectorHealth], None] = lambda _health: None,
     ) -> None:
         self._spool = spool
         self._time = time
         self._monotonic = monotonic
         self.metrics_seconds = metrics_seconds
+        self._judged = judged
         self._lock = threading.Lock()
         self._pending = _Pending()
         self._due = _NEVER
         self._memories: dict[str, bytes] = {}
         self._moved: set[str] = set()
+        self._said: dict[str, CollectorHealth] = {}
         self._health: dict[str, tuple[bool, str]] = {}
+        #: Documents that no batch can carry: their keys, and why.
+        self._too_large: dict[str, str] = {}
         self._refused = False
         #: Set by the sender: events are then gathered longer, to make fewer files.
         self.offline = False
@@ -128,24 +143,21 @@ class Outbox:
             if len(pending.events) > _EVENTS_HELD and not self._refused:
                 self._by(now)
 
-    def report(self, health: CollectorHealth) -> bool:
-        """Note how a collector fared; it travels, and ``True`` is returned, only where that is new."""
+    def report(self, health: CollectorHealth) -> CollectorHealth:
+        """Note how a collector's run went; return how it fares, which travels where that is new."""
         with self._lock:
-            told = (health.ok, health.reason)
-            if self._health.get(health.name) == told:
-                return False
-            self._health[health.name] = told
-            self._pending.health[health.name] = health
-            self._by(self._monotonic() + SETTLE_SECONDS)
-            return True
+            self._said[health.name] = health
+            return self._judge(health.name)
 
     def retire(self, collectors: Iterable[str]) -> None:
         """Say of every document whose collector is not among ``collectors`` that it is gone."""
         kept = set(collectors)
         with self._lock:
             for key in list(self._spool.saved.digests):
-                if key.split(_SEPARATOR, 1)[0] not in kept:
+                if _collector(key) not in kept:
                     self._gone(key)
+            for key in [key for key in self._too_large if _collector(key) not in kept]:
+                del self._too_large[key]
 
     def due(self) -> float:
         """When :meth:`flush` should be called, on the monotonic clock; infinite while nothing waits."""
@@ -158,6 +170,14 @@ class Outbox:
         Raises:
             SpoolError: the disk refused; everything waits on, and is due again in half a minute.
         """
+        judged: list[CollectorHealth] = []
+        try:
+            return self._flush(judged)
+        finally:
+            for health in judged:
+                self._judged(health)
+
+    def _flush(self, judged: list[CollectorHealth]) -> bool:
         with self._lock:
             self._due = _NEVER
             pending = self._pending
@@ -180,11 +200,41 @@ class Outbox:
                 self._due = self._monotonic() + OFFLINE_GATHER_SECONDS
                 raise
             self._refused = False
-            if oversized:
-                self._spool.count_dropped(oversized)
+            if not oversized.empty:
+                self._spool.count_dropped(oversized.counts)
             self._pending = _Pending()
             self._moved.clear()
+            refused = {keys[d.kind, d.item]: d for d in oversized.documents}
+            judged += [self._judge(name) for name in self._weigh(pending.documents, refused)]
             return True
+
+    def _weigh(self, documents: Iterable[str], refused: Mapping[str, StatusDocument]) -> set[str]:
+        """Note which of the ``documents`` were too large; return the collectors for which that is new."""
+        changed = set()
+        for key in documents:
+            reason = ""
+            if (document := refused.get(key)) is not None:
+                named = f"{document.kind} {document.item}".strip()[:100]
+                reason = reasons.DOCUMENT_TOO_LARGE(document=named, limit=MAX_BODY_BYTES >> 10)
+            if reason != self._too_large.get(key, ""):
+                changed.add(_collector(key))
+            if reason:
+                self._too_large[key] = reason
+            else:
+                self._too_large.pop(key, None)
+        return changed
+
+    def _judge(self, name: str) -> CollectorHealth:
+        health = self._said.get(name) or CollectorHealth(name=name, ok=True, duration_seconds=0.0)
+        reason = next((why for key, why in self._too_large.items() if _collector(key) == name), "")
+        if health.ok and reason:
+            health = msgspec.structs.replace(health, ok=False, reason=reason)
+        told = (health.ok, health.reason)
+        if self._health.get(name) != told:
+            self._health[name] = told
+            self._pending.health[name] = health
+            self._by(self._monotonic() + SETTLE_SECONDS)
+        return health
 
     def checkpoint(self) -> None:
         """Make the memories that moved over nothing worth sending durable too (on a clean stop)."""
@@ -211,10 +261,11 @@ class Outbox:
                 changed.append((key, document, digest))
         if partial:
             return changed
-        prefix = collector + _SEPARATOR
         for key in {*self._spool.saved.digests, *self._pending.digests}:
-            if key.startswith(prefix) and key not in present and self._known(key) is not None:
+            if _collector(key) == collector and key not in present and self._known(key) is not None:
                 self._gone(key)
+        for key in [key for key in self._too_large if _collector(key) == collector and key not in present]:
+            del self._too_large[key]
         return changed
 
     def _known(self, key: str) -> str | None:
@@ -229,6 +280,10 @@ class Outbox:
         )
         self._pending.digests[key] = None
         self._by(self._monotonic() + SETTLE_SECONDS)
+
+
+def _collector(key: str) -> str:
+    return key.split(_SEPARATOR, 1)[0]
 
 
 def _digest(body: dict[str, Any]) -> str:

@@ -83,6 +83,15 @@ class Content(Struct, frozen=True):
         found = [part for part in parts if not part.empty] or [Content()]
         return [*found[:-1], structs.replace(found[-1], metrics=self.metrics, health=self.health)]
 
+    def with_more(self, other: Content) -> Content:
+        """What stands in this one, then what stands in ``other``."""
+        return Content(
+            self.events + other.events,
+            self.documents + other.documents,
+            self.metrics + other.metrics,
+            self.health + other.health,
+        )
+
     def halves(self) -> tuple[Content, Content]:
         """Two contents that together, in order, are this one; neither is empty where this holds two items."""
         sizes = [len(self.events), len(self.documents), len(self.metrics), len(self.health)]
@@ -112,37 +121,34 @@ class PackedPiece(Piece, frozen=True):
         return structs.replace(self, digests={key: digests[key] for key in mine})
 
 
-def pack(
-    content: Content, created_at: float, dropped: dict[str, int]
-) -> tuple[list[PackedPiece], dict[str, int]]:
-    """Return the pieces, the most important first, and the counts of single items that no batch can carry."""
+def pack(content: Content, created_at: float, dropped: dict[str, int]) -> tuple[list[PackedPiece], Content]:
+    """Return the pieces, the most important first, and the single items that no batch can carry."""
     pieces: list[PackedPiece] = []
-    oversized: dict[str, int] = {}
+    oversized = Content()
     for part in content.by_importance():
         made, left_out = _pack(part, created_at, dropped)
         pieces += made
-        _add(oversized, left_out)
+        oversized = oversized.with_more(left_out)
     return pieces, oversized
 
 
-def _pack(
-    content: Content, created_at: float, dropped: dict[str, int]
-) -> tuple[list[PackedPiece], dict[str, int]]:
+def _pack(content: Content, created_at: float, dropped: dict[str, int]) -> tuple[list[PackedPiece], Content]:
     parts = sum(content.counts.values())
     encoded = encode_batch(content.batch(created_at, dropped))
     if len(encoded) <= _MAX_ENCODED_BYTES and parts <= MAX_BATCH_PARTS:
         body = zstandard.ZstdCompressor(level=_LEVEL).compress(encoded)
         if len(body) <= MAX_BODY_BYTES:
             names = tuple((d.kind, d.item) for d in content.documents)
-            return [PackedPiece(body=body, weight=content.weight, counts=content.counts, documents=names)], {}
+            piece = PackedPiece(body=body, weight=content.weight, counts=content.counts, documents=names)
+            return [piece], Content()
     if parts == 1:
-        return [], content.counts
+        return [], content
     pieces: list[PackedPiece] = []
-    oversized: dict[str, int] = {}
+    oversized = Content()
     for half in content.halves():
         made, left_out = _pack(half, created_at, dropped)
         pieces += made
-        _add(oversized, left_out)
+        oversized = oversized.with_more(left_out)
     return pieces, oversized
 
 
@@ -176,8 +182,3 @@ def join(bodies: Sequence[bytes]) -> tuple[int, bytes]:
     encoded = encode_batch(whole.batch(batches[-1].created_at, batches[-1].dropped))
     joined = zstandard.ZstdCompressor(level=_LEVEL).compress(encoded)
     return (len(batches), joined) if len(joined) <= MAX_BODY_BYTES else (0, b"")
-
-
-def _add(counts: dict[str, int], more: dict[str, int]) -> None:
-    for kind, number in more.items():
-        counts[kind] = counts.get(kind, 0) + number

@@ -104,6 +104,7 @@ class Runner:
             time=time.time,
             monotonic=time.monotonic,
             metrics_seconds=settings.agent.metrics_seconds,
+            judged=self._judged,
         )
         self._routes = self._ways()
         self.sender = Sender(
@@ -269,23 +270,28 @@ class Runner:
 
     def _note(self, name: str, duration: float, failure: str, nothing: str = "") -> CollectorState:
         state = self.status.collectors.setdefault(name, CollectorState())
-        state.ok, state.reason = not failure, failure or nothing
         state.last_run, state.duration_seconds = time.time(), round(duration, 4)
         state.runs += 1
         state.failures += bool(failure)
-        self.outbox.report(
-            CollectorHealth(
-                name=name,
-                ok=state.ok,
-                duration_seconds=state.duration_seconds,
-                reason=state.reason,
+        self._judged(
+            self.outbox.report(
+                CollectorHealth(
+                    name=name,
+                    ok=not failure,
+                    duration_seconds=state.duration_seconds,
+                    reason=failure or nothing,
+                )
             )
         )
-        if failure:
-            self._log.lost(f"collector:{name}", failure)
-        else:
-            self._log.found(f"collector:{name}")
         return state
+
+    def _judged(self, health: CollectorHealth) -> None:
+        state = self.status.collectors.setdefault(health.name, CollectorState())
+        state.ok, state.reason = health.ok, health.reason
+        if health.ok:
+            self._log.found(f"collector:{health.name}")
+        else:
+            self._log.lost(f"collector:{health.name}", health.reason)
 
     def _note_part(self, source: str, *, failure: str, nothing: str, seconds: float) -> None:
         state = self._note(source, 0.0, failure, nothing)

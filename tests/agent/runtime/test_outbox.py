@@ -21,6 +21,7 @@ from agent.messages import (
     StatusDocument,
     decode_batch,
 )
+from agent.reasons import translate
 from agent.runtime.errors import SpoolError
 from agent.runtime.outbox import OFFLINE_GATHER_SECONDS, InvalidOutputError, Outbox
 from agent.runtime.packing import Content, pack
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
 
 
 class Bench:
-    def __init__(self, folder: Path, limit: int = 8 << 20) -> None:
+    def __init__(self, folder: Path, limit: int = 8 << 20, **more: Any) -> None:
         self.clock = 1000.0
         self.spool = Spool(folder / "spool", folder / "cursors.json", limit)
-        self.outbox = Outbox(self.spool, time=self.now, monotonic=self.now, metrics_seconds=300)
+        self.outbox = Outbox(self.spool, time=self.now, monotonic=self.now, metrics_seconds=300, **more)
 
     def now(self) -> float:
         return self.clock
@@ -220,9 +221,9 @@ def test_an_event_that_cannot_be_encoded_is_counted_and_the_others_go(bench: Ben
 
 def test_health_travels_when_it_changes(bench: Bench) -> None:
     fine = CollectorHealth(name="lan", ok=True, duration_seconds=0.1)
-    assert bench.outbox.report(fine)
-    assert not bench.outbox.report(CollectorHealth(name="lan", ok=True, duration_seconds=0.2))
-    assert bench.outbox.report(CollectorHealth(name="lan", ok=False, duration_seconds=0.2, reason="x"))
+    bench.outbox.report(fine)
+    bench.outbox.report(CollectorHealth(name="lan", ok=True, duration_seconds=0.2))
+    bench.outbox.report(CollectorHealth(name="lan", ok=False, duration_seconds=0.2, reason="x"))
     (batch,) = bench.flushed()
     assert [(h.ok, h.reason) for h in batch.health] == [(False, "x")]
 
@@ -281,7 +282,7 @@ def test_a_crowd_of_small_parts_becomes_batches_that_the_collector_reads() -> No
     crowd = Content(metrics=[metric()] * (MAX_BATCH_PARTS + 1))
     pieces, left_out = pack(crowd, 0.0, {})
     assert [piece.counts["metrics"] for piece in pieces] == [MAX_BATCH_PARTS // 2, MAX_BATCH_PARTS // 2 + 1]
-    assert left_out == {}
+    assert left_out.empty
 
 
 def test_an_item_that_no_batch_can_carry_is_counted(bench: Bench) -> None:
@@ -289,6 +290,38 @@ def test_an_item_that_no_batch_can_carry_is_counted(bench: Bench) -> None:
     batches = bench.flushed()
     assert [e.fields["n"] for b in batches for e in b.events] == [1, 2]
     assert bench.spool.saved.dropped == {"events": 1}
+
+
+def test_a_source_whose_document_no_batch_can_carry_fails_until_it_fits(tmp_path: Path) -> None:
+    judged: list[CollectorHealth] = []
+    bench = Bench(tmp_path, judged=judged.append)
+    fine = CollectorHealth(name="host", ok=True, duration_seconds=0.0)
+    bench.take(Output(documents=[document("eth0", noise=os.urandom(3 << 20).hex()), document("eth1", a=1)]))
+    assert bench.outbox.report(fine).ok
+    (batch,) = bench.flushed()
+    assert [each.item for each in batch.documents] == ["eth1"]
+    (failing,) = judged
+    assert (failing.name, failing.ok) == ("host", False)
+    assert "storage eth0" in failing.reason
+    assert "storage eth0" in translate(failing.reason, "vi")
+    assert translate(failing.reason, "vi") != failing.reason
+    assert not bench.outbox.report(fine).ok, "a run that went well makes the document no smaller"
+    assert bench.outbox.report(CollectorHealth(name="lan", ok=True, duration_seconds=0.0)).ok
+    assert {each.name: each.ok for each in bench.flushed()[0].health} == {"host": False, "lan": True}
+    bench.take(Output(documents=[document("eth0", a=1), document("eth1", a=1)]))
+    (batch,) = bench.flushed()
+    assert [each.item for each in batch.documents] == ["eth0"]
+    assert judged[-1].ok
+    assert [each.ok for each in bench.flushed()[0].health] == [True]
+
+
+def test_a_source_is_well_again_where_its_large_document_is_gone(bench: Bench) -> None:
+    fine = CollectorHealth(name="host", ok=True, duration_seconds=0.0)
+    bench.take(Output(documents=[document("eth0", noise=os.urandom(3 << 20).hex())]))
+    bench.flushed()
+    assert not bench.outbox.report(fine).ok
+    bench.take(Output(documents=[]))
+    assert bench.outbox.report(fine).ok
 
 
 @given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
@@ -313,6 +346,6 @@ def test_halving_loses_nothing_and_keeps_the_order(
 
 def test_the_collector_can_see_a_batchs_size_before_opening_it() -> None:
     pieces, oversized = pack(Content(events=[event(n=1)]), 1.0, {})
-    assert oversized == {}
+    assert oversized.empty
     declared = zstandard.get_frame_parameters(pieces[0].body).content_size
     assert declared == len(zstandard.ZstdDecompressor().decompress(pieces[0].body))

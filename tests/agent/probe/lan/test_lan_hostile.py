@@ -49,7 +49,7 @@ def test_long_names_of_many_cards_leave_the_document_its_place_in_a_batch() -> N
     document = StatusDocument("neighbours", 1.0, {"entries": entries}, item="eth0")
     pieces, oversized = pack(Content(documents=[document]), 1.0, {})
     assert (len(pieces), len(entries)) == (1, MOST_CARDS)
-    assert not oversized
+    assert oversized.empty
 
 
 def watched() -> tuple[Claims, list[tuple[str, dict[str, Any]]]]:
