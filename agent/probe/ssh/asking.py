@@ -20,6 +20,7 @@ from agent.probe.ssh.session import (
     Session,
     SessionError,
     is_pinned,
+    pinned_key,
     shown_key,
 )
 from agent.runtime.files import read_own
@@ -59,6 +60,10 @@ async def read(device: Device, command_seconds: float) -> Read:
             if not device.host_key:
                 return Read("host_key_unknown", reasons.HOST_KEY_UNKNOWN(shown=found.shown), found.shown)
             if not is_pinned(key, device.host_key):
+                other = await pinned_key(device)
+                if other is not None:
+                    found.shown = other[0].get_fingerprint()
+                    return found
                 return Read("host_key_changed", reasons.HOST_KEY_CHANGED(shown=found.shown), found.shown)
             return found
         await _ask(device, platform, command_seconds, found)
@@ -72,7 +77,19 @@ async def read(device: Device, command_seconds: float) -> Read:
 
 
 async def _ask(device: Device, platform: Platform, command_seconds: float, found: Read) -> None:
-    async with Session(device, platform, _secret(device), command_seconds) as session:
+    try:
+        await _ask_as(device, platform, command_seconds, found, ())
+    except SessionError as error:
+        other = await pinned_key(device) if error.code == "host_key_changed" else None
+        if other is None:
+            raise
+        await _ask_as(device, platform, command_seconds, found, other[1])
+
+
+async def _ask_as(
+    device: Device, platform: Platform, command_seconds: float, found: Read, kind: tuple[str, ...]
+) -> None:
+    async with Session(device, platform, _secret(device), command_seconds, kind) as session:
         found.shown = session.shown_key
         for facts in platform.facts:
             said = facts_in(facts, await session.ask(facts.command, FACTS_CHARACTERS))

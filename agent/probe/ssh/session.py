@@ -25,6 +25,15 @@ _CONNECT_SECONDS: Final = 20.0
 _PROMPT_CHARACTERS: Final = 256
 _LAST_CHARACTERS: Final = 4096
 _LONGEST_KEY: Final = 64 << 10
+#: What each kind of key signs with. A device may have a key of each kind, and shows the one that it is asked for.
+_KINDS: Final = (
+    ("ssh-ed25519",),
+    ("rsa-sha2-512", "rsa-sha2-256"),
+    ("ecdsa-sha2-nistp256",),
+    ("ecdsa-sha2-nistp384",),
+    ("ecdsa-sha2-nistp521",),
+)
+_OLD_RSA: Final = "ssh-rsa"
 #: What devices of before about 2015 know, beside what is safe.
 _OLD: Final = {
     "kex_algs": (
@@ -34,7 +43,7 @@ _OLD: Final = {
     ),
     "encryption_algs": ("aes256-cbc", "aes128-cbc", "3des-cbc"),
     "mac_algs": ("hmac-sha1",),
-    "server_host_key_algs": ("ssh-rsa",),
+    "server_host_key_algs": (_OLD_RSA,),
 }
 #: Escape sequences of terminals (ECMA-48, 5.4; and titles), and what erases a pager's prompt.
 _ESCAPES: Final = re.compile(
@@ -68,19 +77,26 @@ class _Pinned(asyncssh.SSHClient):
 class Session:
     """``async with Session(…) as session: await session.ask(command, limit)``.
 
-    ``secret`` is the password, or None where ``device.key_file`` is the way in.
+    ``secret`` is the password, or None where ``device.key_file`` is the way in. ``kind``: the device is asked for the
+    key that signs with one of these (:func:`pinned_key`); none: for any.
 
     Raises:
         SessionError: the key is not the pinned one (nothing was said of who signs in), nobody answers, it refuses.
     """
 
     def __init__(
-        self, device: Device, platform: Platform, secret: str | None, command_seconds: float
+        self,
+        device: Device,
+        platform: Platform,
+        secret: str | None,
+        command_seconds: float,
+        kind: tuple[str, ...] = (),
     ) -> None:
         self._device = device
         self._platform = platform
         self._secret = secret
         self._seconds = command_seconds
+        self._kind = kind
         self.shown_key = ""
 
     async def __aenter__(self) -> Session:
@@ -103,7 +119,7 @@ class Session:
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
         device, pinned = self._device, _Pinned(self._device.host_key)
-        options: dict[str, Any] = _algorithms(device)
+        options: dict[str, Any] = _algorithms(device, self._kind)
         if device.key_file:
             options["client_keys"] = [_key(device.key_file)]
         try:
@@ -216,12 +232,17 @@ class Session:
         return whole.rpartition("\n")[0]
 
 
-async def shown_key(device: Device) -> asyncssh.SSHKey:
-    """The key that the device shows; nobody signs in. Raises :class:`SessionError`."""
+async def shown_key(device: Device, kind: tuple[str, ...] = ()) -> asyncssh.SSHKey:
+    """The key that the device shows, of this kind where one is given; nobody signs in. Raises :class:`SessionError`."""
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
+            algorithms = _algorithms(device, kind)
+            ciphers = {
+                name: algorithms.pop(name) for name in ("encryption_algs", "mac_algs") if name in algorithms
+            }
+            options = asyncssh.SSHClientConnectionOptions(config=None, **ciphers)
             key = await asyncssh.get_server_host_key(
-                device.host, device.port, config=None, **_algorithms(device)
+                device.host, device.port, config=None, options=options, **algorithms
             )
     except TimeoutError as error:
         raise SessionError("unreachable", reasons.TIMED_OUT()) from error
@@ -234,17 +255,38 @@ async def shown_key(device: Device) -> asyncssh.SSHKey:
     return key
 
 
+async def pinned_key(device: Device) -> tuple[asyncssh.SSHKey, tuple[str, ...]] | None:
+    """The pinned key and its kind, where the device has that key beside the one that it shows unasked; nobody signs in.
+
+    Raises:
+        SessionError: it answers no more.
+    """
+    for kind in _KINDS:
+        try:
+            key = await shown_key(device, kind)
+        except SessionError:  # it has none of this kind, and perhaps hangs up
+            continue
+        if is_pinned(key, device.host_key):
+            return key, kind
+    await shown_key(device)  # or none of them was heard
+    return None
+
+
 def is_pinned(key: asyncssh.SSHKey, pin: str) -> bool:
-    """Whether ``pin`` (:attr:`Device.host_key`) is of this key."""
+    """Whether ``pin`` (:attr:`Device.host_key`) is of this key, whatever it signs with: what is compared is the key."""
     if pin.startswith("SHA256:"):
         return key.get_fingerprint() == pin
-    return key.export_public_key("openssh").split()[:2] == pin.encode().split()[:2]
+    return key.export_public_key("openssh").split()[1:2] == pin.encode().split()[1:2]
 
 
-def _algorithms(device: Device) -> dict[str, Any]:
-    if not device.old_algorithms:
-        return {}
-    return {name: "+" + ",".join(algorithms) for name, algorithms in _OLD.items()}
+def _algorithms(device: Device, kind: tuple[str, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if device.old_algorithms:
+        found = {name: "+" + ",".join(algorithms) for name, algorithms in _OLD.items()}
+    if kind:
+        old = (_OLD_RSA,) if device.old_algorithms and kind[0].startswith("rsa") else ()
+        found["server_host_key_algs"] = [*kind, *old]
+    return found
 
 
 def _key(path: str) -> asyncssh.SSHKey:
