@@ -2,7 +2,10 @@
 
 Each feed has a consumer of its own on the servers, kept in memory there and acknowledging nothing. Its messages are
 numbered, so a lost one shows; a consumer whose server died goes silent, because a healthy one sends heartbeats.
-In both cases the feed begins anew behind the last row that it has.
+A consumer can be well and deaf, too: it lives on one of the stream's servers, and where that server was cut off for a
+while and had to catch up, the consumer may not be told of what came meanwhile (seen with server 2.9). So who holds the
+feeds asks the stream's leader about those that have been quiet. In all of these cases the feed begins anew behind the
+last row that it has.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import nats.errors
 
-from collector.log.jetstream.stream import NAME, from_wire, subject_of
+from collector.log.jetstream.stream import NAME, from_wire, next_message, subject_of
 from collector.partitions import partition_of
 
 if TYPE_CHECKING:
@@ -70,6 +73,7 @@ class Feed:
         self._next_number = 1
         self._asked = 0
         self._heard = 0.0
+        self._moved = 0.0
         self._bytes = 0
         self.rows: deque[LogRow] = deque()
         #: How many rows the consumer had not sent yet when it last spoke.
@@ -87,6 +91,7 @@ class Feed:
             if not self.stopped():
                 return
             self.broken = True
+            self._moved = monotonic()
             self._generation = next(self._generations)
             self._asked = 0
             self._next_number = 1
@@ -156,6 +161,7 @@ class Feed:
             self.broken = True
             return
         self._next_number += 1
+        self._moved = self._heard
         self._last_seq = seq
         self._asked -= 1
         self.pending = pending
@@ -168,6 +174,18 @@ class Feed:
     def stopped(self) -> bool:
         """Whether it must begin anew: a message was lost, or the consumer should have spoken and did not."""
         return self.broken or (self._asked > 0 and monotonic() - self._heard > _SILENT_SECONDS)
+
+    def quiet(self, seconds: float) -> bool:
+        """Whether it has been waiting for rows for so long."""
+        return not self.broken and self._asked > 0 and monotonic() - self._moved > seconds
+
+    async def passed_over(self, until: int) -> bool:
+        """Whether the stream's leader has a row of this partition behind the last one that is here, numbered up to
+        ``until``. Raises LogError."""
+        seq, generation = self._last_seq, self._generation
+        found = await next_message(self._link, seq + 1, subject_of(self._partition))
+        same = (seq, generation) == (self._last_seq, self._generation)
+        return same and found is not None and found[0] <= until
 
     def _row(self, data: bytes, offset: int) -> LogRow | None:
         try:

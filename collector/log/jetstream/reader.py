@@ -174,7 +174,7 @@ class NatsReader:
             feed.broken = True
 
     async def _watch(self) -> None:
-        turn = 0
+        turn, known = 0, self._stream.last_seq
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             turn += 1
@@ -182,7 +182,11 @@ class NatsReader:
                 continue
             try:
                 stopped = [feed for feed in self._feeds.values() if feed.stopped()]
-                if stopped or self._trouble is not None or turn % _LOOK_EVERY == 0:
+                if turn % _LOOK_EVERY == 0:
+                    stream = await self._look()
+                    stopped += await self._deaf(known)
+                    known = stream.last_seq
+                elif stopped or self._trouble is not None:
                     await self._look()
                 await asyncio.gather(*(feed.begin() for feed in stopped))
             except LogDamagedError as error:
@@ -194,6 +198,15 @@ class NatsReader:
                     await self._link.client.force_reconnect()
             else:
                 self._trouble = None
+
+    async def _deaf(self, known: int) -> list[Feed]:
+        """The feeds whose consumers did not send what the stream has had since the last look, up to ``known``."""
+        quiet = [feed for feed in self._feeds.values() if feed.quiet(_WATCH_SECONDS * _LOOK_EVERY)]
+        passed_over = await asyncio.gather(*(feed.passed_over(known) for feed in quiet))
+        deaf = [feed for feed, missed in zip(quiet, passed_over, strict=True) if missed]
+        for feed in deaf:
+            feed.broken = True
+        return deaf
 
     async def _look(self) -> Stream:
         stream = await look(self._link)

@@ -16,6 +16,7 @@ import nats
 import pytest
 
 from collector.log.errors import LogDamagedError, LogError, LogFull
+from collector.log.jetstream import feed
 from collector.log.jetstream.link import Link
 from collector.log.jetstream.reader import NatsReader
 from collector.log.jetstream.stream import NAME, look
@@ -202,6 +203,24 @@ def test_a_stream_that_is_made_anew_stops_its_readers(jetstream: Place, nats_ser
     jetstream.prepare(1)
     with pytest.raises(LogDamagedError, match="made anew"):
         reader.last_offset()
+
+
+def test_a_consumer_that_lives_and_says_nothing_is_replaced(
+    jetstream: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one may be whose server was cut off and has caught up: it sends heartbeats, and no rows."""
+    jetstream.prepare()
+    writer, reader = jetstream.writer(), jetstream.reader()
+    monkeypatch.setattr("collector.log.jetstream.reader._WATCH_SECONDS", 0.2)
+    with monkeypatch.context() as deaf:
+        wanted = feed.consumer_of
+        deaf.setattr(
+            feed, "consumer_of", lambda *of: {**wanted(*of), "filter_subject": "vonggac.log.of-nobody"}
+        )
+        assert reader.read(all_from(0), 10) == []
+    append(writer, batch(1), batch(1, endpoint=endpoint_in(3)), batch(2))
+    rows = read(reader, 3)
+    assert sorted((row.endpoint_id, row.seq) for row in rows) == [("e", 1), ("e", 2), (endpoint_in(3), 1)]
 
 
 def test_messages_that_are_no_rows_are_stepped_over(jetstream: Place, nats_server: NatsServer) -> None:
