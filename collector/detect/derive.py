@@ -27,8 +27,8 @@ from collector.devices.sightings import (
 )
 from collector.documents.diff import difference, packages_difference
 from collector.documents.service import AGES, HEALTH, PROTECTION, Stored, digest_of
-from collector.network.placing import places_of
-from collector.network.reading import ADDRESSES, ARP, read_entries
+from collector.network.placing import touches
+from collector.network.reading import ADDRESSES, ARP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +95,7 @@ def take_document(step: WorkStep, context: EndpointContext, origin: Origin, docu
             _tell(step, context, origin, kind, item, old, document.body, document.observed_at)
             _look_around(step, context, origin, kind, document.body, first_look=before is None)
             if kind == ADDRESSES:
-                _place_cards(step, context, origin, item)
+                step.touch(context.id, touches(old, document.body))
     if kind == ANTIVIRUS:
         sum_up_protection(step, context, origin)
 
@@ -341,14 +341,6 @@ def _look_around(
         _hand_over(step, context, origin, places=[place])
     elif kind == "lan" and (gateway := gateway_of(body)) is not None:
         _hand_over(step, context, origin, gateway=(gateway.mac, gateway.ip))
-
-
-def _place_cards(step: WorkStep, context: EndpointContext, origin: Origin, item: str) -> None:
-    """Of a switch's forwarding table, against those of the other switches that the same probe asks."""
-    bodies = step.documents.items(context.id, ADDRESSES)
-    places = places_of(item, {name: read_entries(body) for name, body in bodies.items()})
-    if places and context.agency_id is not None:
-        _hand_over(step, context, origin, places=places)
 
 
 def _hand_over(step: WorkStep, context: EndpointContext, origin: Origin, **said: Any) -> None:

@@ -59,6 +59,8 @@ def take_look(step: WholeStep, look: Look) -> None:
     if look.gateway is not None:
         observed = step.devices.observe_gateway(watcher, Sighting(*look.gateway))
         _tell_devices(step, told, origin, watcher, observed)
+    if look.noted_places:
+        step.devices.place(watcher, look.noted_places)
     if look.places:
         for replugged in step.devices.place(watcher, look.places):
             _tell_replugged(step, told, origin, replugged)

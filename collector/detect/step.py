@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collector.detect.decode import Refusal
     from collector.detect.handover import Note
     from collector.identity.evidence import Evidence
+    from collector.network.placing import Touch
     from collector.settings import Settings
     from rules.engine.routing import Sources
 
@@ -204,6 +205,8 @@ class WorkStep(Step):
         self.endpoint_updates: dict[str, dict[str, Any]] = {}
         #: What speaks for the machines of these endpoints from now on.
         self.evidence: dict[str, Evidence] = {}
+        #: Cards whose rows in switches' forwarding tables came or went, by the endpoint that told.
+        self.touched: dict[str, dict[str, Touch]] = {}
         #: Notes of others that the step has made events of.
         self.told_notes: list[int] = []
         #: What is left for ``correlate``, by partition and offset.
@@ -214,6 +217,12 @@ class WorkStep(Step):
 
     def hand_over(self, endpoint_id: str, log_offset: int, note: Note) -> None:
         self.notes.setdefault((partition_of(endpoint_id), log_offset), []).append(note)
+
+    def touch(self, endpoint_id: str, touched: Mapping[str, Touch]) -> None:
+        """Cards whose rows in a forwarding table came or went."""
+        known = self.touched.setdefault(endpoint_id, {})
+        for mac, touch in touched.items():
+            known[mac] = max(touch, known.get(mac, touch))
 
     def change_endpoint(self, context: EndpointContext, **values: Any) -> None:
         """Set columns of the endpoint; the context follows where it has the same."""

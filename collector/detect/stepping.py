@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collector.detect.context import EndpointContext
     from collector.detect.decode import Decoded
     from collector.detect.patience import Patience
+    from collector.detect.placing import PlacingIndex
     from collector.detect.ports import EventStore, Export
     from collector.detect.rulebook import LiveRules
     from collector.leases import Leases
@@ -71,6 +72,7 @@ class Stepper:
         rules: LiveRules,
         leases: Leases,
         ages: AgeIndex,
+        placing: PlacingIndex,
         settings: Settings,
         metrics: DetectMetrics,
         now: Callable[[], float],
@@ -83,6 +85,7 @@ class Stepper:
         self._engine = rules.engine
         self._leases = leases
         self._ages = ages
+        self._placing = placing
         self._settings = settings
         self._metrics = metrics
         self._now = now
@@ -214,6 +217,7 @@ class Stepper:
         self._persist(lambda: self._commit(step, outcomes, positions))
         holding.positions = positions
         self._ages.follow(step)
+        self._placing.follow(step)
         self._metrics.rows.inc(len(rows))
         self._metrics.events.inc(len(stored))
         self._metrics.points.inc(len(step.metrics))

@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 from collector.detect import clock
 from collector.detect.checkpoints import NAMES, load_places
 from collector.detect.patience import Patience, StoppedError
+from collector.detect.placing import PlacingIndex, place_cards
 from collector.detect.restoring import Restoring
 from collector.detect.rows import decode_rows
 from collector.detect.stepping import Stepper
@@ -88,12 +89,14 @@ class Worker:
         self._beat = beat
         self._persist = Patience(stop, leases, beat, metrics.store_retries.inc)
         self._ages = clock.AgeIndex()
+        self._placing = PlacingIndex()
         self._stepper = Stepper(
             state=state,
             store=store,
             rules=rules,
             leases=leases,
             ages=self._ages,
+            placing=self._placing,
             settings=settings,
             metrics=metrics,
             now=now,
@@ -218,6 +221,7 @@ class Worker:
                 if step.events or step.told_notes:
                     self._stepper.derived(step)
                     count += len(step.events)
+            self._place_cards(now)
         except LeaseLostError as error:
             self._lose(error)
         self._write_figures(now)
@@ -272,6 +276,17 @@ class Worker:
             clock.tell_notes(step, notes, now, positions)
         return step
 
+    def _place_cards(self, now: float) -> None:
+        due = self._placing.due(now)
+        if not due:
+            return
+        with self._state.read() as session:
+            step = self._stepper.new_step(session, due)
+            looked = place_cards(session, step, self._placing, due, now, self.positions)
+        if step.notes:
+            self._stepper.derived(step)
+        self._placing.done(looked, now)
+
     def _follow(self, epochs: dict[int, int]) -> None:
         """Go on from the checkpoints of partitions that are new: undo what lies beyond them in the event store."""
         holding = self._stepper.holding
@@ -286,6 +301,7 @@ class Worker:
         for each in gone:
             del holding.epochs[each], holding.positions[each]
         self._ages.leave(gone)
+        self._placing.leave(gone)
 
     def _enter(self, fresh: dict[int, int]) -> None:
         with self._state.read() as session:
@@ -301,6 +317,7 @@ class Worker:
         deleted = self._persist(lambda: self._store.rewind(positions, fresh))
         with self._state.read() as session:
             self._ages.load(session, fresh.keys())
+            self._placing.load(session, fresh.keys(), self._now())
         now = self._now()
         worked = [place.updated_at.timestamp() for place in places.values() if place.updated_at is not None]
         if worked and now - max(worked) > clock.OUTAGE_SECONDS:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from collector.documents.service import MAX_DEVICES
 from collector.errors import NotFoundError
-from collector.network.placing import places_of
+from collector.network.placing import MOST_TOLD, Touch, moves_of, touches
 from collector.network.reading import Entry, read_device, read_entries
 from collector.network.service import Filters, get_device, list_devices, map_of
 from collector.network.topology import BOTH, FORWARDING, ONE, topology_of
@@ -90,6 +90,7 @@ def test_devices_become_rows_events_and_a_map(pipeline: Pipeline) -> None:
     )
     pipeline.batch(documents=[core, first, second, arp, *tables])
     pipeline.work()
+    pipeline.turn()
     assert [fields["event"]["action"] for fields in pipeline.store.of("network_device")] == ["first"] * 3
     with pipeline.state.read() as session:
         rows, total = list_devices(session, EVERYTHING, Filters(), offset=0, limit=10)
@@ -184,17 +185,118 @@ def test_what_a_device_says_is_text_whatever_it_is() -> None:
     assert read_entries({"entries": [{"name": mac(1)}, {"interface": "p"}, 3]}) == []
 
 
-def test_a_card_is_at_the_port_with_the_fewest_cards() -> None:
-    def at(number: int, interface: str, *, uplink: bool = False) -> Entry:
-        return Entry(mac(number), interface, None, uplink=uplink, new=False)
+def at(number: int, interface: str, *, uplink: bool = False) -> Entry:
+    return Entry(mac(number), interface, None, uplink=uplink, new=False)
 
+
+def test_a_card_is_at_the_port_with_the_fewest_cards() -> None:
     tables = {
         # Between a and b stands a switch that nobody asks, so a's port towards b is no uplink that it knows.
         "a": [at(1, "a1"), at(2, "a1"), at(3, "a2")],
         "b": [at(1, "b1"), at(2, "b2"), at(3, "b9", uplink=True)],
     }
-    assert places_of("b", tables) == [(mac(1), "b", "b1"), (mac(2), "b", "b2")]
-    assert places_of("a", tables) == [(mac(3), "a", "a2")]
+    unplaced = {mac(number): ("", "") for number in (1, 2, 3)}
+    assert moves_of(tables, unplaced, {}) == (
+        [],
+        [(mac(1), "b", "b1"), (mac(2), "b", "b2"), (mac(3), "a", "a2")],
+    )
+    # Cards that nobody saw are no devices.
+    assert moves_of(tables, {}, {mac(1): Touch.ARRIVED}) == ([], [])
+
+
+def test_made_up_cards_behind_a_port_move_no_card_of_others() -> None:
+    placed = {mac(number): ("b", "b1") for number in range(10)}
+    tables = {
+        "a": [at(number, "a1") for number in range(10)],
+        "b": [at(number, "b1") for number in range(60)],
+    }
+    made_up = dict.fromkeys(map(mac, range(10, 60)), Touch.ARRIVED)
+    assert moves_of(tables, placed, made_up) == ([], [])
+    assert moves_of(tables, placed, {}, everything=True) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("was", "touch", "told", "noted"),
+    [
+        (("a", "a7"), Touch.ARRIVED, True, False),  # it came here
+        (("a", "a1"), Touch.ARRIVED, False, True),  # a's port is known to lead to b by now
+        (("a", "a7"), Touch.FOUND, False, True),  # b is asked since today
+        (("a", "a7"), Touch.LEFT, True, False),  # its row at a went
+        (("a", "a2"), Touch.LEFT, False, False),  # it is at a still
+        (("z", "z1"), Touch.LEFT, False, False),  # another probe placed it
+        (("z", "z1"), Touch.ARRIVED, True, False),
+        (("b", "b1"), Touch.ARRIVED, False, False),
+    ],
+)
+def test_what_is_a_move(was: tuple[str, str], touch: Touch, told: bool, noted: bool) -> None:
+    tables = {
+        "a": [at(1, "a1", uplink=True), *([at(1, "a2"), at(2, "a2")] if was[1] == "a2" else [])],
+        "b": [at(1, "b1")],
+    }
+    moves = moves_of(tables, {mac(1): was}, {mac(1): touch})
+    assert (moves.told, moves.noted) == (
+        [(mac(1), "b", "b1")] if told else [],
+        [(mac(1), "b", "b1")] if noted else [],
+    )
+
+
+def test_of_many_moves_those_to_crowded_ports_are_noted_alone() -> None:
+    tables = {"a": [at(1, "a1"), *(at(number, "a2") for number in range(2, 200))]}
+    placed = {mac(number): ("a", "a9") for number in range(1, 200)}
+    moves = moves_of(tables, placed, dict.fromkeys(placed, Touch.ARRIVED))
+    assert moves.told[0] == (mac(1), "a", "a1")
+    assert (len(moves.told), len(moves.noted)) == (MOST_TOLD, 199 - MOST_TOLD)
+
+
+def test_what_a_new_table_says_of_cards() -> None:
+    def table(*rows: tuple[int, str, bool], more: int = 0) -> dict[str, Any]:
+        body: dict[str, Any] = learned("a", *rows)["body"]
+        return {**body, "count": len(rows) + more}
+
+    before = table((1, "p1", False), (2, "p2", False), (3, "p3", True), (4, "p4", False), (5, "p5", False))
+    after = ((1, "p1", False), (2, "p9", False), (3, "p3", False), (4, "p4", True), (6, "p6", False))
+    same = {mac(2): Touch.ARRIVED, mac(3): Touch.FOUND, mac(4): Touch.LEFT, mac(6): Touch.ARRIVED}
+    assert touches(before, table(*after)) == {**same, mac(5): Touch.LEFT}
+    # What a table has no room for may be there all the same.
+    assert touches(before, table(*after, more=1)) == same
+    assert touches(None, table((1, "p1", False), (2, "p2", True))) == {mac(1): Touch.FOUND}
+
+
+@both
+def test_a_card_that_is_plugged_in_at_another_switch_is_told_once_a_minute_at_most_and_after_a_restart(
+    pipeline: Pipeline,
+) -> None:
+    def moves() -> list[tuple[str, str]]:
+        return [
+            (told["device"]["switch"], told["device"]["port"])
+            for told in pipeline.store.of("device")
+            if told["event"]["action"] == "device_replugged"
+        ]
+
+    def tell(*documents: dict[str, Any]) -> None:
+        pipeline.batch(documents=list(documents))
+        pipeline.work()
+        pipeline.turn()
+
+    arp = document("network_arp", {"entries": [{"ip": "10.0.1.11", "mac": mac(11)}]}, "sw-1")
+    pipeline.batch(documents=[arp])
+    pipeline.work()
+    tell(learned("sw-1", (11, "p1", False), (12, "p1", False)), learned("sw-2", (13, "q1", False)))
+    pipeline.clock.seconds += 30
+    tell(learned("sw-2", (13, "q1", False), (11, "q2", False)))
+    assert moves() == []
+    pipeline.clock.seconds += 30
+    pipeline.turn()
+    assert moves() == [("sw-2", "q2")]
+    pipeline.clock.seconds += 10
+    tell(learned("sw-2", (13, "q1", False), (11, "q3", False)))
+    assert moves() == [("sw-2", "q2")]
+    # What was put off is looked at by whoever takes over.
+    pipeline.restart()
+    pipeline.turn()
+    assert moves() == [("sw-2", "q2"), ("sw-2", "q3")]
+    pipeline.turn()
+    assert len(moves()) == 2
 
 
 def test_a_chain_by_forwarding_tables_has_no_link_past_the_one_between() -> None:
