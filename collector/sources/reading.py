@@ -4,50 +4,77 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from msgspec import Struct
 
-from agent.messages import UNREADABLE
 from collector.sources.register import normal_address
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from collector.detect.ports import EventStore
 
-_WHEN: Final = (
-    "received_at > fromUnixTimestamp64Micro({since:Int64})"
-    " AND received_at <= fromUnixTimestamp64Micro({until:Int64})"
-)
-_REPORTS: Final = " ".join(
-    (
-        "SELECT agency_id, endpoint_id, body FROM events WHERE",
-        _WHEN,
-        "AND product = 'probe' AND category = 'syslog_source' AND NOT simulated LIMIT 9000",
+#: One row an endpoint, with what it says of so many devices at most: nobody's reports take the place of another's.
+_REPORTS: Final = """
+SELECT agency_id, endpoint_id,
+    groupArray(500)((address, times, messages, seconds, hostname, transport, certificate)) AS devices
+FROM (
+    SELECT agency_id, endpoint_id, address, sum(count_said) AS messages, sum(seconds_said) AS seconds,
+        arraySort(arraySlice(arrayReverseSort(groupArray(1000)(at)), 1, 200)) AS times,
+        argMax(hostname_said, at) AS hostname, argMax(transport_said, at) AS transport,
+        argMax(certificate_said, at) AS certificate
+    FROM (
+        SELECT agency_id, endpoint_id,
+            substringUTF8(JSONExtractString(body, 'observer.ip'), 1, 64) AS address,
+            JSONExtractFloat(body, 'syslog_source', 'messages') AS count_said,
+            least(greatest(JSONExtractFloat(body, 'syslog_source', 'seconds'), 0), 86400) AS seconds_said,
+            JSONExtractFloat(body, 'syslog_source', 'last_at') AS at,
+            substringUTF8(JSONExtractString(body, 'log.syslog.hostname'), 1, 255) AS hostname_said,
+            substringUTF8(JSONExtractString(body, 'syslog_source', 'transport'), 1, 255) AS transport_said,
+            substringUTF8(JSONExtractString(body, 'tls.client.x509.subject.common_name'), 1, 255) AS certificate_said
+        FROM events
+        WHERE received_at > fromUnixTimestamp64Micro({since:Int64})
+            AND received_at <= fromUnixTimestamp64Micro({until:Int64})
+            AND product = 'probe' AND category = 'syslog_source' AND NOT simulated AND length(body) < 4096
     )
+    WHERE address != '' AND count_said >= 1 AND count_said <= 1e9 AND at > 0 AND at < 1e12
+    GROUP BY agency_id, endpoint_id, address
+    ORDER BY messages DESC LIMIT 500 BY endpoint_id
 )
-#: Of a sample: every message would be much to read.
-_FORMS: Final = " ".join(
-    (
-        "SELECT agency_id, address, form, product, count() AS messages FROM (",
-        "SELECT agency_id, product, JSONExtractString(body, 'observer.ip') AS address,",
-        "JSONExtractString(body, 'log.format') AS form FROM events WHERE",
-        _WHEN,
-        "AND category = 'syslog' AND NOT simulated LIMIT 2000)",
-        "WHERE address != '' GROUP BY agency_id, address, form, product LIMIT 2000",
+GROUP BY agency_id, endpoint_id LIMIT 9000
+"""
+#: Of a sample, the same of every endpoint: every message would be much to read. One row an agency.
+_FORMS: Final = """
+SELECT agency_id, groupArray(2000)((address, form, product, messages)) AS samples
+FROM (
+    SELECT agency_id, address, form, product, count() AS messages
+    FROM (
+        SELECT agency_id, product,
+            substringUTF8(JSONExtractString(body, 'observer.ip'), 1, 64) AS address,
+            substringUTF8(JSONExtractString(body, 'log.format'), 1, 255) AS form
+        FROM events
+        WHERE received_at > fromUnixTimestamp64Micro({since:Int64})
+            AND received_at <= fromUnixTimestamp64Micro({until:Int64})
+            AND category = 'syslog' AND event_id GLOBAL IN (
+            SELECT event_id FROM events
+            WHERE received_at > fromUnixTimestamp64Micro({since:Int64})
+                AND received_at <= fromUnixTimestamp64Micro({until:Int64})
+                AND category = 'syslog' AND NOT simulated LIMIT 50 BY endpoint_id LIMIT 50000
+        )
     )
+    WHERE address != '' GROUP BY agency_id, address, form, product
 )
-_LONGEST: Final = 255
-_MOST: Final = 1e12
-#: More messages than any device sends between two reports.
-_MOST_MESSAGES: Final = 1e9
+GROUP BY agency_id LIMIT 9000
+"""
 
 
 class Report(Struct):
-    """What one probe said of one device in a window of ``seconds``."""
+    """What one probe said of one device: ``messages`` within ``seconds``, the last ones at ``times`` (seconds since
+    1970, rising, at least one)."""
 
     agency_id: int
     address: str
     probe_id: str
-    at: float
+    times: list[float]
     messages: int
     seconds: float
     hostname: str
@@ -67,7 +94,11 @@ class Forms(Struct):
 def read_reports(store: EventStore, since: float, until: float) -> list[Report]:
     """Of the time after ``since`` up to ``until``. Raises what the store raises."""
     rows = store.query(_REPORTS, {"since": int(since * 1e6), "until": int(until * 1e6)})
-    found = (_report(row, until) for row in rows)
+    found = (
+        _report(int(row["agency_id"]), str(row["endpoint_id"]), each, until)
+        for row in rows
+        for each in row["devices"]
+    )
     return [each for each in found if each is not None]
 
 
@@ -75,61 +106,45 @@ def read_forms(store: EventStore, since: float, until: float) -> dict[tuple[int,
     """By agency and address. Raises what the store raises."""
     found: dict[tuple[int, str], Forms] = {}
     for row in store.query(_FORMS, {"since": int(since * 1e6), "until": int(until * 1e6)}):
-        address = _address(row["address"])
-        if not address:
-            continue
-        forms = found.setdefault((int(row["agency_id"]), address), Forms())
-        messages, form, product = int(row["messages"]), str(row["form"]), str(row["product"])
-        forms.messages += messages
-        if form or product:
-            forms.known += messages
-            if messages > forms.most:
-                forms.most, forms.product = messages, (form or product)[:_LONGEST]
+        for said, form, product, count in row["samples"]:
+            address, messages = _address(said), int(count)
+            if not address:
+                continue
+            forms = found.setdefault((int(row["agency_id"]), address), Forms())
+            forms.messages += messages
+            if form or product:
+                forms.known += messages
+                if messages > forms.most:
+                    forms.most, forms.product = messages, form or product
     return found
 
 
-def _report(row: dict[str, Any], until: float) -> Report | None:
+def _report(agency_id: int, probe_id: str, device: Sequence[Any], until: float) -> Report | None:
     """What a probe said, made fit; ``None`` for what is about no device."""
-    try:
-        body = msgspec.json.decode(row["body"])
-    except (*UNREADABLE, UnicodeEncodeError):
-        return None
-    said = body.get("syslog_source") if isinstance(body, dict) else None
-    address = _address(body.get("observer.ip")) if isinstance(body, dict) else ""
-    if not isinstance(said, dict) or not address:
-        return None
-    messages, seconds, at = (_number(said.get(name)) for name in ("messages", "seconds", "last_at"))
-    if not 1 <= messages <= _MOST_MESSAGES or at <= 0:
+    said, times, messages, seconds, hostname, transport, certificate = device
+    address = _address(said)
+    if not address:
         return None
     return Report(
-        agency_id=int(row["agency_id"]),
-        address=address,
-        probe_id=str(row["endpoint_id"]),
-        at=min(at, until),
+        agency_id,
+        address,
+        probe_id,
+        times=[min(float(each), until) for each in times],
         messages=int(messages),
-        seconds=max(0.0, seconds),
-        hostname=_text(body.get("log.syslog.hostname")),
-        transport=_text(said.get("transport")),
-        certificate=_text(body.get("tls.client.x509.subject.common_name")),
+        seconds=float(seconds),
+        hostname=_text(hostname),
+        transport=_text(transport),
+        certificate=_text(certificate),
     )
 
 
-def _address(value: object) -> str:
+def _address(value: str) -> str:
     """Written in one way; empty for what is no IP address."""
-    if not isinstance(value, str) or len(value) > _LONGEST:
-        return ""
     try:
         return normal_address(value)
     except ValueError:
         return ""
 
 
-def _number(value: object) -> float:
-    """0 for what is no number, or beyond reason."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -_MOST < value < _MOST:
-        return 0.0
-    return float(value)
-
-
-def _text(value: object) -> str:
-    return value[:_LONGEST] if isinstance(value, str) and value.isprintable() else ""
+def _text(value: str) -> str:
+    return value if value.isprintable() else ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXPECTED: Final = "expected"
 RETIRED: Final = "retired"
 #: By state, the worst first.
-_ORDER: Final = {"silent": 0, "never_heard": 1, "waiting": 2, "heard": 3}
+_ORDER: Final = {"silent": 0, "never_heard": 1, "unheard": 2, "waiting": 3, "heard": 4}
 
 
 def list_sources(session: Session, scope: Scope) -> list[LogSource]:

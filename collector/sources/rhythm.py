@@ -32,8 +32,9 @@ class Rhythm(Struct):
     rate: float = 0.0
 
 
-def spoke(rhythm: Rhythm, at: float, messages: int, seconds: float) -> None:
-    """Note that ``messages`` came within ``seconds``, the last one at ``at``. What is older than known counts only."""
+def spoke(rhythm: Rhythm, at: float, messages: int, seconds: float, *, own_pause: bool = True) -> None:
+    """Note that ``messages`` came within ``seconds``, the last one at ``at``. What is older than known counts only.
+    ``own_pause``: nothing else than the device made the pause before."""
     rhythm.messages = min(rhythm.messages + messages, _MOST_MESSAGES)
     if seconds >= 1:
         now = messages / seconds
@@ -46,7 +47,7 @@ def spoke(rhythm: Rhythm, at: float, messages: int, seconds: float) -> None:
         return
     gap = at - before
     faded = rhythm.longest_gap_seconds * 0.5 ** (gap / _HALF_SECONDS)
-    rhythm.longest_gap_seconds = max(faded, gap)
+    rhythm.longest_gap_seconds = max(faded, gap) if own_pause else faded
     rhythm.hours += int(at // HOUR != before // HOUR)
     rhythm.last_at = at
 

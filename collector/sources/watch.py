@@ -7,20 +7,23 @@ and written down in one transaction.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from collector.detect import clock
 from collector.detect.checkpoints import load_places
 from collector.detect.step import Record
 from collector.detect.values import event_id, moment
+from collector.documents.service import HEALTH
 from collector.machine import ClockGuard, since_boot
 from collector.sources.reading import read_forms, read_reports
-from collector.sources.rhythm import SAMPLE, Rhythm, patience, spoke, state_of
-from collector.state.tables import Agency, Endpoint, LogSource, LogSourceLook
+from collector.sources.rhythm import SAMPLE, patience, state_of
+from collector.sources.seen import NEW, WRITTEN, Seen, newcomer, note, seen_of
+from collector.state.tables import Agency, Document, Endpoint, LogSource, LogSourceLook
 from collector.state.upsert import upsert
 from collector.store.errors import StoreError
 from rules.engine import Event
@@ -41,35 +44,33 @@ log = logging.getLogger("vonggac.sources")
 _BACK_SECONDS: Final = 7_200.0
 #: Nobody is called silent while the log is worked on with more delay than this.
 _BEHIND_SECONDS: Final = 60.0
-#: Whoever sends from ever new addresses fills no table.
-MOST_SOURCES: Final = 20_000
-_MOST_NEW: Final = 500
+#: Of one agency, and so many new ones at one look: whoever sends from ever new addresses fills his own agency's.
+MOST_SOURCES: Final = 1_000
+_MOST_NEW: Final = 50
+#: For how long a stranger is remembered, where there is room.
+_STRANGER_SECONDS: Final = 30 * 86_400.0
+_CHUNK: Final = 500
+#: What a probe tells while it listens (:mod:`agent.probe.syslog`), and the source that it tells it of.
+_INPUT: Final = "syslog_input"
+_SOURCE: Final = "syslog"
 _RETIRED: Final = "retired"
-_ACTIONS: Final = {"heard": "heard_again", "silent": "silent", "never_heard": "never_heard"}
-
-
-@dataclass
-class Seen:
-    """One device as a look leaves it. ``before``: the state that was told last; ``first``: it was not known."""
-
-    row: dict[str, Any]
-    rhythm: Rhythm
-    before: str
-    first: bool = False
-    heard: bool = False
-
-    @property
-    def turned(self) -> bool:
-        return self.first or (self.row["state"] != self.before and self.row["state"] != "waiting")
+_ACTIONS: Final = {
+    "heard": "heard_again",
+    "silent": "silent",
+    "unheard": "unheard",
+    "never_heard": "never_heard",
+}
 
 
 @dataclass
 class SourcesFound:
-    """What one look found. ``until`` is None where the event store could not be asked."""
+    """What one look found. ``until`` is None where the event store could not be asked; ``gone``: ids of strangers that
+    are forgotten."""
 
     now: float
     until: float | None = None
     seen: list[Seen] = field(default_factory=list)
+    gone: list[int] = field(default_factory=list)
     agencies: dict[int, Agency] = field(default_factory=dict)
 
 
@@ -94,6 +95,8 @@ class LogSources:
         self._next = monotonic()
         self._begun = False
         self._silence_from = float("-inf")
+        #: Since when each probe that listens does, as far as was seen (steady).
+        self._listening: dict[str, float] = {}
 
     def due(self) -> bool:
         return monotonic() >= self._next
@@ -125,8 +128,8 @@ class LogSources:
             return found
         found.until = until
         found.agencies = {each.id: each for each in session.scalars(select(Agency))}
-        known = {(row.agency_id, row.address): _seen(row) for row in session.scalars(select(LogSource))}
-        self._hear(known, reports, forms, now)
+        known = {(row.agency_id, row.address): seen_of(row) for row in session.scalars(select(LogSource))}
+        found.gone = self._hear(known, reports, forms, now)
         if steady >= self._silence_from and now - until <= _BEHIND_SECONDS:
             self._judge(session, known, now)
         found.seen = list(known.values())
@@ -153,9 +156,12 @@ class LogSources:
                 session.execute(
                     update(LogSource)
                     .where(LogSource.id == row["id"])
-                    .values({name: row[name] for name in _WRITTEN})
+                    .values({name: row[name] for name in WRITTEN})
                     .execution_options(synchronize_session=False)
                 )
+        for at in range(0, len(look.gone), _CHUNK):
+            of_them = LogSource.id.in_(look.gone[at : at + _CHUNK])
+            session.execute(delete(LogSource).where(of_them, LogSource.standing == NEW))
         upsert(session, LogSourceLook, [{"id": 1, "looked_at": moment(look.until)}], ("id",))
 
     def done(self, look: SourcesFound) -> None:
@@ -167,17 +173,27 @@ class LogSources:
         reports: list[Report],
         forms: dict[tuple[int, str], Forms],
         now: float,
-    ) -> None:
-        new = 0
-        for report in sorted(reports, key=lambda each: each.at):
-            key = (report.agency_id, report.address)
-            seen = known.get(key)
+    ) -> list[int]:
+        """Enter what was heard into ``known``; return the ids of those that are taken out of it."""
+        strangers: list[Report] = []
+        for report in sorted(reports, key=lambda each: each.times[-1]):
+            seen = known.get((report.agency_id, report.address))
             if seen is None:
-                if new >= _MOST_NEW or len(known) >= MOST_SOURCES:
+                strangers.append(report)
+            else:
+                note(seen, report, now)
+        counts = Counter(agency_id for agency_id, _ in known)
+        gone = self._forget(known, counts, Counter(each.agency_id for each in strangers), now)
+        new = Counter[int]()
+        for report in strangers:
+            key, agency_id = (report.agency_id, report.address), report.agency_id
+            if key not in known:
+                if new[agency_id] >= _MOST_NEW or counts[agency_id] >= MOST_SOURCES:
                     continue
-                new += 1
-                seen = known[key] = _first(report, now)
-            _note(seen, report, now)
+                new[agency_id] += 1
+                counts[agency_id] += 1
+                known[key] = newcomer(report, now)
+            note(known[key], report, now)
         for key, sample in forms.items():
             if (seen := known.get(key)) is not None:
                 kept = SAMPLE / (SAMPLE + sample.messages)
@@ -186,37 +202,44 @@ class LogSources:
                 if sample.product:
                     seen.row["product"] = sample.product
                 seen.heard = True
+        return gone
+
+    def _forget(
+        self, known: dict[tuple[int, str], Seen], counts: Counter[int], newcomers: Counter[int], now: float
+    ) -> list[int]:
+        """Take out strangers that were not heard for long; where their agency's newcomers need the room, the longest
+        silent of them sooner."""
+        strangers = [(seen.rhythm.last_at or 0.0, key) for key, seen in known.items() if seen.is_stranger]
+        gone = []
+        for last, key in sorted(strangers):
+            full = counts[key[0]] + newcomers[key[0]] > MOST_SOURCES
+            if now - last > (self._settings.unknown_seconds if full else _STRANGER_SECONDS):
+                gone.append(known.pop(key).row["id"])
+                counts[key[0]] -= 1
+        return gone
 
     def _judge(self, session: Session, known: dict[tuple[int, str], Seen], now: float) -> None:
-        heard = {
-            endpoint_id: last.timestamp()
-            for endpoint_id, last in session.execute(select(Endpoint.id, Endpoint.last_seen_at))
-            if last is not None
-        }
+        steady = self._steady()
+        listening = _listening(session, now - self._settings.silent_seconds)
+        self._listening = {each: self._listening.get(each, steady) for each in listening}
         for each in known.values():
             row = each.row
-            if row["standing"] == _RETIRED:
+            if row["standing"] == _RETIRED or each.is_stranger:
                 continue
             since = (row["decided_at"] or row["made_at"]).timestamp()
             state = state_of(each.rhythm, row["expected_seconds"], since, now, self._settings)
-            probe = heard.get(row["probe_id"])
-            unheard = each.rhythm.last_at is not None and (
-                probe is None or now - probe > self._settings.silent_seconds
-            )
-            # Of a device behind a probe that is silent itself nothing is known.
-            if state == "silent" and unheard:
-                continue
+            if state == "silent" and row["state"] != "silent" and self._is_unheard(each, steady):
+                state = "unheard"
             if state != row["state"]:
                 row["state"], row["state_since"] = state, moment(now)
 
+    def _is_unheard(self, seen: Seen, steady: float) -> bool:
+        """Whether its probe does not listen, or has not for as long as the device may be silent since it did not."""
+        began = self._listening.get(seen.row["probe_id"])
+        return began is None or (seen.row["state"] == "unheard" and steady - began <= self._patience(seen))
+
     def _patience(self, seen: Seen) -> float:
         return patience(seen.rhythm, seen.row["expected_seconds"], self._settings)
-
-
-_WRITTEN: Final = (
-    "probe_id", "hostname", "transport", "certificate", "product", "state", "state_since", "first_seen_at",
-    "last_seen_at", "hours", "longest_gap_seconds", "messages", "rate", "sampled", "known",
-)  # fmt: skip
 
 
 def _worked_until(session: Session) -> float | None:
@@ -225,52 +248,17 @@ def _worked_until(session: Session) -> float | None:
     return min(received).timestamp() if received else None
 
 
-def _seen(row: LogSource) -> Seen:
-    values = {column.key: getattr(row, column.key) for column in LogSource.__table__.columns}
-    last = None if row.last_seen_at is None else row.last_seen_at.timestamp()
-    rhythm = Rhythm(last, row.hours, row.longest_gap_seconds, row.messages, row.rate)
-    return Seen(values, rhythm, row.state)
-
-
-def _first(report: Report, now: float) -> Seen:
-    row: dict[str, Any] = {
-        "agency_id": report.agency_id,
-        "address": report.address,
-        "name": "",
-        "product": "",
-        "standing": "new",
-        "state": "waiting",
-        "state_since": moment(now),
-        "expected_seconds": None,
-        "first_seen_at": None,
-        "sampled": 0.0,
-        "known": 0.0,
-        "made_at": moment(now),
-        "decided_at": None,
-    }
-    return Seen(row, Rhythm(), "waiting", first=True)
-
-
-def _note(seen: Seen, report: Report, now: float) -> None:
-    row, rhythm = seen.row, seen.rhythm
-    spoke(rhythm, report.at, report.messages, report.seconds)
-    row.update(
-        probe_id=report.probe_id,
-        transport=report.transport,
-        certificate=report.certificate,
-        hours=rhythm.hours,
-        longest_gap_seconds=rhythm.longest_gap_seconds,
-        messages=rhythm.messages,
-        rate=rhythm.rate,
+def _listening(session: Session, fresh_from: float) -> set[str]:
+    """Endpoints that were heard since, whose part ``syslog`` is switched on and does not fail."""
+    found = session.scalars(
+        select(Document.endpoint_id)
+        .join(Endpoint, Endpoint.id == Document.endpoint_id)
+        .where(Document.kind == _INPUT, Endpoint.last_seen_at >= moment(fresh_from))
     )
-    if report.hostname or "hostname" not in row:
-        row["hostname"] = report.hostname
-    if rhythm.last_at is not None:
-        row["last_seen_at"] = moment(rhythm.last_at)
-        row["first_seen_at"] = row["first_seen_at"] or moment(report.at)
-    if row["state"] != "heard":
-        row["state"], row["state_since"] = "heard", moment(now)
-    seen.heard = True
+    health = session.execute(
+        select(Document.endpoint_id, Document.body).where(Document.kind == HEALTH, Document.item == _SOURCE)
+    )
+    return set(found) - {endpoint_id for endpoint_id, body in health if body.get("ok") is False}
 
 
 def _tell(step: Step, look: SourcesFound, seen: Seen, allowed: float, log_offset: int) -> None:

@@ -39,7 +39,7 @@ class LogSourceShape(Shape):
     certificate: str = Field(description="The name in its certificate, where it showed one.")
     product: str
     standing: Literal["new", "expected", "retired"]
-    state: Literal["waiting", "heard", "silent", "never_heard"]
+    state: Literal["waiting", "heard", "silent", "unheard", "never_heard"]
     state_since: datetime
     expected_seconds: float | None
     first_seen_at: datetime | None

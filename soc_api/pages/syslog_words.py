@@ -8,6 +8,7 @@ SOURCE_STATES: Final = {
     "waiting": N_("Not heard yet"),
     "heard": N_("Sends its log"),
     "silent": N_("Has stopped sending"),
+    "unheard": N_("Not known: its probe does not listen"),
     "never_heard": N_("Never heard"),
 }
 STANDINGS: Final = {
@@ -49,6 +50,9 @@ SYSLOG_FIELDS: Final = {
     "syslog_source.lost_count": N_("Datagrams lost"),
     "syslog_source.strangers_count": N_("Turned away: may not send"),
     "syslog_source.turned_away_count": N_("Turned away: too many connections"),
+    "syslog_input.udp_port": N_("Listens at port (UDP)"),
+    "syslog_input.tcp_port": N_("Listens at port (TCP)"),
+    "syslog_input.tls_port": N_("Listens at port (TLS)"),
     "log_source.address": N_("Address"),
     "log_source.name": N_("Device"),
     "log_source.hostname": N_("Name, as the device says"),
@@ -76,6 +80,7 @@ SYSLOG_ACTIONS: Final = {
     "first_heard": N_("Heard for the first time"),
     "heard_again": N_("Heard again"),
     "never_heard": N_("Never heard"),
+    "unheard": N_("Cannot be heard: the probe does not listen"),
     "backup_changed": N_("A backup's state changed"),
 }
 
@@ -83,5 +88,6 @@ SYSLOG_SOURCES: Final = {
     "/syslog": N_("Syslog of devices"),
     "probe/syslog_source": N_("Probe: who logs"),
     "vonggac/log_source": N_("Sources of logs"),
+    "vonggac/syslog_input": N_("Probe: listens for syslog"),
     "vonggac/backup": N_("Backups"),
 }

@@ -89,13 +89,11 @@ PARSERS: Final[tuple[Parser, ...]] = (
     parser(
         "value",
         lambda value: (
-            reading._report({"agency_id": 1, "endpoint_id": "e", "body": value}, T0)
+            reading._report(1, "e", (value, [T0], 1, 60.0, value, value, value), T0)
             if isinstance(value, str)
             else None
         ),
         reading._report,
-        seeds=(
-            '{"observer.ip": "192.0.2.1", "syslog_source": {"messages": 1, "seconds": 60, "last_at": 5}}',
-        ),
+        seeds=("192.0.2.1", "fe80::1%eth0", "::ffff:192.0.2.1"),
     ),
 )

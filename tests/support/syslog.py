@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from agent.messages import Event
+    from agent.messages import Event, StatusDocument
 
 
 def free_ports(count: int, kind: int = socket.SOCK_STREAM) -> list[int]:
@@ -65,6 +65,8 @@ class SyslogSite:
         self.failures: list[str] = []
         self._well = False
         self._taken: list[Event] = []
+        #: As told until :meth:`events` was last asked.
+        self.documents: list[StatusDocument] = []
         self.host = ProbeHost(
             [Chosen(part_named("syslog"), settings)],
             self.folder,
@@ -88,6 +90,7 @@ class SyslogSite:
         while (outgoing := self.spool.next()) is not None:
             batch = decode_batch(zstandard.ZstdDecompressor().decompress(outgoing.body))
             self._taken += batch.events
+            self.documents += batch.documents
             self.spool.acknowledge(outgoing)
         return self._taken
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agent import reasons
 from agent.collectors.common.auth import auth_fields
 from agent.collectors.registry import Output
-from agent.messages import Event, LogSource, Metric
+from agent.messages import Event, LogSource, Metric, StatusDocument
 from agent.probe.contract import PartEndsError
 from agent.probe.syslog.inbox import Batch, Inbox, Leftover
 from agent.probe.syslog.listening import Listener
@@ -35,6 +35,8 @@ MESSAGE: Final = LogSource(category="syslog")
 #: What a Linux machine says of sign-ins is told as an agent there would tell it.
 AUTH: Final = LogSource(product="linux", service="auth")
 _AUTH_FACILITIES: Final = frozenset({4, 10})
+#: What the part listens at: there for as long as it is switched on.
+INPUT: Final = "syslog_input"
 REPORT: Final = LogSource(product="probe", category="syslog_source")
 _PID_DIGITS: Final = 10
 _NUMBER: Final = "batch"
@@ -78,12 +80,14 @@ def _opened(context: PartContext[SyslogSettings], inbox: Inbox, senders: Senders
     while not context.stopping.is_set():
         listener = Listener(context.settings, inbox, senders, context.now)
         try:
-            listener.open()
+            ports = listener.open()
         except OSError as error:
             context.fails(SOURCE, reasons.SYSLOG_NOT_OPENED(detail=error.strerror or str(error)))
             context.stopping.wait(_RETRY_SECONDS)
         else:
-            context.tell(SOURCE, Output())
+            body = {f"{transport}_port": port for transport, port in ports.items()}
+            listens = StatusDocument(kind=INPUT, item="", observed_at=context.now(), body=body)
+            context.tell(SOURCE, Output(documents=[listens]))
             return listener
     return None
 
@@ -154,7 +158,7 @@ class Teller:
         """In halves where it is more than can be told at once; a single event that cannot be told is dropped, for what
         is kept would stop each start. ``memory`` goes with the last."""
         try:
-            self._context.tell(SOURCE, Output(events=events), memory=memory)
+            self._context.tell(SOURCE, Output(events=events), partial=True, memory=memory)
         except ValueError as error:
             if not events:
                 raise
@@ -206,7 +210,7 @@ class Teller:
         ]
         for at in range(0, max(1, len(events)), _REPORTED_AT_ONCE):
             output = Output(events=events[at : at + _REPORTED_AT_ONCE], metrics=metrics if not at else [])
-            self._context.tell(SOURCE, output, memory={_NUMBER: self._number})
+            self._context.tell(SOURCE, output, partial=True, memory={_NUMBER: self._number})
         self._told_lost, self._told_away = lost, away
 
 

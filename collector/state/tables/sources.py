@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from collector.state.base import Base
@@ -15,10 +15,11 @@ class LogSource(Base):
     """A device that logs: known by its address within an agency (0: of none), as a probe saw it.
 
     ``standing`` is what people say of it: ``new`` (nobody yet), ``expected`` or ``retired``; ``state`` what the
-    collector finds: ``waiting`` (not heard yet), ``heard``, ``silent`` or ``never_heard``. ``name`` is given by people,
-    ``hostname`` said by the device. ``expected_seconds``: the longest pause that people set; else it is learnt from
-    ``longest_gap_seconds`` and in how many different ``hours`` it spoke. ``sampled`` and ``known``: of how many
-    messages that were looked at how many had a known form, older ones counting less.
+    collector finds: ``waiting`` (not heard yet), ``heard``, ``silent``, ``unheard`` (its probe does not listen) or
+    ``never_heard``. ``name`` is given by people, ``hostname`` said by the device. ``expected_seconds``: the longest
+    pause that people set; else it is learnt from ``longest_gap_seconds`` and in how many different ``hours`` it spoke.
+    ``sampled`` and ``known``: of how many messages that were looked at how many had a known form, older ones counting
+    less.
     """
 
     __tablename__ = "log_source"
@@ -90,12 +91,20 @@ class BackupSystem(Base):
 
 class BackupRecord(Base):
     """That a system was backed up, or a restore tried. ``kind``: ``report`` (signed, over HTTP), ``file`` (an agent
-    looked) or ``restore`` (a person says so). ``nonce`` tells one report from another; empty for the other kinds."""
+    looked), ``snmp`` (a probe asked a device) or ``restore`` (a person says so). ``nonce`` tells one report from
+    another; empty for the other kinds."""
 
     __tablename__ = "backup_record"
     __table_args__ = (
         Index(None, "system_id", "kind", "at"),
-        Index(None, "system_id", "nonce"),
+        Index(
+            "uq_backup_record_nonce",
+            "system_id",
+            "nonce",
+            unique=True,
+            sqlite_where=text("nonce <> ''"),
+            postgresql_where=text("nonce <> ''"),
+        ),
         {"sqlite_autoincrement": True},
     )
 

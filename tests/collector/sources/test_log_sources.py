@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from collector.alerts.findings import apply_outcomes
 from collector.alerts.models import Outcome
@@ -17,11 +16,11 @@ from collector.detect.step import Step
 from collector.errors import ConflictError, NotFoundError
 from collector.partitions import ALL
 from collector.settings import Settings
-from collector.sources import register
+from collector.sources import register, watch
 from collector.sources.rhythm import Rhythm, patience, spoke
 from collector.sources.watch import LogSources
 from collector.state.scope import EVERYTHING, Scope
-from collector.state.tables import Alert, Endpoint, LogSource
+from collector.state.tables import Alert, Document, Endpoint, LogSource
 from collector.store.errors import StoreUnavailableError
 from rules.catalogue import OWN_RULES, load_catalogue
 from rules.engine import Engine
@@ -62,7 +61,7 @@ class Heard:
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
         if self.away:
             raise StoreUnavailableError("away")
-        kind = "forms" if "JSONExtract" in sql else "reports"
+        kind = "forms" if "log.format" in sql else "reports"
         if self.received is not None and parameters is not None:
             if kind == "forms":
                 return []
@@ -83,7 +82,23 @@ class Site:
         self.store = Heard()
         self.agency = add_agency(self.state)
         add_endpoint(self.state, "probe-1", self.agency)
+        self.listens(True)
         self.restart()
+
+    def listens(self, switched_on: bool, *, well: bool = True) -> None:
+        """The probe's part is switched on, or off; it does ``well`` or fails."""
+        with self.state.write() as session:
+            session.execute(delete(Document))
+            bodies = {("collector_health", "syslog"): {"name": "syslog", "ok": well, "reason": ""}}
+            if switched_on:
+                bodies["syslog_input", ""] = {"tcp_port": 514}
+            for (kind, item), body in bodies.items():
+                session.add(
+                    Document(
+                        endpoint_id="probe-1", kind=kind, item=item, body=body, digest="",
+                        observed_at=self.now(), received_at=self.now(), changed_at=self.now(),
+                    )
+                )  # fmt: skip
 
     def restart(self) -> None:
         self.watch = LogSources(Settings(), now=lambda: self.wall, steady=lambda: self.steady)
@@ -96,14 +111,11 @@ class Site:
         return datetime.fromtimestamp(self.wall, UTC)
 
     def report(self, address: str = "192.0.2.1", messages: int = 60, **said: Any) -> None:
-        body = {
-            "observer.ip": address,
-            "log.syslog.hostname": "fw",
-            "syslog_source": {
-                "messages": messages, "seconds": 60.0, "last_at": self.wall, "transport": "tcp", **said
-            },
-        }  # fmt: skip
-        row = {"agency_id": self.agency, "endpoint_id": "probe-1", "body": msgspec.json.encode(body).decode()}
+        """As :mod:`collector.sources.reading` gets it from the event store."""
+        device = {"address": address, "times": [self.wall], "messages": messages, "seconds": 60.0, "hostname": "fw",
+                  "transport": "tcp", "certificate": "", **said}  # fmt: skip
+        agency = device.pop("agency", self.agency)
+        row = {"agency_id": agency, "endpoint_id": "probe-1", "devices": [tuple(device.values())]}
         self.store.reports.append(row)
 
     def look(self, *, probe_heard: bool = True) -> list[dict[str, Any]]:
@@ -205,8 +217,33 @@ def test_a_device_that_was_declared_and_never_came_is_an_alert_until_it_comes(si
 def test_of_a_device_behind_a_silent_probe_nothing_is_said(site: Site) -> None:
     site.runs(13 * HOUR)
     site.sleep(3 * HOUR)
-    assert site.look(probe_heard=False) == []
+    assert actions(site.look(probe_heard=False)) == ["unheard"]
+    assert site.look() == []
+    site.sleep(81 * MINUTE)  # longer than twice its longest pause since the probe is heard
     assert actions(site.look()) == ["silent"]
+
+
+@pytest.mark.parametrize(("switched_on", "well"), [(True, False), (False, True)])
+def test_of_a_device_behind_a_part_that_fails_or_is_switched_off_is_told_that_nothing_is_known(
+    site: Site, switched_on: bool, well: bool
+) -> None:
+    site.runs(13 * HOUR)
+    site.listens(switched_on, well=well)
+    site.sleep(3 * HOUR)
+    [told] = site.look()
+    assert (told["event"]["action"], told["log_source"]["state"]) == ("unheard", "unheard")
+    site.sleep(DAY)
+    assert site.look() == []
+    assert site.alerts() == []
+    site.listens(True)
+    assert site.look() == []
+    site.report()
+    assert actions(site.look()) == ["heard_again"]
+    site.sleep(2 * HOUR)
+    assert actions(site.look()) == ["silent"]
+    site.listens(switched_on, well=well)
+    assert site.look() == []  # that it was silent is known
+    assert site.alerts() == [True]
 
 
 def test_what_was_set_wins_over_what_was_learnt_and_the_retired_are_left_alone(site: Site) -> None:
@@ -293,29 +330,12 @@ def test_a_store_that_is_away_loses_no_report(site: Site) -> None:
     assert actions(site.look()) == ["first_heard"]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        "", "[]", "null", '{"observer.ip": 5}', '{"observer.ip": "192.0.2.1", "syslog_source": []}',
-        '{"observer.ip": "192.0.2.1", "syslog_source": {"messages": "x", "seconds": 1, "last_at": 1}}',
-        '{"observer.ip": "192.0.2.1", "syslog_source": {"messages": 1e300, "seconds": 1, "last_at": 1}}',
-        '{"observer.ip": "192.0.2.1", "syslog_source": {"messages": true, "seconds": 1, "last_at": 1}}',
-        '{"observer.ip": "192.0.2.1", "syslog_source": {"messages": -5, "seconds": 1, "last_at": 1}}',
-    ],
-)  # fmt: skip
-def test_reports_that_make_no_sense_are_passed_over(site: Site, body: str) -> None:
-    site.store.reports.append({"agency_id": site.agency, "endpoint_id": "probe-1", "body": body})
-    assert site.look() == []
-
-
 @pytest.mark.parametrize("address", ["192.0.2.9\0", "192.0.2.9\ufffd", "010.0.0.1", "fw", "", "192.0.2.9/32"])
 def test_what_is_no_address_is_no_device(site: Site, address: str) -> None:
     for _ in range(2):
         site.sleep(MINUTE)
         site.report(address)
-        site.store.forms = [
-            {"agency_id": site.agency, "address": address, "form": "x", "product": "x", "messages": 1}
-        ]
+        site.store.forms = [{"agency_id": site.agency, "samples": [(address, "x", "x", 1)]}]
         assert site.look() == []
     with site.state.read() as session:
         assert session.scalars(select(LogSource)).all() == []
@@ -330,14 +350,7 @@ def test_one_address_is_one_device_however_it_is_written(site: Site) -> None:
 
 
 def test_names_that_would_deceive_are_not_taken_and_no_time_lies_ahead(site: Site) -> None:
-    body = {
-        "observer.ip": "192.0.2.1",
-        "log.syslog.hostname": "fw\u202egnp.exe",
-        "syslog_source": {"messages": 1, "seconds": 1, "last_at": site.wall + 9 * DAY, "transport": "udp"},
-    }
-    site.store.reports.append(
-        {"agency_id": site.agency, "endpoint_id": "probe-1", "body": msgspec.json.encode(body).decode()}
-    )
+    site.report(hostname="fw\u202egnp.exe", times=[site.wall + 9 * DAY])
     site.look()
     found = site.source()
     assert found.hostname == ""
@@ -347,11 +360,8 @@ def test_names_that_would_deceive_are_not_taken_and_no_time_lies_ahead(site: Sit
 
 def test_the_share_of_known_messages_and_the_product_come_of_a_sample(site: Site) -> None:
     site.report()
-    row = {"agency_id": site.agency, "address": "192.0.2.1"}
-    site.store.forms = [
-        {**row, "form": "fortigate", "product": "fortigate", "messages": 30},
-        {**row, "form": "", "product": "", "messages": 10},
-    ]
+    samples = [("192.0.2.1", "fortigate", "fortigate", 30), ("192.0.2.1", "", "", 10)]
+    site.store.forms = [{"agency_id": site.agency, "samples": samples}]
     site.look()
     found = site.source()
     assert (found.product, found.known / found.sampled) == ("fortigate", 0.75)
@@ -397,3 +407,48 @@ def test_a_long_pause_is_forgotten_by_and_by() -> None:
         at += HOUR
         spoke(rhythm, at, 1, 60)
     assert patience(rhythm, None, settings) < DAY
+
+
+def test_who_sends_from_ever_new_addresses_fills_his_own_agency_alone_and_is_forgotten(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "MOST_SOURCES", 60)
+    other = add_agency(site.state, "so-y-te")
+
+    def addresses(agency: int) -> set[str]:
+        with site.state.read() as session:
+            return set(session.scalars(select(LogSource.address).where(LogSource.agency_id == agency)))
+
+    for turn in range(2):
+        for number in range(100):
+            site.report(f"10.0.{turn}.{number}")
+        site.report(f"192.0.2.{turn}", agency=other)
+        site.sleep(MINUTE)
+        site.look()
+    assert len(addresses(site.agency)) == 60
+    assert addresses(other) == {"192.0.2.0", "192.0.2.1"}
+    with site.state.write() as session:
+        session.scalars(select(LogSource).where(LogSource.address == "192.0.2.0")).one().standing = "expected"
+    site.sleep(25 * HOUR)
+    assert [each["observer"]["ip"] for each in site.look()] == ["192.0.2.0"]  # of strangers nothing is said
+    assert len(addresses(site.agency)) == 60
+    site.report("192.0.2.7")
+    assert actions(site.look()) == ["first_heard"]  # in the place of one that was not heard for a day
+    assert len(addresses(site.agency)) == 60
+    assert "192.0.2.7" in addresses(site.agency)
+    assert len(addresses(other)) == 2
+    site.sleep(31 * DAY)
+    site.look()
+    assert addresses(site.agency) == set()
+    assert addresses(other) == {"192.0.2.0"}
+
+
+def test_a_report_of_several_times_is_as_many_words(site: Site) -> None:
+    at = site.wall
+    site.report(times=[at - 3 * HOUR, at - 2 * HOUR, at], messages=180, seconds=180.0)
+    site.look()
+    found = site.source()
+    assert (found.hours, found.messages, found.longest_gap_seconds) == (3, 180, 2 * HOUR)
+    assert found.rate == pytest.approx(1.0)
+    assert found.first_seen_at is not None
+    assert found.first_seen_at.timestamp() == at - 3 * HOUR

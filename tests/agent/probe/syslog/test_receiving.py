@@ -178,6 +178,8 @@ def test_a_damaged_leftover_does_not_stop_the_part(tmp_path: Path) -> None:
     with SyslogSite(tmp_path, settings) as site, connected(settings.tcp.port) as sender:
         sender.sendall(b"<13>on we go\n")
         assert site.await_messages(1) == ["on we go"]
+        ports = {"udp_port": settings.udp.port, "tcp_port": settings.tcp.port}
+        assert [(each.kind, each.body) for each in site.documents] == [("syslog_input", ports)]
 
 
 def test_datagrams_that_the_kernel_dropped_are_counted(tmp_path: Path) -> None:
