@@ -1,9 +1,9 @@
 """Follows a log file across restarts, rotation and truncation, reading only what is new.
 
 The cursor (device, inode, offset) lives in the collector's state, so it becomes durable together with the events
-read up to it: a restart neither repeats nor skips a line. Memory and time of one call are bounded. A mark of what
-stands before the offset tells a file that only grew from one that was emptied and filled again, and finds the copy
-that logrotate's ``copytruncate`` has made of it.
+read up to it: a restart neither repeats nor skips a line. Memory and time of one call are bounded. A seal of how the
+file begins and of what stands before the offset tells a file that only grew from one that was emptied and filled again,
+and finds the copy that logrotate's ``copytruncate`` has made of it, also among others whose lines end alike.
 
 Where a log was rotated several times while nobody looked, the files in between are read too, in the order in which they
 were last written: each was begun after what was read last. Compressed ones are not: that would be a decompressor in the
@@ -12,10 +12,10 @@ agent, for what was rotated twice (Debian's ``delaycompress``) while the agent w
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,7 +30,9 @@ READ_BYTES = 256 << 10
 LINE_BYTES = 16 << 10
 #: How exactly the state remembers when a log was last looked at.
 SEEN_SECONDS = 3600.0
-_MARK_BYTES = 64
+#: Of how a file begins, and of what stands before the offset: some lines with their times, of most logs.
+_HEAD_BYTES = 1024
+_TAIL_BYTES = 4096
 #: What logrotate puts behind a log's name: a number, or a day and perhaps an hour.
 _ROTATED = re.compile(r"[.-][0-9][0-9-]{0,15}")
 
@@ -79,7 +81,7 @@ def follow(path: Path, state: MutableMapping[str, Any], now: float, *, from_star
         known = state.get("inode")
         if known is None:
             offset = 0 if from_start or state.get("gone") else found.st_size
-            state.update(inode=found.st_ino, offset=offset, gone=False, mark=_mark(descriptor, offset))
+            state.update(inode=found.st_ino, offset=offset, gone=False, seal=_seal(descriptor, offset))
             state["mtime"] = found.st_mtime_ns
         elif known != found.st_ino:
             rest, change = _rest_of_rotated(path, state, seen)
@@ -97,9 +99,10 @@ def follow(path: Path, state: MutableMapping[str, Any], now: float, *, from_star
             change = "" if _compressed_since(path, seen) else "truncated"
             return Followed(lines=[], change=change, more=between or found.st_size > 0)
         lines, used, more = _read_from(descriptor, int(state["offset"]), found.st_size)
-        if used or "mark" not in state:
+        if used or "seal" not in state:
             state["offset"] = int(state["offset"]) + used
-            state["mark"] = _mark(descriptor, state["offset"])
+            state["seal"] = _seal(descriptor, state["offset"])
+            state.pop("mark", None)  # of a cursor of an earlier version
             state["mtime"] = found.st_mtime_ns
         return Followed(lines=lines, more=more)
     finally:
@@ -126,19 +129,23 @@ def _gone(path: Path, state: MutableMapping[str, Any], seen: float) -> Followed:
     return Followed(lines=rest, change=change, more=state["inode"] is not None)
 
 
-def _mark(descriptor: int, offset: int) -> int | None:
+def _seal(descriptor: int, offset: int) -> str | None:
     """Of what stands before ``offset``; ``None``: nothing does."""
-    start = max(0, offset - _MARK_BYTES)
-    return zlib.crc32(os.pread(descriptor, offset - start, start)) if offset else None
+    if not offset:
+        return None
+    start = max(0, offset - _TAIL_BYTES)
+    seal = hashlib.blake2b(os.pread(descriptor, min(offset, _HEAD_BYTES), 0), digest_size=8)
+    seal.update(os.pread(descriptor, offset - start, start))
+    return seal.hexdigest()
 
 
 def _still_there(descriptor: int, state: MutableMapping[str, Any], size: int) -> bool:
     """Whether what was read is still before the offset. Looked at only where the file is longer or shorter."""
     offset = int(state["offset"])
-    if size <= offset or "mark" not in state:
+    if size <= offset or "seal" not in state:
         return size >= offset
-    known: int | None = state["mark"]
-    return known == _mark(descriptor, offset)
+    known: str | None = state["seal"]
+    return known == _seal(descriptor, offset)
 
 
 def _copied(path: Path, state: MutableMapping[str, Any]) -> int | None:
@@ -151,7 +158,7 @@ def _copied(path: Path, state: MutableMapping[str, Any]) -> int | None:
             continue
         try:
             found = os.fstat(descriptor)
-            if found.st_size >= offset and _mark(descriptor, offset) == state.get("mark"):
+            if found.st_size >= offset and _seal(descriptor, offset) == state.get("seal"):
                 return found.st_ino
         finally:
             os.close(descriptor)
@@ -196,7 +203,7 @@ def _go_on(path: Path, state: MutableMapping[str, Any], after: int | None) -> bo
     """Put the cursor at the beginning of the oldest rotated file that was last written behind ``after`` (ns; None: not
     known, of a cursor of an earlier version), or let its inode be None; whether there is one."""
     moment, inode = (after, None) if after is None else _written_after(path, after, state["inode"])
-    state.update(inode=inode, offset=0, mark=None, mtime=moment)
+    state.update(inode=inode, offset=0, seal=None, mtime=moment)
     return inode is not None
 
 

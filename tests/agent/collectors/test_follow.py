@@ -224,6 +224,26 @@ def test_a_log_that_is_copied_and_truncated_loses_no_line_and_is_no_alarm(tmp_pa
     assert read_all(log, state) == ([b"second"], [])
 
 
+@pytest.mark.parametrize("older", ["log.0", "log.1"])  # whichever a folder lists first
+def test_lines_that_end_alike_are_told_apart_by_how_they_begin(tmp_path: Path, older: str) -> None:
+    """``copytruncate``; the new log, and a copy of another day, have the same bytes before the offset."""
+
+    def lines(day: int, count: int) -> list[str]:
+        return [f"2026-11-{day} {number:04} {'GET /trang-chu HTTP/1.1 200 ' * 5}" for number in range(count)]
+
+    log = tmp_path / "log"
+    state = started(log, "")
+    append(log, "\n".join([*lines(22, 100), ""]))
+    assert len(read_all(log, state)[0]) == 100
+    append(log, "not read yet\n")
+    (tmp_path / older).write_text("\n".join([*lines(21, 300), ""]))
+    copy = tmp_path / ("log.0" if older == "log.1" else "log.1")
+    copy.write_bytes(log.read_bytes())
+    log.write_text("\n".join([*lines(23, 200), ""]))
+    new = [line.encode() for line in lines(23, 200)]
+    assert read_all(log, state) == ([b"not read yet", *new], [])
+
+
 def test_a_log_that_is_copied_compressed_and_truncated_in_one_go_is_no_alarm(tmp_path: Path) -> None:
     log = tmp_path / "log"
     state = started(log, "old and long\n" * 4)
@@ -243,14 +263,14 @@ def test_a_log_that_was_emptied_and_has_grown_beyond_what_was_read_is_read_from_
     assert read_all(log, state) == ([line.encode() for line in new], ["truncated"])
 
 
-def test_a_cursor_without_a_mark_goes_on_and_gets_one(tmp_path: Path) -> None:
+def test_a_cursor_without_a_seal_goes_on_and_gets_one(tmp_path: Path) -> None:
     log = tmp_path / "log"
     state = started(log)
-    del state["mark"]
+    del state["seal"]
     append(log, "one\n")
     assert read_all(log, state) == ([b"one"], [])
-    assert state["mark"] is not None
-    del state["mark"]
+    assert state["seal"] is not None
+    del state["seal"]
     log.write_text("n\n")
     assert read_all(log, state) == ([b"n"], ["truncated"])
 
