@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agent.probe.lan import building, frames, names, watch
+from agent.probe.lan import building, dhcpv6, frames, names, watch
 from agent.probe.lan.settings import Watch
 from collector.devices import cards, sightings
 from tests.fuzz.parser import Parser, parser
@@ -16,6 +16,7 @@ _SEEDS: Final = (
     building.neighbour_solicitation(_MAC, "fe80::1", "fe80::2"),
     building.router_solicitation(_MAC, "fe80::1"),
     building.dhcp_discover(_MAC, 7),
+    building.dhcpv6_request(_MAC, "fe80::1", building.SOLICIT, 7),
     bytes.fromhex("0180c200000e" + "525400000001" + "88cc") + _LLDP,
 )
 _TABLE: Final = {
@@ -52,6 +53,13 @@ PARSERS: Final[tuple[Parser, ...]] = (
         frames.read_dhcp,
         longest=1_600,
         seeds=(_SEEDS[3][42:],),
+    ),
+    parser(
+        "bytes",
+        lambda data: [dhcpv6.read_dhcpv6(data, _MAC, "fe80::1", port) for port in (546, 547)],
+        dhcpv6.read_dhcpv6,
+        longest=1_600,
+        seeds=(_SEEDS[4][62:], b"\x02" + _SEEDS[4][63:]),
     ),
     parser(
         "bytes",

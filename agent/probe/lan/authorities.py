@@ -6,6 +6,7 @@ An address of the settings stands for the first card that spoke as it: anybody c
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 #: One that is not known is told of again after this.
 REPEAT_SECONDS: Final = 3_600.0
+#: So many are remembered and learnt; whom nobody knows and who was silent the longest is forgotten for another one.
 _MOST: Final = 64
 
 
@@ -34,33 +36,44 @@ class Authorities:
         self._allowed = {each.lower() for each in allowed}
         self._learn_until = learn_until
         self.learnt = set(learnt)
-        self._said: dict[str, dict[str, Any]] = {}
+        self._said: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._told_at: dict[str, float] = {}
 
     def spoke(
         self, ip: str, mac: str, says: dict[str, Any], now: float, also: dict[str, Any] | None = None
     ) -> None:
-        """One of them spoke. ``says``: what it wants others to believe; ``also``: what else is told with it."""
+        """One of them spoke. ``says``: what it wants others to believe, as far as it said so now; ``also``: what else
+        is told with it."""
         key = f"{ip} {mac}"
         before = self._said.get(key)
-        if before is None and len(self._said) >= _MOST:
-            return
         baseline = False
-        if not self._allowed and key not in self.learnt and now < self._learn_until:
+        learns = not self._allowed and now < self._learn_until and len(self.learnt) < _MOST
+        if learns and key not in self.learnt:
             self.learnt.add(key)
             baseline = True
         if ip in self._allowed and not any(each.startswith(f"{ip} ") for each in self.learnt):
             self.learnt.add(key)
         known = mac in self._allowed or (key in self.learnt and (not self._allowed or ip in self._allowed))
-        changed = [] if before is None else sorted(name for name in says if says[name] != before[name])
+        earlier = before or {}
+        changed = sorted(name for name in says if name in earlier and says[name] != earlier[name])
         again = not known and now - self._told_at.get(key, 0.0) >= REPEAT_SECONDS
-        self._said[key] = says
+        self._remember(key, {**earlier, **says})
         if before is not None and not changed and not again:
             return
         self._told_at[key] = now
         told: dict[str, Any] = {**says, **(also or {}), "known": known, "baseline": baseline}
         told["others_count"] = len(self._said) - 1
-        if changed and before is not None:
+        if changed:
             told["changed"] = changed
-            told["previous"] = {name: before[name] for name in changed}
+            told["previous"] = {name: earlier[name] for name in changed}
         self._tell(told)
+
+    def _remember(self, key: str, says: dict[str, Any]) -> None:
+        self._said[key] = says
+        self._said.move_to_end(key)
+        while len(self._said) > _MOST:
+            # Whom one knows is never forgotten for those that somebody makes up, as long as that is possible.
+            oldest = next((each for each in self._said if each not in self.learnt and each != key), None)
+            oldest = next(iter(self._said)) if oldest is None else oldest
+            del self._said[oldest]
+            self._told_at.pop(oldest, None)

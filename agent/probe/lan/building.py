@@ -1,4 +1,5 @@
-"""Makes the frames that the probe sends: ARP requests, solicitations of ND, an echo to all, DHCPDISCOVER."""
+"""Makes the frames that the probe sends: ARP requests, solicitations of ND, an echo to all, DHCPDISCOVER; of DHCPv6
+(RFC 8415) SOLICIT and INFORMATION-REQUEST."""
 
 from __future__ import annotations
 
@@ -11,6 +12,9 @@ from agent.probe.lan.frames import ARP, IPV4, IPV6, mac_bytes
 _EVERYBODY: Final = b"\xff" * 6
 _ALL_NODES, _ALL_ROUTERS = "ff02::1", "ff02::2"
 _CLIENT, _SERVER = 68, 67
+_ALL_DHCP_SERVERS: Final = "ff02::1:2"
+_CLIENT6, _SERVER6 = 546, 547
+SOLICIT, INFORMATION_REQUEST = 1, 11
 #: What is asked of a DHCP server: mask, routers, name servers, domain, lease, server identifier.
 _ASKED: Final = bytes((1, 3, 6, 15, 51, 54))
 
@@ -55,11 +59,34 @@ def dhcp_discover(mac: str, transaction: int) -> bytes:
     return _EVERYBODY + own + IPV4.to_bytes(2, "big") + ip + udp + message
 
 
+def dhcpv6_request(mac: str, ip: str, kind: int, transaction: int) -> bytes:
+    """Asks servers for an offer (``kind`` :data:`SOLICIT`), which is not taken up, or for name servers alone
+    (:data:`INFORMATION_REQUEST`). ``transaction``: 24 bits."""
+    own = mac_bytes(mac)
+    body = struct.pack("!I", kind << 24 | transaction & 0xFFFFFF)
+    body += _option6(1, b"\x00\x03\x00\x01" + own)  # DUID-LL of Ethernet (RFC 8415, 11.4)
+    body += _option6(6, struct.pack("!HH", 23, 24)) + _option6(8, bytes(2))
+    if kind == SOLICIT:
+        body += _option6(3, own[2:] + bytes(8))
+    body = struct.pack("!HHHH", _CLIENT6, _SERVER6, 8 + len(body), 0) + body
+    return _ipv6(mac, ip, socket.inet_pton(socket.AF_INET6, _ALL_DHCP_SERVERS), body, 17, 6, 1)
+
+
+def _option6(number: int, value: bytes) -> bytes:
+    return struct.pack("!HH", number, len(value)) + value
+
+
 def _icmp6(mac: str, ip: str, target: bytes, body: bytes, hops: int) -> bytes:
+    return _ipv6(mac, ip, target, body, 58, 2, hops)
+
+
+def _ipv6(mac: str, ip: str, target: bytes, body: bytes, kind: int, sum_at: int, hops: int) -> bytes:
+    """``body`` is of the protocol ``kind``, with its checksum at ``sum_at``, 0 so far."""
     source = socket.inet_pton(socket.AF_INET6, ip)
-    pseudo = source + target + struct.pack("!II", len(body), 58)
-    body = body[:2] + _checksum(pseudo + body).to_bytes(2, "big") + body[4:]
-    head = struct.pack("!IHBB", 6 << 28, len(body), 58, hops) + source + target
+    total = _checksum(source + target + struct.pack("!II", len(body), kind) + body)
+    # RFC 8200, 8.1: with UDP a sum of 0 is sent as its other form.
+    body = body[:sum_at] + (total or 0xFFFF).to_bytes(2, "big") + body[sum_at + 2 :]
+    head = struct.pack("!IHBB", 6 << 28, len(body), kind, hops) + source + target
     # RFC 2464, 7: a multicast address' card is 33:33 and its last four octets.
     return b"\x33\x33" + target[12:] + mac_bytes(mac) + IPV6.to_bytes(2, "big") + head + body
 

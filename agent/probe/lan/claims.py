@@ -6,7 +6,7 @@ a duplicate or a forgery. What was measured is told; what it means is a rule's t
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct, field
@@ -21,10 +21,13 @@ CHECK_SECONDS: Final = 6.0
 #: Over how long claims are counted.
 WINDOW_SECONDS: Final = 60.0
 #: A card that claims so many addresses within the window is told of, and again at twice as many.
-MANY_ADDRESSES: Final = 5
+MANY_ADDRESSES: Final = 8
 #: The same two cards at the same address are told of once in this time.
 REPEAT_SECONDS: Final = 300.0
+#: Who took a gateway's address counts as the gateway once nobody else has had it for so long.
+SETTLED_SECONDS: Final = 86_400.0
 _MOST_ADDRESSES: Final = 8_192
+_MOST_CLAIMS: Final = 1_024
 #: Checks at one time of addresses that are no gateway's, and cards whose answers one check counts.
 _MOST_CHECKS: Final = 64
 _MOST_ANSWERING: Final = 64
@@ -41,17 +44,28 @@ class _Check(Struct):
 
 
 class _Card(Struct):
-    """What one card claimed lately: ``(when, address, unasked)``."""
+    """What one card claimed lately: ``(when, address, unasked)``, and how often each address is among it."""
 
-    claims: deque[tuple[float, str, bool]]
+    claims: deque[tuple[float, str, bool]] = field(default_factory=deque)
+    addresses: Counter[str] = field(default_factory=Counter)
     told: int = 0
     told_at: float = 0.0
+
+    def claim(self, ip: str, now: float, *, unasked: bool) -> None:
+        self.claims.append((now, ip, unasked))
+        self.addresses[ip] += 1
+        while now - self.claims[0][0] > WINDOW_SECONDS or len(self.claims) > _MOST_CLAIMS:
+            _at, old, _unasked = self.claims.popleft()
+            self.addresses[old] -= 1
+            if not self.addresses[old]:
+                del self.addresses[old]
 
 
 class Claims:
     """Addresses of one family. ``ask``: send a request for an address; ``tell``: an event's action and fields.
 
     ``gateways``: addresses of gateways, of which it is said. ``bound``: what was known of them before a restart.
+    ``unchecked``: how many moves found no room for a check.
     """
 
     def __init__(
@@ -65,10 +79,21 @@ class Claims:
         self._ask = ask
         self._tell = tell
         self.gateways = set(gateways)
+        self.unchecked = 0
         self._holders: OrderedDict[str, str] = OrderedDict(bound)
+        #: The card of each gateway, whoever says to have its address at the moment; and when it last moved.
+        self._routers = {ip: mac for ip, mac in bound.items() if ip in self.gateways}
+        self._moved_at: dict[str, float] = {}
         self._checks: dict[str, _Check] = {}
         self._cards: OrderedDict[str, _Card] = OrderedDict()
         self._told: OrderedDict[tuple[str, frozenset[str]], float] = OrderedDict()
+
+    def look_after(self, gateways: Collection[str]) -> None:
+        """These addresses are gateways', too."""
+        for ip in set(gateways) - self.gateways:
+            self.gateways.add(ip)
+            if ip in self._holders:
+                self._routers[ip] = self._holders[ip]
 
     def bound_gateways(self) -> dict[str, str]:
         """The card of each gateway, to be remembered over a restart."""
@@ -83,8 +108,12 @@ class Claims:
         holder = self._holders.get(ip)
         if holder is None:
             self._hold(ip, mac)
+            if ip in self.gateways:
+                self._routers.setdefault(ip, mac)
         elif holder != mac:
             self._hold(ip, mac)
+            if ip in self.gateways:
+                self._moved_at[ip] = now
             if check is None:
                 self._begin(ip, holder, mac, now, counts=counts)
         if counts:
@@ -110,6 +139,7 @@ class Claims:
         if told is not None and now - told < REPEAT_SECONDS:
             return
         if len(self._checks) >= _MOST_CHECKS and ip not in self.gateways:
+            self.unchecked += 1
             return
         self._checks[ip] = _Check(previous, mac, now, {mac: 1} if counts else {})
         self._ask(ip)
@@ -146,20 +176,16 @@ class Claims:
     def _count(self, mac: str, ip: str, now: float, *, unasked: bool) -> None:
         card = self._cards.get(mac)
         if card is None:
-            card = self._cards[mac] = _Card(deque(maxlen=1_024))
+            card = self._cards[mac] = _Card()
             while len(self._cards) > _MOST_ADDRESSES:
                 self._cards.popitem(last=False)
         self._cards.move_to_end(mac)
-        card.claims.append((now, ip, unasked))
-        while now - card.claims[0][0] > WINDOW_SECONDS:
-            card.claims.popleft()
+        card.claim(ip, now, unasked=unasked)
         if now - card.told_at > REPEAT_SECONDS:
             card.told = 0
-        if len(card.claims) < max(MANY_ADDRESSES, 2 * card.told):
+        if len(card.addresses) < max(MANY_ADDRESSES, 2 * card.told):
             return
-        addresses = sorted({claimed for _at, claimed, _unasked in card.claims})
-        if len(addresses) < max(MANY_ADDRESSES, 2 * card.told):
-            return
+        addresses = sorted(card.addresses)
         card.told, card.told_at = len(addresses), now
         self._tell(
             "addresses_claimed",
@@ -168,11 +194,18 @@ class Claims:
                 "addresses": addresses[:_SAMPLE],
                 "addresses_count": len(addresses),
                 "gateway": any(each in self.gateways for each in addresses),
-                "gateway_card": any(self._holders.get(each) == mac for each in self.gateways),
+                "gateway_card": self._is_gateway(mac, now),
                 "unasked_count": sum(each for _at, _ip, each in card.claims),
                 "window_seconds": WINDOW_SECONDS,
             },
         )
+
+    def _is_gateway(self, mac: str, now: float) -> bool:
+        """Whether a gateway is this card, and not one that has just taken its address."""
+        for ip in self.gateways:
+            if self._holders.get(ip) == mac and now - self._moved_at.get(ip, now) > SETTLED_SECONDS:
+                self._routers[ip] = mac
+        return mac in self._routers.values()
 
 
 def _has_room(check: _Check, mac: str) -> bool:

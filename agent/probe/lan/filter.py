@@ -24,7 +24,7 @@ WORDS: Final = (
     "or (ip and udp and ip[6:2] & 0x1fff = 0 "
     "and (udp port 67 or udp port 5353 or udp dst port 137 or udp dst port 138))"
     " or (ip6[6] = 58 and (ip6[40] = 129 or (ip6[40] >= 133 and ip6[40] <= 136)))"
-    " or (ip6[6] = 17 and (ip6[40:2] = 5353 or ip6[42:2] = 5353))"
+    " or (ip6[6] = 17 and (ip6[40:2] = 5353 or ip6[42:2] = 5353 or ip6[42:2] = 546 or ip6[42:2] = 547))"
 )
 
 #: ``(label, code, operand, where it is so, where not)``; an empty label: the next instruction.
@@ -58,7 +58,9 @@ _PROGRAM: Final[list[tuple[str, int, int, str, str]]] = [
     ("", _LDH, 54, "", ""),
     ("", _JEQ, 5353, "pass", ""),
     ("", _LDH, 56, "", ""),
-    ("", _JEQ, 5353, "pass", "drop"),
+    ("", _JEQ, 5353, "pass", ""),
+    ("", _JEQ, 546, "pass", ""),
+    ("", _JEQ, 547, "pass", "drop"),
     ("icmp", _LDB, 54, "", ""),
     ("", _JEQ, 129, "pass", ""),
     ("", _JGE, 133, "", "drop"),

@@ -1,6 +1,7 @@
 """Reads Ethernet frames: ARP (RFC 826), IPv6 neighbour discovery (RFC 4861), DHCP (RFC 2131, 2132).
 
-Pure, and total: a frame that is not whole, or not ours to know, is ``None``. Names come out of :mod:`.names`.
+Pure, and total: a frame that is not whole, or not ours to know, is ``None``. Names come out of :mod:`.names`, DHCPv6
+out of :mod:`.dhcpv6`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from agent.probe.lan.dhcpv6 import CLIENT_PORT, SERVER_PORT, Dhcpv6Client, Dhcpv6Server, read_dhcpv6
 from agent.probe.lan.names import Announced, Port, read_cdp, read_lldp, read_mdns, read_netbios, text
 
 ARP: Final = 0x0806
@@ -103,7 +105,7 @@ class Switch(Struct, frozen=True):
     port: Port
 
 
-Frame = Arp | Neighbour | Router | DhcpServer | DhcpClient | Named | Switch
+Frame = Arp | Neighbour | Router | DhcpServer | DhcpClient | Dhcpv6Server | Dhcpv6Client | Named | Switch
 
 
 def mac_text(octets: bytes) -> str:
@@ -163,7 +165,9 @@ def _udp(data: bytes, start: int, ip: str) -> Frame | None:
     source, target, length = struct.unpack_from("!HHH", data, start)
     payload = data[start + 8 : start + max(8, length)]
     mac = mac_text(data[6:12])
-    if source == 67 or target == 67:
+    if ":" in ip and target in (CLIENT_PORT, SERVER_PORT):
+        return read_dhcpv6(payload, mac, ip, target)
+    if ":" not in ip and (source == 67 or target == 67):
         return read_dhcp(payload, mac, ip)
     if source == 5353 or target == 5353:
         heard = read_mdns(payload)

@@ -18,6 +18,6 @@ PART = Part(
         "CAP_NET_RAW: one packet socket, which hears ARP, DHCP and ND of others and asks who is there",
     ),
     description="Devices on the LAN by ARP and neighbour discovery, their names, the switch port; ARP spoofing, "
-    "duplicate addresses, DHCP servers and IPv6 routers that are not known",
+    "duplicate addresses, DHCP and DHCPv6 servers and IPv6 routers that are not known",
     memory_bytes=96 << 20,
 )

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 #: After a change, the devices are told at once, and then not again within this.
 TELL_SECONDS: Final = 5.0
+#: They are told as a whole each time, which in a large LAN costs all who take it in: over time no more entries a second
+#: than this are told, at once what that comes to in so many seconds.
+ENTRIES_PER_SECOND: Final = 20
+BURST_SECONDS: Final = 60.0
+#: What could not be told, listed or heard is told this often.
+_LIMITS_SECONDS: Final = 60.0
 _METRICS_SECONDS: Final = 300.0
 #: A device is forgotten when it was silent over so many scans, and for at least so long.
 _FORGET_SCANS: Final = 3
@@ -74,7 +80,9 @@ class _Loop:
         self._addresses = 0
         self._next_scan, self._next_send, self._answers_until = now, now, 0.0
         self._next_dhcp = now + 2.0
-        self._next_second, self._next_tell, self._next_metrics = now, now, now + _METRICS_SECONDS
+        self._next_second, self._next_metrics = now, now + _METRICS_SECONDS
+        self._pace = Pace(now)
+        self._next_limits = now + _LIMITS_SECONDS
         self._told_switch: dict[str, Any] | None = None
         self._frames = self._dropped = 0
 
@@ -110,7 +118,10 @@ class _Loop:
             self._watch.run(self._context.now())
             if self._settings.watch.dhcp_probe_seconds and now >= self._next_dhcp:
                 self._next_dhcp = now + self._settings.watch.dhcp_probe_seconds
-                self._watch.ask_dhcp()
+                self._watch.ask_dhcp(ipv6=self._settings.scan.ipv6)
+            if now >= self._next_limits:
+                self._next_limits = now + _LIMITS_SECONDS
+                self._tell_limits()
         self._tell(now)
 
     # -- scanning --------------------------------------------------------------------------------------------
@@ -127,19 +138,17 @@ class _Loop:
         if self._settings.scan.ipv6:
             self._watch.ask_all_ipv6()
             self._next_send = now + 2 * self._pause
-        for each in gateways(self._link.interface, self._context.proc):
-            self._watch.arp.gateways.add(each)
-            self._watch.nd.gateways.add(each)
+        self._watch.look_after(gateways(self._link.interface, self._context.proc))
 
     def _step_scan(self, now: float) -> None:
         if self._turns is None:
             return
         if self._answers_until:
             if now >= self._answers_until:
-                self._end_scan(now)
+                self._end_scan()
             return
         began = self._context.now() - (now - self._began)
-        target = self._turns.next(self._expected(began))
+        target = self._turns.next(lambda: self._expected(began))
         if target is None:
             self._answers_until = self._next_send = now + ANSWER_SECONDS
             return
@@ -151,9 +160,8 @@ class _Loop:
         silent = self._watch.devices.addresses(silent_since=began)
         return [each for each in silent if self._settings.scan.ipv6 or ":" not in each]
 
-    def _end_scan(self, now: float) -> None:
+    def _end_scan(self) -> None:
         self._turns, self._scanned = None, True
-        self._next_tell = min(self._next_tell, now)
         after = max(_FORGET_SCANS * self._settings.scan.interval_seconds, _FORGET_SECONDS)
         self._watch.devices.forget(self._context.now() - after)
 
@@ -165,11 +173,12 @@ class _Loop:
         if watch.events:
             events, watch.events = watch.events, []
             self._remember(events)
-        if self._scanned and now >= self._next_tell and (watch.devices.changed or self._switch_changed()):
-            self._next_tell = now + TELL_SECONDS
+        if self._scanned and now >= self._pace.due and (watch.devices.changed or self._switch_changed()):
             watch.devices.changed = False
+            entries = watch.devices.entries(self._link.interface)
+            self._pace.told(len(entries), now)
             self._remember([])
-            self._context.tell(DEVICES, Output(documents=self._documents()))
+            self._context.tell(DEVICES, Output(documents=self._documents(entries)))
         if now >= self._next_metrics:
             self._next_metrics = now + _METRICS_SECONDS
             self._context.tell(DEVICES, Output(metrics=self._metrics()), partial=True)
@@ -183,22 +192,21 @@ class _Loop:
     def _switch_changed(self) -> bool:
         return self._watch.switch != self._told_switch
 
-    def _documents(self) -> list[StatusDocument]:
+    def _documents(self, entries: list[dict[str, Any]]) -> list[StatusDocument]:
         at, interface = self._context.now(), self._link.interface
-        found = [
-            StatusDocument(
-                "neighbours", at, {"entries": self._watch.devices.entries(interface)}, item=interface
-            )
-        ]
+        found = [StatusDocument("neighbours", at, {"entries": entries}, item=interface)]
         self._told_switch = self._watch.switch
         if self._told_switch is not None:
             found.append(StatusDocument("switch_port", at, self._told_switch, item=interface))
         return found
 
-    def _metrics(self) -> list[Metric]:
+    def _tell_limits(self) -> None:
         frames, dropped = self._link.statistics()
         self._frames += frames
         self._dropped += dropped
+        self._watch.tell_limits(frames=frames, dropped=dropped)
+
+    def _metrics(self) -> list[Metric]:
         attributes = {"interface": self._link.interface}
         at = self._context.now()
         values = {
@@ -206,7 +214,20 @@ class _Loop:
             "probe.lan_asked_count": self._addresses,
             "probe.lan_frames_count": self._frames,
             "probe.lan_frames_dropped_count": self._dropped,
-            "probe.lan_events_untold_count": self._watch.untold,
+            "probe.lan_events_untold_count": self._watch.untold.total(),
             "probe.lan_hosts_untold_count": self._watch.devices.untold,
         }
         return [Metric(name, at, float(value), "count", attributes) for name, value in values.items()]
+
+
+class Pace:
+    """When the devices may be told again. Times are of one monotonic clock."""
+
+    def __init__(self, now: float) -> None:
+        self.due = now
+        self._paid_until = now
+
+    def told(self, entries: int, now: float) -> None:
+        """So many were told now."""
+        self._paid_until = max(self._paid_until, now) + entries / ENTRIES_PER_SECOND
+        self.due = max(now + TELL_SECONDS, self._paid_until - BURST_SECONDS)

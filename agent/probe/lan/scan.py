@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, ip_network
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from agent.probe.lan.settings import Scan
 
@@ -62,10 +62,10 @@ class Turns:
         random.shuffle(self._left)
         self._again = False
 
-    def next(self, expected: Iterable[str] = ()) -> str | None:
+    def next(self, expected: Callable[[], Iterable[str]]) -> str | None:
         """The next to ask; ``None`` when all were. ``expected``: who should have answered and did not; they are asked
         once more at the end."""
         if not self._left and not self._again:
             self._again = True
-            self._left = list(expected)
+            self._left = list(expected())
         return self._left.pop() if self._left else None

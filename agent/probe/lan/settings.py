@@ -36,6 +36,13 @@ class Watch(Struct, frozen=True, forbid_unknown_fields=True):
             "name the MACs where there are several. Empty: those of the first learn_seconds"
         ),
     ] = []
+    dhcpv6_servers: Annotated[
+        Texts,
+        Meta(
+            description="Link-local addresses or MACs of the DHCPv6 servers (or of the relays in their place), as "
+            "dhcp_servers. Empty: those of the first learn_seconds"
+        ),
+    ] = []
     routers: Annotated[
         Texts,
         Meta(
@@ -50,7 +57,10 @@ class Watch(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = 86_400
     dhcp_probe_seconds: Annotated[
-        int, Meta(ge=0, le=86_400, description="How often DHCP servers are asked for an offer; 0: never")
+        int,
+        Meta(
+            ge=0, le=86_400, description="How often DHCP and DHCPv6 servers are asked for an offer; 0: never"
+        ),
     ] = 600
 
 

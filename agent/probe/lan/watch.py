@@ -14,6 +14,7 @@ from agent.probe.lan import building
 from agent.probe.lan.authorities import Authorities
 from agent.probe.lan.claims import Claims
 from agent.probe.lan.devices import Devices
+from agent.probe.lan.dhcpv6 import Dhcpv6Client, Dhcpv6Server
 from agent.probe.lan.frames import (
     Arp,
     DhcpClient,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 #: An answer counts as asked for within this of the probe's request.
 _ASKED_SECONDS: Final = 3.0
-#: No more events than this of one kind within a minute, those of gateways apart; the rest is counted.
+#: No more events than this of one kind within a minute, those of gateways and known servers apart; the rest is counted.
 MOST_EVENTS: Final = 30
 _SWITCH_SECONDS: Final = 600.0
 _VIRTUAL_ROUTERS: Final = ("00:00:5e:00:01:", "00:00:5e:00:02:", "00:00:0c:07:ac:", "00:00:0c:9f:f")
@@ -60,7 +61,9 @@ class LanWatch:
         self.ipv4, self.ipv6 = "", ""
         self.devices = Devices()
         self.events: list[Event] = []
-        self.untold = 0
+        #: By kind (``arp address_moved``): events that found no room in their minute.
+        self.untold: Counter[str] = Counter()
+        self._missed: dict[str, int] = {}
         self.switch: dict[str, Any] | None = None
         self._switch_at = 0.0
         self._send = send
@@ -68,8 +71,10 @@ class LanWatch:
         self._asked: dict[str, float] = {}
         self._minute = 0
         self._told: Counter[tuple[str, str, bool]] = Counter()
-        self._transaction = 0
+        self._transaction = self._transaction6 = 0
         self._since = float(memory.get("since") or now)
+        # A probe of before it knew DHCPv6 learns from now on.
+        self._since6 = float(memory.get("dhcpv6_since") or now)
         until = self._since + settings.learn_seconds
         wanted = {*gateways, *settings.gateways}
         bound = {ip: card for ip, card in (memory.get("gateways") or {}).items() if ip in wanted}
@@ -80,6 +85,12 @@ class LanWatch:
             allowed=settings.dhcp_servers,
             learnt=memory.get("dhcp") or (),
             learn_until=until,
+        )
+        self._dhcpv6 = Authorities(
+            self._tell_dhcp,
+            allowed=settings.dhcpv6_servers,
+            learnt=memory.get("dhcpv6") or (),
+            learn_until=self._since6 + settings.learn_seconds,
         )
         self._routers = Authorities(
             self._tell_router,
@@ -98,6 +109,8 @@ class LanWatch:
                 if (":" in ip) == (claims is self.nd)
             },
             "dhcp": sorted(self._dhcp.learnt),
+            "dhcpv6": sorted(self._dhcpv6.learnt),
+            "dhcpv6_since": self._since6,
             "routers": sorted(self._routers.learnt),
         }
 
@@ -125,9 +138,20 @@ class LanWatch:
             self._send(building.echo_to_all(self.mac, self.ipv6, random.getrandbits(16)))
             self._send(building.router_solicitation(self.mac, self.ipv6))
 
-    def ask_dhcp(self) -> None:
+    def look_after(self, gateways: Collection[str]) -> None:
+        """These addresses are gateways', too."""
+        self.arp.look_after(gateways)
+        self.nd.look_after(gateways)
+
+    def ask_dhcp(self, *, ipv6: bool) -> None:
+        """Ask DHCP servers for an offer; ``ipv6``: those of DHCPv6, too."""
         self._transaction = random.getrandbits(32)
         self._send(building.dhcp_discover(self.mac, self._transaction))
+        if ipv6 and self.ipv6:
+            self._transaction6 = random.getrandbits(24)
+            # Who hands out name servers alone answers the second only, who hands out addresses alone the first.
+            for kind in (building.SOLICIT, building.INFORMATION_REQUEST):
+                self._send(building.dhcpv6_request(self.mac, self.ipv6, kind, self._transaction6))
 
     # -- what is heard ---------------------------------------------------------------------------------------
 
@@ -143,7 +167,9 @@ class LanWatch:
             self._take_router(frame)
         elif isinstance(frame, DhcpServer):
             self._take_dhcp(frame)
-        elif isinstance(frame, DhcpClient):
+        elif isinstance(frame, Dhcpv6Server):
+            self._take_dhcpv6(frame)
+        elif isinstance(frame, DhcpClient | Dhcpv6Client):
             self._heard(frame.mac, frame.ip, "dhcp", frame.hostname, frame.vendor_class)
         elif isinstance(frame, Named):
             self._heard(frame.mac, "", frame.how, frame.announced.name)
@@ -201,6 +227,19 @@ class LanWatch:
         }
         self._dhcp.spoke(server.server, server.mac, says, self._now, also)
 
+    def _take_dhcpv6(self, server: Dhcpv6Server) -> None:
+        self._heard(server.mac, server.ip, "dhcp")
+        # It says what it was asked for, and that is not the same with each client.
+        says = {name: value for name, value in (("dns", server.dns), ("domain", server.domain)) if value}
+        also = {
+            "server": {"ip": server.ip, "mac": server.mac, "duid": server.duid},
+            "message": server.message,
+            "offered_ip": server.offered_ip,
+            "lease_seconds": server.lease_seconds,
+            "asked": server.transaction == self._transaction6,
+        }
+        self._dhcpv6.spoke(server.ip, server.mac, says, self._now, also)
+
     def _take_switch(self, switch: Switch) -> None:
         # Where phones sit between, there are two; the first is kept while it speaks.
         told = {
@@ -226,7 +265,15 @@ class LanWatch:
 
     def _tell_dhcp(self, body: dict[str, Any]) -> None:
         server = body["server"]
-        self._tell("dhcp", "server_answered", body, {"source": dict(server)})
+        self._tell(
+            "dhcp",
+            "server_answered",
+            body,
+            {
+                "source": {"ip": server["ip"], "mac": server["mac"]},
+                "network": {"type": "ipv6" if "duid" in server else "ipv4"},
+            },
+        )
 
     def _tell_router(self, body: dict[str, Any]) -> None:
         self._tell(
@@ -236,14 +283,42 @@ class LanWatch:
             {"source": {"mac": body.pop("mac"), "ip": body.pop("ip")}},
         )
 
+    def tell_limits(self, *, frames: int, dropped: int) -> None:
+        """Make an event of what was not told, not listed, not checked or not heard since the last call, if anything.
+        ``frames``: how many came in since then; ``dropped``: of those, for how many the kernel had no room."""
+        missed = {
+            "untold_count": self.untold.total(),
+            "unlisted_count": self.devices.untold,
+            "unchecked_count": self.arp.unchecked + self.nd.unchecked,
+        }
+        news = {name: number - self._missed.get(name, 0) for name, number in missed.items()}
+        self._missed = missed
+        if not dropped and not any(news.values()):
+            return
+        body = {
+            "interface": self.interface,
+            **news,
+            "frames_count": frames,
+            "dropped_count": dropped,
+            "dropped_ratio": round(dropped / frames, 4) if frames else 0.0,
+        }
+        if news["untold_count"]:
+            body["untold"] = sorted(self.untold)
+        fields = {
+            "event": {"action": "limit_reached"},
+            "probe": {"part": "lan", "interface": self.interface},
+            "capture": body,
+        }
+        self.events.append(Event(self._now, LogSource(product="probe", category="capture"), fields))
+
     def _tell(self, category: str, action: str, body: dict[str, Any], also: dict[str, Any]) -> None:
         minute = int(self._now // 60)
         if minute != self._minute:
             self._minute = minute
             self._told.clear()
-        kind = (category, action, bool(body.get("gateway")))
+        kind = (category, action, bool(body.get("gateway") or body.get("known")))
         if self._told[kind] >= MOST_EVENTS:
-            self.untold += 1
+            self.untold[f"{category} {action}"] += 1
             return
         self._told[kind] += 1
         fields = {

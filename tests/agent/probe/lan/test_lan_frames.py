@@ -17,6 +17,23 @@ from scapy.contrib.lldp import (
     LLDPDUTimeToLive,
 )
 from scapy.layers.dhcp import BOOTP, DHCP
+from scapy.layers.dhcp6 import (
+    DUID_LL,
+    VENDOR_CLASS_DATA,
+    DHCP6_Advertise,
+    DHCP6_InfoRequest,
+    DHCP6_Reply,
+    DHCP6_Solicit,
+    DHCP6OptClientFQDN,
+    DHCP6OptClientId,
+    DHCP6OptDNSDomains,
+    DHCP6OptDNSServers,
+    DHCP6OptIA_NA,
+    DHCP6OptIAAddress,
+    DHCP6OptOptReq,
+    DHCP6OptServerId,
+    DHCP6OptVendorClass,
+)
 from scapy.layers.dns import DNS, DNSRR, DNSRRSRV
 from scapy.layers.inet import IP, TCP, UDP, IPOption_NOP
 from scapy.layers.inet6 import (
@@ -34,6 +51,7 @@ from scapy.layers.netbios import NBNSHeader, NBNSRegistrationRequest, NBTDatagra
 
 from agent.probe.lan import building
 from agent.probe.lan import filter as bpf
+from agent.probe.lan.dhcpv6 import Dhcpv6Client, Dhcpv6Server
 from agent.probe.lan.frames import (
     Arp,
     DhcpClient,
@@ -133,6 +151,61 @@ def test_dhcp_of_both_sides() -> None:
         )
     )
     assert asks == DhcpClient(OTHER, "", "may-01", "MSFT 5.0")
+
+
+def test_dhcpv6_of_both_sides() -> None:
+    duid = DUID_LL(lladdr=MAC)
+    server = (
+        E / IPv6(src="fe80::66", dst="fe80::5") / UDP(sport=4000, dport=546)
+    )  # no RFC says where it is from
+    offers = (
+        DHCP6_Advertise(trid=7)
+        / DHCP6OptServerId(duid=duid)
+        / DHCP6OptIA_NA(ianaopts=[DHCP6OptIAAddress(addr="2001:db8::9", preflft=60, validlft=120)])
+        / DHCP6OptDNSServers(dnsservers=["2001:db8::66", "2001:db8::67"])
+        / DHCP6OptDNSDomains(dnsdomains=["evil.lan.", "xa.lan."])
+    )
+    assert read(server / offers) == Dhcpv6Server(
+        MAC,
+        "fe80::66",
+        bytes(duid).hex(),
+        "advertise",
+        7,
+        "2001:db8::9",
+        120,
+        ["2001:db8::66", "2001:db8::67"],
+        "evil.lan xa.lan",
+    )
+    nothing = read(server / DHCP6_Reply(trid=8) / DHCP6OptServerId(duid=duid))
+    assert isinstance(nothing, Dhcpv6Server)
+    assert (nothing.message, nothing.offered_ip, nothing.dns, nothing.domain) == ("reply", "", [], "")
+    asks = (
+        E
+        / IPv6(src="fe80::9", dst="ff02::1:2")
+        / UDP(sport=546, dport=547)
+        / DHCP6_Solicit(trid=1)
+        / DHCP6OptClientId(duid=duid)
+        / DHCP6OptClientFQDN(fqdn="may-01.so.lan")
+        / DHCP6OptVendorClass(vcdata=[VENDOR_CLASS_DATA(data=b"MSFT 5.0")], enterprisenum=311)
+    )
+    heard = read(asks)
+    assert isinstance(heard, Dhcpv6Client)
+    assert (heard.mac, heard.ip, heard.hostname) == (MAC, "fe80::9", "may-01")
+    assert heard.vendor_class == "MSFT 5.0"
+    assert read(server / DHCP6_Solicit(trid=1)) is None, "clients do not speak to clients"
+
+
+def test_scapy_understands_how_dhcpv6_servers_are_asked() -> None:
+    for kind, layer in ((building.SOLICIT, DHCP6_Solicit), (building.INFORMATION_REQUEST, DHCP6_InfoRequest)):
+        packet = Ether(building.dhcpv6_request(MAC, "fe80::1", kind, 0xABCDEF))
+        assert (packet.dst, packet[IPv6].dst) == ("33:33:00:01:00:02", "ff02::1:2")
+        assert (packet[UDP].sport, packet[UDP].dport, packet[layer].trid) == (546, 547, 0xABCDEF)
+        assert packet[DHCP6OptClientId].duid.lladdr == MAC
+        assert packet[DHCP6OptOptReq].reqopts == [23, 24]
+        assert (DHCP6OptIA_NA in packet) is (kind == building.SOLICIT)
+        told = packet[UDP].chksum
+        del packet[UDP].chksum
+        assert Ether(bytes(packet))[UDP].chksum == told
 
 
 def test_names_that_machines_announce() -> None:
@@ -276,7 +349,19 @@ def libpcap() -> Any:
 
 
 def _frames() -> list[bytes]:
-    ports = ((67, 68), (68, 67), (5353, 5353), (40000, 5353), (137, 137), (138, 138), (137, 9), (53, 9))
+    ports = (
+        (67, 68),
+        (68, 67),
+        (5353, 5353),
+        (40000, 5353),
+        (137, 137),
+        (138, 138),
+        (137, 9),
+        (53, 9),
+        (547, 546),
+        (546, 547),
+        (547, 9),
+    )
     packets = (IP(src="10.0.0.1"), IP(src="10.0.0.1", options=IPOption_NOP()), IP(src="10.0.0.1", frag=5))
     cdp = Dot3(src=MAC, dst="01:00:0c:cc:cc:cc") / LLC(dsap=0xAA, ssap=0xAA, ctrl=3)
     made: list[Any] = [E / ARP(op=op, psrc="10.0.0.1") for op in (1, 2)]

@@ -9,7 +9,7 @@ import pytest
 
 from agent.collectors.registry import StatusDocument
 from agent.probe.lan.authorities import Authorities
-from agent.probe.lan.claims import CHECK_SECONDS, GATEWAY_SECONDS, Claims
+from agent.probe.lan.claims import CHECK_SECONDS, GATEWAY_SECONDS, MANY_ADDRESSES, Claims
 from agent.probe.lan.devices import MOST_CARDS, Devices
 from agent.probe.lan.settings import Watch
 from agent.probe.lan.watch import MOST_EVENTS, LanWatch
@@ -130,14 +130,51 @@ def test_a_card_is_no_redundant_router_by_its_own_word(previous: str, mac: str, 
 def test_many_cheap_events_leave_room_for_the_gateways() -> None:
     watch = on_the_lan()
     for card in range(130):
-        for host in range(5):
+        for host in range(MANY_ADDRESSES):
             watch.arp.claimed(f"10.7.{card}.{host}", f"02:00:00:00:00:{card:02x}", NOW, unasked=True)
     watch.arp.claimed(GATEWAY, INTRUDER, NOW, unasked=True)
     watch.arp.run(NOW + GATEWAY_SECONDS)
     assert [event.fields["arp"]["mac"] for event in watch.events if event.fields["arp"]["gateway"]] == [
         INTRUDER
     ]
-    assert (len(watch.events), watch.untold) == (MOST_EVENTS + 1, 130 - MOST_EVENTS)
+    assert (len(watch.events), watch.untold.total()) == (MOST_EVENTS + 1, 130 - MOST_EVENTS)
+    watch.tell_limits(frames=1_000, dropped=20)
+    watch.tell_limits(frames=5, dropped=0)
+    (limit,) = [event for event in watch.events if event.logsource.category == "capture"]
+    assert limit.fields["event"]["action"] == "limit_reached"
+    assert limit.fields["capture"] == {
+        "interface": "eth0",
+        "untold_count": 130 - MOST_EVENTS,
+        "untold": ["arp addresses_claimed"],
+        "unlisted_count": 0,
+        "unchecked_count": 0,
+        "frames_count": 1_000,
+        "dropped_count": 20,
+        "dropped_ratio": 0.02,
+    }
+
+
+def test_cards_without_room_and_moves_without_a_check_are_told_of() -> None:
+    watch = on_the_lan()
+    for number in range(MOST_CARDS + 3):
+        watch.devices.heard(f"02:00:00:01:{number >> 8:02x}:{number & 255:02x}", "", "arp", NOW)
+    for host in range(66):
+        watch.arp.claimed(f"10.1.0.{host}", "02:00:00:00:00:01", NOW, unasked=False, counts=False)
+        watch.arp.claimed(f"10.1.0.{host}", "02:00:00:00:00:02", NOW, unasked=False, counts=False)
+    watch.tell_limits(frames=0, dropped=0)
+    (limit,) = watch.events
+    assert limit.fields["capture"]["unlisted_count"] == 3
+    assert limit.fields["capture"]["unchecked_count"] == 2
+    assert "untold" not in limit.fields["capture"]
+
+
+def test_made_up_servers_leave_room_for_what_a_known_one_changes() -> None:
+    watch = on_the_lan(routers=[ROUTER], learn_seconds=0)
+    for number in range(MOST_EVENTS + 1):
+        watch._routers.spoke(f"fe80::{number:x}", INTRUDER, {}, NOW, {"ip": "fe80::", "mac": INTRUDER})
+    for dns in ("a", "b"):
+        watch._routers.spoke("fe80::1", ROUTER, {"dns": [dns]}, NOW, {"ip": "fe80::1", "mac": ROUTER})
+    assert watch.events[-1].fields["neighbor_discovery"]["changed"] == ["dns"]
 
 
 def test_a_server_of_the_settings_is_the_first_card_with_its_address() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from scapy.layers.l2 import ARP, Ether
 
-from tests.support.netns import NETWORK, Lan, lan, wait_for
+from tests.support.netns import NETWORK, NETWORK6, Lan, lan, wait_for
 from tests.support.part import PartProcess, first, part_process
 
 if TYPE_CHECKING:
@@ -154,10 +154,10 @@ def test_who_insists_on_anothers_address_is_told_apart_from_a_duplicate(net: Any
 def test_a_card_that_claims_everybody_is_told_once(net: Any, tmp_path: Path) -> None:
     evil = net.host("evil", 8)
     with watching(net, tmp_path) as part:
-        send(evil, *(announcement(evil, f"{NETWORK}.{number}") for number in range(100, 109)))
+        send(evil, *(announcement(evil, f"{NETWORK}.{number}") for number in range(100, 112)))
         event = wait_for(first(lambda: part.events("arp", "addresses_claimed")))
         assert event.fields["arp"]["mac"] == evil.mac
-        assert event.fields["arp"]["addresses_count"] >= 5
+        assert event.fields["arp"]["addresses_count"] >= 8
         assert event.fields["arp"]["gateway_card"] is False
 
 
@@ -187,6 +187,39 @@ def test_a_dhcp_server_that_is_not_known_is_told_and_the_known_one_is_not(net: A
         assert unknown["server"] == {"ip": rogue.ip, "mac": rogue.mac}
         assert (unknown["routers"], unknown["dns"]) == ([rogue.ip], ["192.0.2.53"])
         assert (unknown["message"], unknown["asked"], unknown["others_count"]) == ("offer", True, 1)
+
+
+def test_a_dhcpv6_server_that_is_not_known_is_told_and_the_known_one_is_not(net: Any, tmp_path: Path) -> None:
+    needs("dnsmasq")
+    rogue = net.host("rogue", 6)
+
+    def serve(host: Host, dns: str) -> None:
+        host.start(
+            "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0", "--interface=eth0", "--bind-interfaces",
+            f"--dhcp-range={NETWORK6}1000,{NETWORK6}10ff,64,1h", "--dhcp-leasefile=/dev/null", "--user=root",
+            f"--dhcp-option=option6:dns-server,[{dns}]", "--dhcp-option=option6:domain-search,so.lan,xa.lan",
+        )  # fmt: skip
+
+    serve(net.gateway, "2001:db8::53")
+    watch = {"dhcpv6_servers": [net.gateway.mac], "dhcp_probe_seconds": 1, "learn_seconds": 0}
+    with watching(net, tmp_path, watch=watch) as part:
+
+        def answers() -> dict[str, Event]:
+            found = [event for event in part.events("dhcp") if event.fields["network"]["type"] == "ipv6"]
+            return {event.fields["dhcp"]["server"]["mac"]: event for event in found}
+
+        wait_for(lambda: net.gateway.mac in answers(), 60, what="the known server")
+        serve(rogue, "2001:db8:66::53")
+        wait_for(lambda: rogue.mac in answers(), 60, what="the rogue server")
+        known, unknown = (answers()[mac].fields["dhcp"] for mac in (net.gateway.mac, rogue.mac))
+        assert (known["known"], unknown["known"]) == (True, False)
+        assert known["dns"] == ["2001:db8::53"]
+        assert (unknown["dns"], unknown["domain"]) == (["2001:db8:66::53"], "so.lan xa.lan")
+        assert (unknown["message"], unknown["asked"], unknown["baseline"]) == ("advertise", True, False)
+        assert unknown["offered_ip"].startswith(NETWORK6)
+        assert (unknown["lease_seconds"], unknown["server"]["ip"][:5]) == (3600, "fe80:")
+        assert unknown["server"]["duid"]
+        assert "changed" not in known
 
 
 def test_a_router_that_came_after_the_network_was_learnt_is_told(net: Any, tmp_path: Path) -> None:

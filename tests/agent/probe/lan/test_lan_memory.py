@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from agent.probe.lan.authorities import REPEAT_SECONDS, Authorities
-from agent.probe.lan.claims import CHECK_SECONDS, Claims
+from agent.probe.lan.claims import CHECK_SECONDS, MANY_ADDRESSES, SETTLED_SECONDS, WINDOW_SECONDS, Claims
 from agent.probe.lan.claims import REPEAT_SECONDS as CLAIM_REPEAT_SECONDS
 from agent.probe.lan.devices import MOST_CARDS, Devices
+from agent.probe.lan.run import BURST_SECONDS, ENTRIES_PER_SECOND, TELL_SECONDS, Pace
 from agent.probe.lan.scan import ScanError, Turns, networks_of, targets
 from agent.probe.lan.settings import Scan, Watch
 from agent.probe.lan.watch import MOST_EVENTS, LanWatch
@@ -59,6 +60,60 @@ def test_somebody_elses_question_is_a_sign_of_life_and_no_claim() -> None:
     assert heard.told == []
 
 
+def claims_many(heard: Heard, mac: str, now: float, count: int) -> list[dict[str, Any]]:
+    """What is told of a card that claims so many addresses within a second."""
+    before = len(heard.told)
+    for number in range(count):
+        heard.claims.claimed(f"10.9.0.{number}", mac, now, unasked=True)
+    return [body for action, body in heard.told[before:] if action == "addresses_claimed"]
+
+
+def test_as_many_addresses_as_a_rule_asks_for_are_told_and_only_those_of_the_window_count() -> None:
+    heard = Heard()
+    assert claims_many(heard, A, 0.0, MANY_ADDRESSES - 1) == []
+    assert claims_many(heard, A, WINDOW_SECONDS + 1, MANY_ADDRESSES - 1) == []
+    (body,) = claims_many(heard, B, 0.0, MANY_ADDRESSES)
+    assert (body["addresses_count"], body["unasked_count"]) == (MANY_ADDRESSES, MANY_ADDRESSES)
+    (body,) = claims_many(heard, B, 1.0, 3 * MANY_ADDRESSES)
+    assert body["addresses_count"] == 2 * MANY_ADDRESSES
+    for _ in range(5_000):
+        heard.claims.claimed("10.9.0.1", B, 2.0, unasked=True)
+    card = heard.claims._cards[B]
+    assert len(card.claims) == card.addresses.total() <= 1_024
+    assert set(card.addresses) == {"10.9.0.1"}
+
+
+def test_who_has_just_taken_the_gateways_address_is_not_the_gateway() -> None:
+    heard = Heard("10.0.0.1")
+    heard.claims.claimed("10.0.0.1", A, 0.0, unasked=True)
+    heard.claims.claimed("10.0.0.1", B, 1.0, unasked=True)
+    told = [claims_many(heard, mac, 2.0, 10)[0]["gateway_card"] for mac in (A, B)]
+    assert told == [True, False]
+    later = 3.0 + SETTLED_SECONDS
+    heard.claims.claimed("10.0.0.1", B, later, unasked=True)
+    assert claims_many(heard, B, later, 10)[0]["gateway_card"], "a router that was replaced"
+    heard.claims.claimed("10.0.0.2", C, later, unasked=True)
+    heard.claims.look_after({"10.0.0.2"})
+    assert claims_many(heard, C, later, 10)[0]["gateway_card"]
+
+
+@pytest.mark.parametrize("entries", [5, 250, 4_096])
+def test_a_stranger_in_a_quiet_lan_is_told_at_once_and_a_flood_of_them_slowly(entries: int) -> None:
+    pace = Pace(0.0)
+    now, told = 1_000.0, []
+    assert pace.due <= now
+    while now < 4_600.0:
+        pace.told(entries, now)
+        told.append(now)
+        assert pace.due - now >= TELL_SECONDS
+        now = pace.due
+    assert len(told) * entries <= (3_600 + BURST_SECONDS) * ENTRIES_PER_SECOND + entries
+    # At rest for as long as what was told costs, the next one goes at once again.
+    assert pace.due - told[-1] <= max(TELL_SECONDS, entries / ENTRIES_PER_SECOND + TELL_SECONDS)
+    if entries <= 250:
+        assert told[1] - told[0] == TELL_SECONDS
+
+
 def spoken(**settings: Any) -> tuple[Authorities, list[dict[str, Any]]]:
     told: list[dict[str, Any]] = []
     values: dict[str, Any] = {"allowed": (), "learnt": (), "learn_until": 0.0, **settings}
@@ -92,6 +147,29 @@ def test_a_known_one_is_told_when_it_says_something_else_and_an_unknown_one_agai
     for now in (3.0, 4.0, 3.0 + REPEAT_SECONDS):
         servers.spoke("10.0.0.6", B, {}, now)
     assert [each["known"] for each in told[2:]] == [False, False]
+
+
+def test_who_says_nothing_of_it_has_changed_nothing() -> None:
+    servers, told = spoken(allowed=["10.0.0.1"])
+    for says in ({}, {"dns": ["a"]}, {}, {"dns": ["a"]}, {"dns": ["b"]}):
+        servers.spoke("10.0.0.1", A, says, 0.0)
+    assert [each.get("changed") for each in told] == [None, ["dns"]]
+
+
+def test_made_up_servers_keep_no_other_from_being_told_and_push_no_known_one_out() -> None:
+    servers, told = spoken(learn_until=100.0)
+    servers.spoke("10.0.0.1", A, {"dns": ["a"]}, 1.0)
+    for number in range(500):
+        servers.spoke(f"10.8.{number >> 8}.{number & 255}", B, {}, 200.0)
+    servers.spoke("10.0.0.66", C, {}, 201.0)
+    assert (told[-1]["known"], len(told)) == (False, 502)
+    servers.spoke("10.0.0.1", A, {"dns": ["b"]}, 202.0)
+    assert (told[-1]["known"], told[-1]["changed"]) == (True, ["dns"])
+    assert told[-1]["others_count"] < 64
+    learning, _ = spoken(learn_until=100.0)
+    for number in range(500):
+        learning.spoke(f"10.8.{number >> 8}.{number & 255}", B, {}, 1.0)
+    assert len(learning.learnt) <= 64
 
 
 def test_made_up_cards_find_no_more_room() -> None:
@@ -139,14 +217,22 @@ def test_scans_stay_within_bounds() -> None:
 
 def test_a_scan_asks_everybody_once_and_the_silent_ones_again() -> None:
     turns = Turns(["a", "b", "c"])
-    assert sorted(str(turns.next(["never"])) for _ in range(3)) == ["a", "b", "c"]
-    assert [turns.next(["b"]), turns.next(["b"])] == ["b", None]
+    asked: list[str] = []
+
+    def silent() -> list[str]:
+        asked.append("once")
+        return ["b"]
+
+    assert sorted(str(turns.next(silent)) for _ in range(3)) == ["a", "b", "c"]
+    assert not asked, "who is silent is known when all were asked, and costs nothing before"
+    assert [turns.next(silent), turns.next(silent)] == ["b", None]
+    assert asked == ["once"]
 
 
 def test_a_flood_of_claims_is_told_in_part_and_counted() -> None:
     watch = LanWatch(Watch(), {}, interface="eth0", mac=C, send=lambda _frame: None, gateways=[], now=0.0)
     for number in range(MOST_EVENTS + 7):
         mac = f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"
-        for host in range(5):
+        for host in range(MANY_ADDRESSES):
             watch.arp.claimed(f"10.0.{number}.{host}", mac, 1.0, unasked=True)
-    assert (len(watch.events), watch.untold) == (MOST_EVENTS, 7)
+    assert (len(watch.events), watch.untold) == (MOST_EVENTS, {"arp addresses_claimed": 7})
