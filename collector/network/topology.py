@@ -2,7 +2,8 @@
 
 Forwarding tables say less than LLDP: a bridge learns every other bridge behind some port, not only the next one.
 Between two devices A and B there is a link by forwarding tables alone where each has learned the other, and no third
-device C stands between them: none that A sees behind the same port as B, while B sees it behind the port of A.
+device C stands between them: none that A sees behind the same port as B, while B sees it behind the port of A. Where
+more than three are joined to each other so, at one port each, a switch that nobody asks stands between them all.
 """
 
 from __future__ import annotations
@@ -20,11 +21,18 @@ if TYPE_CHECKING:
 BOTH, ONE, FORWARDING = "lldp_both", "lldp_one", "forwarding"
 EVIDENCE: Final = (BOTH, ONE, FORWARDING)
 _MAX_STRANGERS: Final = 200
+#: Devices that see each other at one port each; more are joined by a node of their own.
+_MOST_BESIDE: Final = 3
+#: More links are not looked for: a map of them shows nothing.
+_MAX_EDGES: Final = 2_000
+#: Thirds that are looked at, in all: what tables would have to be looked at longer is left out.
+_MAX_LOOKS: Final = 2_000_000
 
 
 class Node(Struct, frozen=True):
-    """``id``: the device's key, or ``?`` and the chassis of one that nobody polls and LLDP tells of. ``up``: None where
-    nobody polls it. ``machines``: cards behind its access ports."""
+    """``id``: the device's key; ``?`` and the chassis of one that nobody polls and LLDP tells of; ``?hub:`` and a
+    number of one that forwarding tables alone tell of. ``up``: None where nobody polls it. ``machines``: cards behind
+    its access ports."""
 
     id: str
     name: str
@@ -46,8 +54,11 @@ class Edge(Struct, frozen=True):
 
 
 class Topology(Struct, frozen=True):
+    """``cut``: there are more links than these."""
+
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
+    cut: bool = False
 
 
 def topology_of(devices: Mapping[str, Device], tables: Mapping[str, Sequence[Entry]]) -> Topology:
@@ -69,11 +80,16 @@ def topology_of(devices: Mapping[str, Device], tables: Mapping[str, Sequence[Ent
         Edge(*ends(link), BOTH if len(said) > 1 else ONE, _up(devices, link)) for link, said in told.items()
     ]
     joined = {(edge.one, edge.other) for edge in edges}
-    edges += [
-        Edge(*ends(link), FORWARDING, _up(devices, link))
-        for link in _by_forwarding(owners, tables, told)
-        if (link[0], link[2]) not in joined
+    ends_told = {end for link in told for end in ((link[0], link[1]), (link[2], link[3]))}
+    guessed, cut = _by_forwarding(owners, tables, told)
+    # Where LLDP says who is at a port, nobody else is guessed to be at it.
+    free = [
+        link
+        for link in guessed
+        if (link[0], link[2]) not in joined and not {(link[0], link[1]), (link[2], link[3])} & ends_told
     ]
+    links, hubs = _with_hubs(free)
+    edges += [Edge(*ends(link), FORWARDING, _up(devices, link)) for link in links]
     nodes = [
         Node(
             key,
@@ -84,10 +100,11 @@ def topology_of(devices: Mapping[str, Device], tables: Mapping[str, Sequence[Ent
         )
         for key, device in devices.items()
     ]
-    nodes += strangers.values()
+    nodes += [*strangers.values(), *(Node(hub, "?", "switch", None) for hub in hubs)]
     return Topology(
         tuple(sorted(nodes, key=lambda node: node.id)),
-        tuple(sorted(edges, key=lambda edge: (edge.one, edge.other, edge.one_port))),
+        tuple(sorted(edges[:_MAX_EDGES], key=lambda edge: (edge.one, edge.other, edge.one_port))),
+        cut or len(edges) > _MAX_EDGES,
     )
 
 
@@ -119,8 +136,9 @@ def _by_forwarding(
     owners: Mapping[str, str],
     tables: Mapping[str, Sequence[Entry]],
     told: Iterable[tuple[str, str, str, str]],
-) -> list[tuple[str, str, str, str]]:
-    """``told``: links by LLDP, whose ends are behind each other's ports though no bridge may have learned them."""
+) -> tuple[list[tuple[str, str, str, str]], bool]:
+    """``(links, whether it was given up before all were found)``. ``told``: links by LLDP, whose ends are behind each
+    other's ports though no bridge may have learned them."""
     seen: dict[str, dict[str, str]] = {}
     for one, one_port, other, other_port in told:
         seen.setdefault(one, {})[other] = one_port
@@ -131,24 +149,84 @@ def _by_forwarding(
             owner = owners.get(entry.mac)
             if owner is not None and owner != key:
                 mine.setdefault(owner, entry.interface)
+    behind = _behind(seen)
     found = []
+    looks = 0
     for one, others in seen.items():
         for other, port in others.items():
             back = seen.get(other, {}).get(one)
-            if one < other and back is not None and not _between(seen, one, port, other, back):
+            if one >= other or back is None:
+                continue
+            between, looked = _between(seen, behind, one, port, other, back)
+            looks += looked
+            if not between:
                 found.append((one, port, other, back))
+            if looks > _MAX_LOOKS:
+                return found, True
+    return found, False
+
+
+def _behind(seen: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, str], list[str]]:
+    """By device and port, who is behind it and may stand between others: not who sees everybody at one port."""
+    everybody = len(seen.keys() | {other for others in seen.values() for other in others})
+    at_the_end = {
+        key for key, others in seen.items() if len(others) == everybody - 1 and len(set(others.values())) == 1
+    }
+    found: dict[tuple[str, str], list[str]] = {}
+    for key, others in seen.items():
+        for third, port in others.items():
+            if third not in at_the_end:
+                found.setdefault((key, port), []).append(third)
     return found
 
 
-def _between(seen: Mapping[str, Mapping[str, str]], one: str, port: str, other: str, back: str) -> bool:
-    """Whether a third stands behind both ports, and sees both ends behind different ones of its own."""
-    for third, where in seen[one].items():
-        if third == other or where != port or seen[other].get(third) != back:
+def _between(
+    seen: Mapping[str, Mapping[str, str]],
+    behind: Mapping[tuple[str, str], Sequence[str]],
+    one: str,
+    port: str,
+    other: str,
+    back: str,
+) -> tuple[bool, int]:
+    """``(whether a third stands behind both ports, and sees both ends behind different ones of its own; how many were
+    looked at)``."""
+    looked = 0
+    for third in behind.get((one, port), ()):
+        looked += 1
+        if third == other or seen[other].get(third) != back:
             continue
         sees = seen.get(third, {})
         if sees.get(one) != sees.get(other):
-            return True
-    return False
+            return True, looked
+    return False, looked
+
+
+def _with_hubs(
+    links: Sequence[tuple[str, str, str, str]],
+) -> tuple[list[tuple[str, str, str, str]], list[str]]:
+    """``(links, new nodes)``: ports that are joined with too many others are joined with one new node instead."""
+    beside: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for link in links:
+        one, other = link[:2], link[2:]
+        beside.setdefault(one, set()).add(other)
+        beside.setdefault(other, set()).add(one)
+    hubs: list[str] = []
+    hub_of: dict[tuple[str, str], str] = {}
+    taken: set[tuple[str, str]] = set()
+    for start in sorted(beside):
+        if start in taken:
+            continue
+        group, waiting = {start}, [start]
+        while waiting:
+            new = beside[waiting.pop()] - group
+            group |= new
+            waiting += new
+        taken |= group
+        if len(group) > _MOST_BESIDE:
+            hubs.append(f"?hub:{len(hubs) + 1}")
+            hub_of.update(dict.fromkeys(group, hubs[-1]))
+    kept = [link for link in links if link[:2] not in hub_of]
+    return kept + [_ordered(*end, hub, "") for end, hub in sorted(hub_of.items())], hubs
 
 
 def _up(devices: Mapping[str, Device], link: tuple[str, str, str, str]) -> bool | None:

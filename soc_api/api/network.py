@@ -39,7 +39,9 @@ class NetworkDeviceShape(Shape):
 
 
 class NodeShape(Shape):
-    id: str = Field(description="The device's number; `?` and a chassis where nobody asks it.")
+    id: str = Field(
+        description="The device's number; `?` and a chassis, or `?hub:` and a number, where nobody asks it."
+    )
     name: str
     kind: str
     up: bool | None
@@ -58,6 +60,7 @@ class EdgeShape(Shape):
 class TopologyShape(Shape):
     nodes: list[NodeShape]
     edges: list[EdgeShape]
+    cut: bool = Field(description="There are more links than these.")
 
 
 @router.get("/devices")
@@ -97,4 +100,5 @@ def get_map(
     return TopologyShape(
         nodes=[NodeShape.model_validate(each) for each in found.nodes],
         edges=[EdgeShape.model_validate(each) for each in found.edges],
+        cut=found.cut,
     )

@@ -65,6 +65,8 @@ class Drawing:
     height: int
     boxes: tuple[Box, ...]
     lines: tuple[Line, ...]
+    #: There are more lines than these.
+    cut: bool = False
 
 
 def draw(topology: Topology) -> Drawing:
@@ -90,7 +92,7 @@ def draw(topology: Topology) -> Drawing:
             )
     height = 2 * _MARGIN + len(rows) * HEIGHT + max(0, len(rows) - 1) * _DROP
     lines = tuple(_line(edge, boxes[edge.one], boxes[edge.other]) for edge in topology.edges)
-    return Drawing(width, height, tuple(boxes.values()), lines)
+    return Drawing(width, height, tuple(boxes.values()), lines, topology.cut)
 
 
 def _rows(nodes: Mapping[str, Node], beside: Mapping[str, set[str]]) -> list[list[str]]:

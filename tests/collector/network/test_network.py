@@ -10,6 +10,7 @@ from sqlalchemy import select
 from collector.documents.service import MAX_DEVICES
 from collector.errors import NotFoundError
 from collector.network.placing import MOST_TOLD, Touch, moves_of, touches
+from collector.network.reading import Device as NetworkSwitch
 from collector.network.reading import Entry, read_device, read_entries
 from collector.network.service import Filters, get_device, list_devices, map_of
 from collector.network.topology import BOTH, FORWARDING, ONE, topology_of
@@ -311,6 +312,43 @@ def test_a_chain_by_forwarding_tables_has_no_link_past_the_one_between() -> None
     assert [(each.one, each.one_port, each.other, each.other_port) for each in edges] == [
         ("a", "a1", "b", "b1"),
         ("b", "b2", "c", "c1"),
+    ]
+
+
+def test_many_switches_at_a_core_that_nobody_asks_are_joined_by_one_node() -> None:
+    count = 300
+    devices = {f"{n:03}": read_device(f"sw-{n}", switch(f"sw-{n}", n + 1)["body"]) for n in range(count)}
+    tables = {
+        f"{n:03}": [at((other + 1) << 8, "up", uplink=True) for other in range(count) if other != n]
+        for n in range(count)
+    }
+    found = topology_of(devices, tables)
+    assert [(each.one, each.one_port, each.other) for each in found.edges] == [
+        (key, "up", "?hub:1") for key in devices
+    ]
+    assert [node.id for node in found.nodes if node.up is None] == ["?hub:1"]
+    assert not found.cut
+    # Where some have not learned all of the others it is the same, and where it would take too long it is said.
+    for n, entries in enumerate(tables.values()):
+        del entries[(7 * n) % 200 : (7 * n) % 200 + 60]
+    found = topology_of(devices, tables)
+    assert len(found.edges) <= count
+
+
+def test_a_port_whose_neighbour_lldp_names_has_no_guessed_one() -> None:
+    def device(name: str, number: int) -> NetworkSwitch:
+        return read_device(
+            name, switch(name, number, neighbours=[hears("up", 9, "core", f"g{number}")])["body"]
+        )
+
+    devices = {"a": device("a", 1), "b": device("b", 2), "c": device("c", 3)}
+    tables = {
+        name: [at(number << 8, "up", uplink=True) for number in (1, 2, 3) if number != mine]
+        for mine, name in enumerate("abc", 1)
+    }
+    edges = topology_of(devices, tables).edges
+    assert [(each.one, each.other, each.evidence) for each in edges] == [
+        (f"?{mac(0x900)}", name, ONE) for name in "abc"
     ]
 
 
