@@ -390,6 +390,16 @@ class Availability(Struct, frozen=True):
     fresh_seconds: Annotated[
         Seconds, Meta(description="A probe that was not heard for so long has no voice any more.")
     ] = 240
+    line_busy_ratio: Annotated[
+        float,
+        Meta(gt=0, le=1, description="Use of a leased line, of what it can carry, from which it is busy."),
+    ] = 0.8
+    line_busy_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="For how long, without a measurement below. At least twice the probes' metrics_seconds."
+        ),
+    ] = 900
 
 
 class Sources(Struct, frozen=True):

@@ -31,7 +31,7 @@ def _verdict(
 ) -> Verdict:
     of_kind = [each for each in fresh if each.body.get("role") in _ROLES[kind]]
     states = [each.body.get("state") for each in of_kind]
-    up, weak, down = (states.count(each) for each in ("up", "degraded", "down"))
+    up, weak, down, unasked = (states.count(each) for each in ("up", "degraded", "down", "unknown"))
     reason = ""
     if not heard:
         # The probe itself cannot be reached: of the LAN behind it nothing is known.
@@ -41,7 +41,8 @@ def _verdict(
     elif not (up or weak or down):
         # That it is heard at all shows a way to the collector; whether it is the one that counts, no link says.
         state, reason = UNKNOWN, "no_link"
-    elif not up and not weak:
+    elif not up and not weak and not unasked:
+        # Where one of them could not be asked, it may be the one that works.
         state = LOST
     elif down or weak:
         state = DEGRADED

@@ -7,7 +7,7 @@ It runs beside the collector's watch over itself, in the process that holds the 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,9 +17,11 @@ from collector.detect import clock
 from collector.detect.checkpoints import load_places
 from collector.detect.step import Record
 from collector.detect.values import event_id, moment
+from collector.links.lines import Lines
 from collector.links.verdicts import agency_verdicts
 from collector.machine import ClockGuard, since_boot
 from collector.services import register, spans
+from collector.services.learning import page_to_learn
 from collector.services.models import (
     ACCEPTED,
     CATEGORIES,
@@ -27,10 +29,15 @@ from collector.services.models import (
     CONNECTED,
     CONTENT,
     DEGRADED,
+    DOWN_FOR_ALL,
+    DOWN_FOR_SOME,
+    FREE,
     IN_ORDER,
     LAN,
+    LINE,
     POSTURE,
     SERVICE,
+    UNACCEPTED,
     UNKNOWN,
     UP,
     VALID,
@@ -43,7 +50,6 @@ from collector.services.probed import Documents
 from collector.services.verdicts import (
     certificate_verdict,
     content_verdict,
-    page_of,
     posture_verdict,
     service_verdict,
 )
@@ -67,27 +73,32 @@ log = logging.getLogger("vonggac.services")
 
 #: Nothing is judged while the log is worked on with more delay than this: who is silent is not known then.
 _BEHIND_SECONDS: Final = 60.0
-#: More new names of services than this in one look are left for the next.
-_MOST_NEW: Final = 50
+#: A service that does not work tells of no certificate: for so long the last word counts.
+_DOWN_SECONDS: Final = 86_400.0
 #: How often what ended long ago is dropped.
 _FORGET_SECONDS: Final = 86_400.0
 #: States that are well: the first time, nothing is told of them.
-_WELL: Final = frozenset({UP, CONNECTED, DEGRADED, ACCEPTED, VALID, IN_ORDER, UNKNOWN})
-_KINDS: Final = (SERVICE, CONTENT, CERTIFICATE, POSTURE, LAN, WAN)
+_WELL: Final = frozenset({UP, CONNECTED, DEGRADED, ACCEPTED, UNACCEPTED, VALID, IN_ORDER, FREE, UNKNOWN})
+#: What is said of a service beside whether it works: that nobody knows it any more, the service's own event says.
+_BESIDE: Final = (CONTENT, CERTIFICATE, POSTURE)
+_KINDS: Final = (*register.KINDS, LAN, WAN, LINE)
 
 
 @dataclass
 class Judged:
     """What one look found. ``judged`` is false where nothing could be. ``new``: names of services that no register
-    has yet; ``learnt``: pages of services seen for the first time."""
+    has yet, with the agency that told of them; ``learnt``: pages that count as right from now on. ``opened``: how
+    everything was; ``restless``: what has changed so often that it is held."""
 
     now: float
     judged: bool = False
     verdicts: list[Verdict] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
-    new: list[str] = field(default_factory=list)
+    new: list[tuple[str, int]] = field(default_factory=list)
     learnt: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     unknown_since: datetime | None = None
+    opened: dict[tuple[str, int], AvailabilitySpan] = field(default_factory=dict)
+    restless: set[tuple[str, int]] = field(default_factory=set)
 
 
 class Availability:
@@ -109,6 +120,7 @@ class Availability:
         self._steady = steady
         self._guard = ClockGuard(now, steady)
         self._documents = Documents(self._settings.fresh_seconds)
+        self._lines = Lines(self._settings)
         self._next = monotonic()
         self._begun = False
         self._forget_at = 0.0
@@ -117,7 +129,7 @@ class Availability:
     def due(self) -> bool:
         return monotonic() >= self._next
 
-    def look(self, session: Session, store: EventStore) -> Judged:  # noqa: ARG002 - as every watch
+    def look(self, session: Session, store: EventStore) -> Judged:
         """Judge everything. Reads."""
         self._next = monotonic() + self._settings.seconds
         now, steady = self._now(), self._steady()
@@ -135,11 +147,16 @@ class Availability:
             look.unknown_since = last.looked_at
         probed, heard = self._documents.read(session, now)
         agencies = {each.id: each for each in session.scalars(select(Agency))}
-        opened = spans.open_spans(session, _KINDS)
+        look.opened = spans.open_spans(session, _KINDS)
+        look.restless = spans.restless(session, moment(now))
         self._judge_services(
-            session, look, [each for each in probed if each.kind == "service_check"], agencies, opened
+            session, look, [each for each in probed if each.kind == "service_check"], agencies
         )
-        self._judge_links([each for each in probed if each.kind == "link"], heard, look, agencies, opened)
+        links = [each for each in probed if each.kind == "link" and each.agency_id in agencies]
+        self._judge_links(links, heard, look, agencies)
+        for verdict in self._lines.verdicts(links, look.opened, store, now):
+            if verdict.subject_id in agencies:
+                _add(look, verdict, _subject(agencies[verdict.subject_id]))
         return look
 
     def tell(self, step: Step, look: Judged, log_offset: int) -> None:
@@ -177,9 +194,15 @@ class Availability:
             return
         at = moment(look.now)
         register.add_seen(session, look.new, at)
+        # One that was taken out of the register meanwhile leaves nothing behind.
+        there = set(session.scalars(select(Service.id)))
         for service_id, page in look.learnt:
-            session.add(register.accepted_page(service_id, page, at, by="", reason=""))
-        spans.write(session, look.verdicts, at, look.unknown_since)
+            if service_id in there:
+                session.add(register.accepted_page(service_id, page, at, by="", reason=""))
+        verdicts = [
+            each for each in look.verdicts if each.kind not in register.KINDS or each.subject_id in there
+        ]
+        spans.write(session, verdicts, at, look.unknown_since)
         if look.now >= self._forget_at:
             self._forget_at = look.now + _FORGET_SECONDS
             spans.forget(session, at)
@@ -200,15 +223,15 @@ class Availability:
         look: Judged,
         probed: Sequence[Probed],
         agencies: dict[int, Agency],
-        opened: dict[tuple[str, int], AvailabilitySpan],
     ) -> None:
         services = {service.name: service for service in session.scalars(select(Service))}
-        names = {each.item for each in probed} - services.keys()
-        room = register.MOST_SERVICES - len(services)
-        look.new = sorted(name for name in names if register.is_name(name))[: max(0, min(_MOST_NEW, room))]
         of_service: dict[str, list[Probed]] = {}
+        told: dict[str, set[int]] = {}
         for each in probed:
             of_service.setdefault(each.item, []).append(each)
+            told.setdefault(each.item, set()).add(each.agency_id)
+        look.new = register.newcomers(services.values(), told)
+        watching = {each.agency_id for each in probed if each.fresh}
         accepted: dict[int, list[dict[str, Any]]] = {}
         for row in session.scalars(select(ServiceContent).order_by(ServiceContent.id)):
             page = {"text": row.text, "structure": row.structure, "hosts": row.hosts, "digest": row.digest}
@@ -223,20 +246,35 @@ class Availability:
             verdict.fields["agencies"] = [
                 agencies[each].name for each in verdict.detail["down"] if each in agencies
             ][:20]
-            found = [
-                verdict,
-                content_verdict(service.id, seen, known),
-                certificate_verdict(service.id, seen, look.now),
-                posture_verdict(service.id, seen),
-            ]
-            for judged in found:
-                if judged is not None:
-                    _add(look, judged, subject, opened)
+            _add(look, verdict, subject)
             if not known:
-                pages = (page_of(each.body) for each in seen if each.fresh)
-                first = next((page for page in pages if page is not None and not page["words"]), None)
-                if first is not None:
-                    look.learnt.append((service.id, first))
+                for_so_long = look.now - service.first_seen_at.timestamp()
+                learnt = page_to_learn(seen, service.agency_id, watching, for_so_long)
+                if learnt is not None:
+                    look.learnt.append((service.id, learnt))
+                    known = [learnt]
+            beside = {
+                CONTENT: content_verdict(service.id, seen, known),
+                CERTIFICATE: certificate_verdict(service.id, seen, look.now),
+                POSTURE: posture_verdict(service.id, seen),
+            }
+            for kind, judged in beside.items():
+                if judged is not None:
+                    _add(look, judged, subject)
+                elif (kind, service.id) in look.opened and not self._is_just_down(look, verdict):
+                    _add(look, Verdict(kind, service.id, UNKNOWN), subject)
+
+    @staticmethod
+    def _is_just_down(look: Judged, verdict: Verdict) -> bool:
+        """Whether a service does not work, and has not for long: what is known of it beside that stays so."""
+        span = look.opened.get((SERVICE, verdict.subject_id))
+        if verdict.state not in (DOWN_FOR_SOME, DOWN_FOR_ALL):
+            return False
+        return (
+            span is None
+            or span.state != verdict.state
+            or look.now - span.began_at.timestamp() < _DOWN_SECONDS
+        )
 
     @staticmethod
     def _judge_links(
@@ -244,27 +282,21 @@ class Availability:
         heard: set[int],
         look: Judged,
         agencies: dict[int, Agency],
-        opened: dict[tuple[str, int], AvailabilitySpan],
     ) -> None:
         of_agency: dict[int, list[Probed]] = {}
         for each in probed:
             of_agency.setdefault(each.agency_id, []).append(each)
-        for _, agency_id in (key for key in opened if key[0] in (LAN, WAN)):
+        for _, agency_id in (key for key in look.opened if key[0] in (LAN, WAN)):
             if agency_id in agencies and agency_id not in of_agency:
                 gone = {"side": "", "links_count": 0, "failing": [], "reasons": ["no_probe"]}
                 for kind in (LAN, WAN):
                     told = {**gone, "side": kind}
-                    _add(
-                        look,
-                        Verdict(kind, agency_id, UNKNOWN, told, told),
-                        _subject(agencies[agency_id]),
-                        opened,
-                    )
+                    _add(look, Verdict(kind, agency_id, UNKNOWN, told, told), _subject(agencies[agency_id]))
                 of_agency[agency_id] = []
         for agency_id, links in sorted(of_agency.items()):
-            if links and agency_id in agencies:
+            if links:
                 for verdict in agency_verdicts(agency_id, links, heard=agency_id in heard):
-                    _add(look, verdict, _subject(agencies[agency_id]), opened)
+                    _add(look, verdict, _subject(agencies[agency_id]))
 
 
 def action_of(verdict: Verdict) -> str:
@@ -282,17 +314,26 @@ def action_of(verdict: Verdict) -> str:
             return f"{verdict.kind}_{verdict.state}"
 
 
-def _add(
-    look: Judged, verdict: Verdict, subject: Subject, opened: dict[tuple[str, int], AvailabilitySpan]
-) -> None:
+def _add(look: Judged, verdict: Verdict, subject: Subject) -> None:
+    key = (verdict.kind, verdict.subject_id)
+    span = look.opened.get(key)
+    if (
+        span is not None
+        and key in look.restless
+        and not spans.is_same(span, verdict)
+        and not spans.is_worse(verdict.kind, span.state, verdict.state)
+    ):
+        detail = verdict.detail if verdict.state == span.state else span.detail
+        look.verdicts.append(replace(verdict, state=span.state, detail=detail, held=True))
+        return
     look.verdicts.append(verdict)
-    span = opened.get((verdict.kind, verdict.subject_id))
     if span is None:
         if verdict.state not in _WELL:
             look.turns.append(Turn(verdict, subject, "", look.now))
         return
     # That nobody can ask any more does not mean that what was wrong has passed: no event that would end its alert.
-    if spans.is_same(span, verdict) or (verdict.state == UNKNOWN and span.state not in _WELL):
+    silent = verdict.state == UNKNOWN and (span.state not in _WELL or verdict.kind in _BESIDE)
+    if silent or spans.is_same(span, verdict):
         return
     look.turns.append(Turn(verdict, subject, span.state, span.began_at.timestamp()))
 

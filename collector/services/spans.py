@@ -6,9 +6,33 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, func, or_, select
 
-from collector.services.models import CHANGED, CONTENT, UNKNOWN
+from collector.services.models import (
+    ACCEPTED,
+    BUSY,
+    CERTIFICATE,
+    CHANGED,
+    CONNECTED,
+    CONTENT,
+    DEGRADED,
+    DOWN_FOR_ALL,
+    DOWN_FOR_SOME,
+    FREE,
+    IN_ORDER,
+    INVALID,
+    LAN,
+    LINE,
+    LOST,
+    POSTURE,
+    SERVICE,
+    UNACCEPTED,
+    UNKNOWN,
+    UNREACHABLE,
+    UP,
+    VALID,
+    WAN,
+)
 from collector.state.tables import AvailabilitySpan
 
 if TYPE_CHECKING:
@@ -22,6 +46,23 @@ if TYPE_CHECKING:
 #: Spans that ended are kept for two years and what a report of the second one needs.
 KEPT: Final = timedelta(days=800)
 Period = tuple["datetime", "datetime"]
+#: Spans that a subject may begin within a day before it is held: who flaps on purpose fills neither the database nor
+#: anybody's list of alerts.
+MOST_A_DAY: Final = {SERVICE: 100, LAN: 100, WAN: 100, LINE: 100, CONTENT: 24, CERTIFICATE: 24, POSTURE: 24}
+_DAY: Final = timedelta(days=1)
+_CONNECTIONS: Final = (CONNECTED, DEGRADED, UNKNOWN, LOST, UNREACHABLE)
+#: From well to bad; what is not named is worse.
+_ORDERS: Final[dict[str, tuple[str, ...]]] = {
+    SERVICE: (UP, UNKNOWN, DOWN_FOR_SOME, DOWN_FOR_ALL),
+    CONTENT: (ACCEPTED, UNACCEPTED, UNKNOWN, CHANGED),
+    CERTIFICATE: (VALID, UNKNOWN, "30", "14", "7", "3", "1", "0", INVALID),
+    POSTURE: (IN_ORDER, UNKNOWN),
+    LAN: _CONNECTIONS,
+    WAN: _CONNECTIONS,
+    LINE: (FREE, UNKNOWN, BUSY),
+}
+#: What makes a closed span of a page long, and nobody looks at any more.
+_SKETCHES: Final = frozenset({"text", "structure"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +117,34 @@ def is_same(span: AvailabilitySpan, verdict: Verdict) -> bool:
     return not changed or span.detail.get("digest") == verdict.detail.get("digest")
 
 
+def is_worse(kind: str, before: str, after: str) -> bool:
+    """Whether a subject is worse off in the state ``after``."""
+    order = _ORDERS[kind]
+    ranks = [order.index(state) if state in order else len(order) for state in (before, after)]
+    return ranks[1] > ranks[0]
+
+
+def restless(session: Session, now: datetime) -> set[tuple[str, int]]:
+    """Kinds and subjects that have begun as many spans within the last day as they may."""
+    begun = func.count(AvailabilitySpan.id)
+    rows = session.execute(
+        select(AvailabilitySpan.kind, AvailabilitySpan.subject_id, begun)
+        .where(AvailabilitySpan.kind.in_(MOST_A_DAY), AvailabilitySpan.began_at > now - _DAY)
+        .group_by(AvailabilitySpan.kind, AvailabilitySpan.subject_id)
+        .having(begun >= min(MOST_A_DAY.values()))
+    )
+    return {(kind, subject) for kind, subject, count in rows if count >= MOST_A_DAY[kind]}
+
+
+def forget_subject(session: Session, kinds: Collection[str], subject_id: int) -> None:
+    """Drop all that is kept of a subject that there is no more."""
+    session.execute(
+        delete(AvailabilitySpan).where(
+            AvailabilitySpan.kind.in_(kinds), AvailabilitySpan.subject_id == subject_id
+        )
+    )
+
+
 def write(
     session: Session, verdicts: Iterable[Verdict], now: datetime, unknown_since: datetime | None = None
 ) -> None:
@@ -87,11 +156,13 @@ def write(
         span = spans.get(key)
         if span is not None:
             gap = unknown_since is not None and span.state != UNKNOWN
-            if is_same(span, verdict) and not gap:
+            if (verdict.held or is_same(span, verdict)) and not gap:
                 if span.detail != verdict.detail:
                     span.detail = verdict.detail
                 continue
             span.ended_at = now
+            if not _SKETCHES.isdisjoint(span.detail):
+                span.detail = {name: value for name, value in span.detail.items() if name not in _SKETCHES}
             if gap and unknown_since is not None:
                 span.ended_at = max(span.began_at, unknown_since)
                 session.add(_new(verdict, UNKNOWN, span.ended_at, now, {}))

@@ -20,6 +20,7 @@ from collector.services.models import (
     INVALID,
     POSTURE,
     SERVICE,
+    UNACCEPTED,
     UNKNOWN,
     UP,
     VALID,
@@ -75,18 +76,20 @@ def service_verdict(service_id: int, probed: Iterable[Probed]) -> Verdict:
 def content_verdict(
     service_id: int, probed: Iterable[Probed], accepted: Sequence[Mapping[str, Any]]
 ) -> Verdict | None:
-    """Of the page as probes see it, the one that differs most from everything that was accepted. ``None``: nobody
-    tells of a page, or nothing was accepted yet and nothing speaks against it."""
+    """Of the page as probes see it, the one that differs most from everything that was accepted; while nothing was, it
+    is ``unaccepted``, or ``changed`` where its words speak against it. ``None``: nobody tells of a page."""
     worst: Verdict | None = None
     for each in probed:
         page = page_of(each.body)
-        if not each.fresh or page is None or not (accepted or page["words"]):
+        if not each.fresh or page is None:
             continue
         score = score_of(page, accepted)
         hosts = {host for one in accepted for host in one["hosts"]}
         new = [host for host in page["hosts"] if host not in hosts]
         known = any(page["digest"] == one["digest"] for one in accepted)
-        changed = score >= CHANGED_FROM or bool(page["words"]) or (bool(new) and score >= CHANGED_WITH_HOSTS)
+        other = score >= CHANGED_FROM or (bool(new) and score >= CHANGED_WITH_HOSTS)
+        changed = bool(page["words"]) or (bool(accepted) and other)
+        state = CHANGED if changed and not known else ACCEPTED if accepted else UNACCEPTED
         fields = {
             "score_ratio": round(score, 3),
             "words": page["words"],
@@ -99,7 +102,7 @@ def content_verdict(
         verdict = Verdict(
             CONTENT,
             service_id,
-            CHANGED if changed and not known else ACCEPTED,
+            state,
             fields,
             {**page, **fields, "endpoint_id": each.endpoint_id},
         )

@@ -55,6 +55,7 @@ class ServiceShape(Shape):
     findings: list[str]
     slots: list[SlotShape]
     months: list[MonthShape]
+    decided: bool = Field(description="Somebody entered it; else only probes tell of it.")
 
 
 class TurnShape(Shape):
@@ -75,6 +76,11 @@ class LinkLineShape(Shape):
     reasons: list[str]
     lan_month: MonthShape
     wan_month: MonthShape
+    leased: str = Field(description="`free`, `busy`, `unknown`; empty: no leased line is measured.")
+    leased_since: datetime | None
+    used_ratio: float | None = Field(
+        description="Of the busiest leased line, in its busier direction: 1 is full."
+    )
 
 
 class LinksShape(Shape):
@@ -99,6 +105,19 @@ class OneLinkShape(Shape):
     jitter_seconds: float | None
 
 
+class LeasedLineShape(Shape):
+    name: str
+    endpoint_id: str
+    device: str
+    interface: str
+    received_bits: float = Field(description="What it can carry, bits a second.")
+    sent_bits: float
+    received_ratio: float | None = Field(description="Of that, as last measured; null: not lately.")
+    sent_ratio: float | None
+    state: str = Field(description="`free`, `busy` or `unknown`.")
+    at: datetime | None
+
+
 class AgencyLinksShape(Shape):
     line: LinkLineShape
     links: list[OneLinkShape]
@@ -106,6 +125,8 @@ class AgencyLinksShape(Shape):
     wan_slots: list[SlotShape]
     lan_history: list[TurnShape]
     wan_history: list[TurnShape]
+    leased: list[LeasedLineShape]
+    leased_history: list[TurnShape]
 
 
 class ServiceBody(Body):
@@ -167,6 +188,14 @@ def save_service(
             now=services.clock(),
         )
         return ServiceShape.model_validate(service.service_view(session, service_name, services.clock()))
+
+
+@router.delete("/services/{service_name}", status_code=204)
+def remove_service(service_name: str, services: RequestServices, principal: Manager) -> Response:
+    """Take out a service that only probes told of; 409 where somebody has entered it."""
+    with services.state.write() as session:
+        changes.remove(session, principal, service_name, services.clock())
+    return Response(status_code=204)
 
 
 @router.post("/services/{service_name}/accept", status_code=204)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from collector.errors import ConflictError, NotFoundError
 from collector.registry.service import get_agency
 from collector.services import register, spans
-from collector.services.models import CHANGED, CONTENT
+from collector.services.models import CHANGED, CONTENT, UNACCEPTED
 from collector.state.tables import Service, ServiceMaintenance
 from soc_api.accounts import audit
 from soc_api.errors import Fault, InvalidError
@@ -56,15 +56,16 @@ def save(
     try:
         service = register.get_service(session, name)
     except NotFoundError:
-        if len(register.list_services(session)) >= register.MOST_SERVICES:
+        if sum(each.decided for each in register.list_services(session)) >= register.MOST_SERVICES:
             raise InvalidError(
-                Fault("name", f"there are {register.MOST_SERVICES} services already")
+                Fault("name", f"there are {register.MOST_SERVICES} services that were entered already")
             ) from None
         service = Service(name=name, first_seen_at=now)
         session.add(service)
     service.title_vi, service.title_en = title_vi.strip(), title_en.strip()
     service.agency_id = None if agency is None else agency.id
     service.importance, service.sla_ratio = importance, sla_ratio
+    service.decided = True
     session.flush()
     _record(
         session,
@@ -80,6 +81,18 @@ def save(
     return service
 
 
+def remove(session: Session, principal: Principal, name: str, now: datetime) -> None:
+    """Take out a service that only probes told of, with all that is known of it.
+
+    Raises:
+        NotFoundError: no such service.
+        ConflictError: somebody entered it, or said something of it.
+    """
+    service = register.get_service(session, name)
+    register.remove(session, service)
+    _record(session, principal, "service.remove", service, now, agency=service.seen_agency_id)
+
+
 def accept_content(
     session: Session, principal: Principal, name: str, *, digest: str, reason: str, now: datetime
 ) -> None:
@@ -93,12 +106,13 @@ def accept_content(
     service = register.get_service(session, name)
     reason = _reason(reason)
     span = spans.open_spans(session, [CONTENT]).get((CONTENT, service.id))
-    if span is None or span.state != CHANGED:
+    if span is None or span.state not in (CHANGED, UNACCEPTED):
         raise ConflictError("the page is as it was accepted")
     if span.detail.get("digest") != digest:
         raise ConflictError("the page has changed once more meanwhile: look at it again")
     page: dict[str, Any] = span.detail
     session.add(register.accepted_page(service.id, page, now, by=principal.username, reason=reason))
+    service.decided = True
     _record(
         session,
         principal,
@@ -143,6 +157,7 @@ def plan(
         made_at=now,
         made_by=principal.username,
     )
+    service.decided = True
     session.add(row)
     session.flush()
     _record(

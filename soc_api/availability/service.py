@@ -18,6 +18,7 @@ from collector.services.models import (
     DOWN_FOR_ALL,
     DOWN_FOR_SOME,
     LAN,
+    LINE,
     LOST,
     POSTURE,
     SERVICE,
@@ -83,7 +84,8 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """One service. ``content_state`` and ``certificate_state`` are empty where there is no page, no certificate;
+    """One service. ``decided``: a person entered it, or said something of it. ``content_state`` and
+    ``certificate_state`` are empty where there is no page, no certificate;
     ``findings``: codes of what is to be mended."""
 
     id: int
@@ -107,6 +109,7 @@ class ServiceView:
     findings: list[str]
     slots: list[Slot]
     months: list[Month]
+    decided: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +127,26 @@ class ProbeLine:
 
 
 @dataclass(frozen=True, slots=True)
+class LeasedLine:
+    """A leased line as it was last measured. ``received_bits`` and ``sent_bits``: what it can carry, bits a second;
+    ratios: how much of that was used; ``at``: when, ``None`` where it was not measured lately."""
+
+    name: str
+    endpoint_id: str
+    device: str
+    interface: str
+    received_bits: float
+    sent_bits: float
+    received_ratio: float | None
+    sent_ratio: float | None
+    state: str
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class LinkLine:
-    """An agency's two connections. States are empty where there is no probe."""
+    """An agency's two connections. States are empty where there is no probe. ``leased``: of its leased lines, empty
+    where no use of any is measured; ``used_ratio``: of the busiest, in its busier direction."""
 
     agency_id: int
     code: str
@@ -138,6 +159,9 @@ class LinkLine:
     reasons: list[str]
     lan_month: Month
     wan_month: Month
+    leased: str
+    leased_since: datetime | None
+    used_ratio: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +199,8 @@ class AgencyLinks:
     wan_slots: list[Slot]
     lan_history: list[Turn] = field(default_factory=list)
     wan_history: list[Turn] = field(default_factory=list)
+    leased: list[LeasedLine] = field(default_factory=list)
+    leased_history: list[Turn] = field(default_factory=list)
 
 
 def service_views(session: Session, now: datetime) -> list[ServiceView]:
@@ -240,7 +266,7 @@ def link_lines(session: Session, scope: Scope, now: datetime) -> tuple[LinkSum, 
     """Agencies within ``scope`` that have, or had, a probe; by name."""
     agencies = {agency.id: agency for agency in list_agencies(session, scope)}
     month = _month_begins(now)
-    found = spans.spans_of(session, (LAN, WAN), month)
+    found = spans.spans_of(session, (LAN, WAN, LINE), month)
     lines = [
         _link_line(agency, found, month, now)
         for agency in sorted(agencies.values(), key=lambda each: each.name)
@@ -271,7 +297,7 @@ def link_sum(session: Session, scope: Scope) -> LinkSum:
 def agency_links(session: Session, agency: Agency, now: datetime) -> AgencyLinks:
     """Of an agency that the caller may see."""
     month = _month_begins(now)
-    found = spans.spans_of(session, (LAN, WAN), min(month, now - timedelta(days=92)), [agency.id])
+    found = spans.spans_of(session, (LAN, WAN, LINE), min(month, now - timedelta(days=92)), [agency.id])
     query = (
         select(Document, Endpoint)
         .join(Endpoint, Endpoint.id == Document.endpoint_id)
@@ -289,6 +315,32 @@ def agency_links(session: Session, agency: Agency, now: datetime) -> AgencyLinks
         wan_slots=_slots(of_wan, now, LINK_ORDER),
         lan_history=_turns(of_lan),
         wan_history=_turns(of_wan),
+        leased=leased_lines(session, agency.id),
+        leased_history=_turns(found.get((LINE, agency.id), [])),
+    )
+
+
+def leased_lines(session: Session, agency_id: int) -> list[LeasedLine]:
+    """An agency's leased lines whose use is measured, by name."""
+    span = spans.open_spans(session, [LINE]).get((LINE, agency_id))
+    lines = [] if span is None else span.detail.get("lines", [])
+    return sorted(
+        (
+            LeasedLine(
+                name=each["name"],
+                endpoint_id=each["endpoint_id"],
+                device=each["device"],
+                interface=each["interface"],
+                received_bits=each["received_bits"],
+                sent_bits=each["sent_bits"],
+                received_ratio=each["received_ratio"] if each["at"] else None,
+                sent_ratio=each["sent_ratio"] if each["at"] else None,
+                state=each["state"],
+                at=_moment(each["at"]),
+            )
+            for each in lines
+        ),
+        key=lambda each: (each.name, each.endpoint_id),
     )
 
 
@@ -331,6 +383,7 @@ def _views(session: Session, services: Sequence[Service], now: datetime) -> list
                 findings=[] if posture is None else list(posture.detail.get("findings", [])),
                 slots=_slots(history, now, SERVICE_ORDER),
                 months=[_month(history, WORKS, period, planned) for period in months],
+                decided=service.decided,
             )
         )
     return views
@@ -345,6 +398,8 @@ def _link_line(
     of_lan, of_wan = found.get((LAN, agency.id), []), found.get((WAN, agency.id), [])
     lan = of_lan[-1] if of_lan and of_lan[-1].ended_at is None else None
     wan = of_wan[-1] if of_wan and of_wan[-1].ended_at is None else None
+    of_line = found.get((LINE, agency.id), [])
+    leased = of_line[-1] if of_line and of_line[-1].ended_at is None and of_line[-1].detail["lines"] else None
     said = [each for span in (lan, wan) if span is not None for each in span.detail.get("reasons", [])]
     return LinkLine(
         agency_id=agency.id,
@@ -358,6 +413,9 @@ def _link_line(
         reasons=sorted(set(said)),
         lan_month=_month(of_lan, IS_CONNECTED, (month, now)),
         wan_month=_month(of_wan, IS_CONNECTED, (month, now)),
+        leased="" if leased is None else leased.state,
+        leased_since=None if leased is None else leased.began_at,
+        used_ratio=None if leased is None else leased.detail.get("used_ratio"),
     )
 
 

@@ -28,8 +28,24 @@ PROBE_STATES: Final = {
     "down": N_("Does not work"),
     "unknown": N_("Could not be asked"),
 }
-CONTENT_STATES: Final = {"accepted": N_("As accepted"), "changed": N_("Changed, not accepted")}
-CERTIFICATE_STATES: Final = {"valid": N_("Valid"), "invalid": N_("Not good")}
+CONTENT_STATES: Final = {
+    "accepted": N_("As accepted"),
+    "changed": N_("Changed, not accepted"),
+    "unaccepted": N_("Not accepted yet"),
+    "unknown": N_("Nobody can tell"),
+}
+CERTIFICATE_STATES: Final = {
+    "valid": N_("Valid"),
+    "invalid": N_("Not good"),
+    "unknown": N_("Nobody can tell"),
+}
+#: Of leased lines.
+LINE_STATES: Final = {
+    "free": N_("Has room"),
+    "busy": N_("Full for long"),
+    "unknown": N_("Not measured"),
+}
+DIRECTIONS: Final = {"received": N_("Received"), "sent": N_("Sent")}
 CERTIFICATE_PROBLEMS: Final = {
     "expired": N_("It has ended"),
     "not_yet_valid": N_("It is not valid yet"),
@@ -84,6 +100,8 @@ AVAILABILITY: Final = {
     "probe": PROBE_STATES,
     "content": CONTENT_STATES,
     "certificate": CERTIFICATE_STATES,
+    "line": LINE_STATES,
+    "direction": DIRECTIONS,
     "problem": CERTIFICATE_PROBLEMS,
     "finding": FINDINGS,
     "role": ROLES,
@@ -98,6 +116,7 @@ AVAILABILITY_ACTIONS: Final = {
     "unknown": N_("Nobody can tell any more"),
     "content_changed": N_("The page has changed"),
     "content_accepted": N_("The page is as accepted"),
+    "content_unaccepted": N_("Nobody has accepted the page yet"),
     "certificate_expires": N_("The certificate ends soon"),
     "certificate_invalid": N_("The certificate is not good"),
     "certificate_valid": N_("The certificate is valid"),
@@ -111,6 +130,9 @@ AVAILABILITY_ACTIONS: Final = {
     "wan_lost": N_("WAN lost"),
     "wan_unknown": N_("WAN: nobody can tell"),
     "wan_unreachable": N_("Agency unreachable"),
+    "line_busy": N_("Leased line full for long"),
+    "line_free": N_("Leased line has room again"),
+    "line_unknown": N_("Leased line: not measured any more"),
 }
 AVAILABILITY_SOURCES: Final = {
     "vonggac/service": N_("A service of the province"),
@@ -119,6 +141,7 @@ AVAILABILITY_SOURCES: Final = {
     "vonggac/service_posture": N_("A service's settings"),
     "vonggac/service_check": N_("A probe's check of a service"),
     "vonggac/connectivity": N_("An agency's connections"),
+    "vonggac/leased_line": N_("An agency's leased lines"),
     "vonggac/link": N_("A probe's link"),
 }
 _OF_ALL: Final = {
@@ -154,6 +177,21 @@ _OWN: Final = {
     "connectivity.links_count": N_("Links tried"),
     "connectivity.failing": N_("Links with faults"),
     "connectivity.reasons": N_("Reasons"),
+    "leased_line.name": N_("Agency's code"),
+    "leased_line.title": N_("Agency"),
+    "leased_line.state": N_("State"),
+    "leased_line.busy": N_("Lines that are full"),
+    "leased_line.lines_count": N_("Lines measured"),
+    "leased_line.line": N_("Busiest line"),
+    "leased_line.device": N_("Network device"),
+    "leased_line.interface": N_("Interface"),
+    "leased_line.direction": N_("Direction"),
+    "leased_line.used_ratio": N_("Share used"),
+    "leased_line.capacity_bits": N_("What it can carry (bits a second)"),
+    "link.line.device": N_("Leased line: network device"),
+    "link.line.interface": N_("Leased line: interface"),
+    "link.line.received_bits": N_("Leased line: what it can receive (bits a second)"),
+    "link.line.sent_bits": N_("Leased line: what it can send (bits a second)"),
     "link.name": N_("Link"),
     "link.role": N_("Proves"),
     "link.address": N_("Other end"),

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from collector.errors import CollectorError, NotFoundError
 from collector.registry.service import list_agencies
 from collector.services import register
-from collector.services.models import CHANGED
+from collector.services.models import CHANGED, UNACCEPTED
 from soc_api.accounts.dependencies import RequestServices, require
 from soc_api.accounts.permissions import Permission
 from soc_api.accounts.principal import Principal
@@ -45,8 +45,9 @@ class ServicesPage:
 
 @dataclass(frozen=True)
 class PageNow:
-    """The page of a service as a probe saw it last: hostile text."""
+    """The page of a service as a probe saw it last: hostile text. ``first``: no page was ever accepted."""
 
+    first: bool
     digest: str
     title: str
     excerpt: str
@@ -156,6 +157,17 @@ def accept(
     return back_to(f"{_PATH}/{quote(service_name)}")
 
 
+@router.post(_PATH + "/{service_name}/remove")
+def remove(service_name: str, request: Request, services: RequestServices, principal: Manager) -> Response:
+    visit = Visit(request, services, principal)
+    try:
+        with services.state.write() as session:
+            changes.remove(session, principal, service_name, visit.now)
+    except (CollectorError, SocError) as error:
+        return _refused(visit, service_name, error)
+    return back_to(_PATH)
+
+
 @router.post(_PATH + "/{service_name}/plans")
 def plan(
     service_name: str,
@@ -222,9 +234,10 @@ def build_one(visit: Visit, name: str, *, refused: str = "") -> ServicePage:
         plans = register.maintenance_of(session, view.id)[:50]
         agencies = list_agencies(session, visit.principal.scope)
         shown = None
-        if span is not None and span.state == CHANGED:
+        if span is not None and span.state in (CHANGED, UNACCEPTED):
             said = span.detail
             shown = PageNow(
+                first=span.state == UNACCEPTED,
                 digest=str(said.get("digest", "")),
                 title=str(said.get("title", "")),
                 excerpt=str(said.get("excerpt", "")),

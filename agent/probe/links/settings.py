@@ -33,8 +33,34 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
         Literal["", "lan", "dedicated", "internet"],
         Meta(description="Which connection it proves. Empty: told by the address and `dedicated_networks`."),
     ] = ""
+    device: Annotated[
+        str,
+        Meta(
+            pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?$",
+            description="The router or switch at this end of its leased line, as it is called in this probe's"
+            " `snmp.toml`. Empty: the use of the line is not looked at.",
+        ),
+    ] = ""
+    interface: Annotated[
+        str, Meta(max_length=64, description="That device's interface to the line, as the console shows it.")
+    ] = ""
+    capacity_bits: Annotated[
+        int,
+        Meta(
+            ge=0, le=10**13, description="What the line can carry towards here, bits a second (by contract)."
+        ),
+    ] = 0
+    capacity_sent_bits: Annotated[
+        int, Meta(ge=0, le=10**13, description="What it can carry the other way; 0: the same.")
+    ] = 0
 
     def __post_init__(self) -> None:
+        if self.device and not (self.interface and self.capacity_bits >= 1_000):
+            raise ValueError(
+                f"link {self.name!r}: 'device' needs 'interface' and 'capacity_bits' of at least 1000"
+            )
+        if not self.device and (self.interface or self.capacity_bits or self.capacity_sent_bits):
+            raise ValueError(f"link {self.name!r}: 'interface' and capacities need 'device'")
         if self.name == GATEWAY:
             raise ValueError("the name 'gateway' is the default gateway's own")
         try:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.probe.contract import PartContext
-    from agent.probe.links.settings import LinksSettings, Role
+    from agent.probe.links.settings import LinksSettings, Role, Target
 
 SOURCE: Final = "links"
 KIND: Final = "link"
@@ -37,13 +37,15 @@ _PAUSE_SECONDS: Final = 0.2
 
 
 class Link(Struct, frozen=True):
-    """What is tried in a round. ``address`` is empty where there is no gateway."""
+    """What is tried in a round. ``address`` is empty where there is no gateway. ``line``: what the document says of the
+    leased line, whose use another part measures."""
 
     name: str
     role: Role
     address: str
     port: int = 0
     interface: str = ""
+    line: dict[str, Any] | None = None
 
 
 def run(context: PartContext[LinksSettings]) -> None:
@@ -95,7 +97,8 @@ class Watch:
             links.append(Link(GATEWAY, "lan", address, 0, interface))
         targets = self._settings.target
         return links + [
-            Link(each.name, self._settings.role_of(each), each.address, each.port) for each in targets
+            Link(each.name, self._settings.role_of(each), each.address, each.port, line=line_of(each))
+            for each in targets
         ]
 
     def _try(self, link: Link) -> Round:
@@ -118,6 +121,19 @@ class Watch:
         ):
             return Round((), present=True)
         return found
+
+
+def line_of(target: Target) -> dict[str, Any] | None:
+    """``device`` and ``interface`` as the part ``snmp`` calls them; ``received_bits``, ``sent_bits``: what the line can
+    carry, bits a second."""
+    if not target.device:
+        return None
+    return {
+        "device": target.device,
+        "interface": target.interface,
+        "received_bits": target.capacity_bits,
+        "sent_bits": target.capacity_sent_bits or target.capacity_bits,
+    }
 
 
 def ask(link: Link, timeout_seconds: float) -> float | None:
@@ -162,6 +178,8 @@ def _body(link: Link, state: LinkState) -> dict[str, Any]:
         body["port"] = link.port
     if state.reason:
         body["reason"] = state.reason
+    if link.line is not None:
+        body["line"] = link.line
     body["loss_ratio"] = round(state.then.loss_ratio, 3)
     if state.then.rtt_seconds is not None:
         body["rtt_seconds"] = round(state.then.rtt_seconds, 6)

@@ -13,7 +13,9 @@ from collector.state.base import Base
 
 class Service(Base):
     """A service that probes look at, by the name that their settings give it. ``importance``: ``high``, ``medium`` or
-    ``low``; ``sla_ratio``: the share of time that it shall work; ``agency_id``: who runs it."""
+    ``low``; ``sla_ratio``: the share of time that it shall work; ``agency_id``: who runs it. ``decided``: a person
+    entered it, or said something of it; else only probes tell of it, those of ``seen_agency_id`` (0: not known) first.
+    """
 
     __tablename__ = "service"
 
@@ -25,6 +27,8 @@ class Service(Base):
     importance: Mapped[str] = mapped_column(default="medium")
     sla_ratio: Mapped[float] = mapped_column(default=0.99)
     first_seen_at: Mapped[datetime]
+    decided: Mapped[bool] = mapped_column(default=False)
+    seen_agency_id: Mapped[int] = mapped_column(default=0)
 
 
 class ServiceMaintenance(Base):

@@ -13,7 +13,10 @@ from collector.alerts.findings import apply_outcomes
 from collector.alerts.models import Outcome
 from collector.detect.step import Step
 from collector.documents.service import digest_of
+from collector.errors import ConflictError
+from collector.links.verdicts import agency_verdicts
 from collector.services import register, spans
+from collector.services.learning import ALONE_SECONDS, page_to_learn
 from collector.services.models import UP, Probed
 from collector.services.round import Availability
 from collector.services.verdicts import certificate_verdict
@@ -28,6 +31,7 @@ from collector.state.tables import (
     ServiceMaintenance,
 )
 from collector.state.upsert import upsert
+from collector.store.errors import StoreUnavailableError
 from rules.catalogue import OWN_RULES, load_catalogue
 from rules.engine import Engine
 from tests.collector.pipeline import add_agency, add_endpoint
@@ -70,6 +74,7 @@ class Site:
         self.state = new_state(folder)
         self.engine, self.catalogue = rules
         self.now = T0
+        self.rows: list[dict[str, Any]] | None = []
         self.agencies = [add_agency(self.state, code) for code in ("xa-a", "xa-b", "xa-c")]
         self.probes = [
             add_endpoint(
@@ -114,7 +119,7 @@ class Site:
     def look(self) -> list[dict[str, Any]]:
         """One look with all that follows from it; what it told."""
         with self.state.read() as session:
-            look = self.watch.look(session, None)  # type: ignore[arg-type] # it asks no event store
+            look = self.watch.look(session, self)  # type: ignore[arg-type] # the event store, as far as it is asked
         step = Step(Settings())
         self.watch.tell(step, look, 0)
         outcomes = [
@@ -126,6 +131,13 @@ class Site:
             self.watch.write(session, look)
         self.watch.done(look)
         return [dict(each.event.fields) for each in step.events]
+
+    def query(self, _sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        """The event store's, of what :attr:`rows` holds; ``None``: it is down."""
+        if self.rows is None:
+            raise StoreUnavailableError("down")
+        within = [row for row in self.rows if parameters["since"] < row["at"] <= parameters["until"]]
+        return sorted(within, key=lambda row: -row["at"])
 
     def actions(self) -> list[str]:
         return [each["event"]["action"] for each in self.look()]
@@ -408,3 +420,239 @@ def test_what_ended_two_years_ago_is_dropped_and_what_lasts_is_not(site: Site) -
         states = [span.state for span in session.scalars(select(AvailabilitySpan)) if span.kind == "service"]
     assert "up" not in states
     assert states[-1] == "down_for_all"
+
+
+def test_one_agencys_probes_do_not_fill_the_register_and_people_are_never_kept_out(site: Site) -> None:
+    for number in range(400):
+        site.check("up", name=f"x{number:03}")
+    site.tell(1, "service_check", "mail", {"state": "up"})
+    for _ in range(3):
+        site.look()
+    with site.state.write() as session:
+        services = session.scalars(select(Service)).all()
+        told = [each for each in services if each.name.startswith("x")]
+        assert (
+            len(told) == register.MOST_UNDECIDED_EACH - 1
+        )  # "portal" was told by all, and counts as its own
+        assert {each.seen_agency_id for each in told} == {site.agencies[0]}
+        assert "mail" in {each.name for each in services}
+        # Nobody looks after what a person has not entered; it can go, with all that was kept of it.
+        gone = told[0]
+        subject = gone.id
+        register.remove(session, gone)
+        kept = register.get_service(session, "portal")
+        kept.decided = True
+        with pytest.raises(ConflictError, match="somebody has entered"):
+            register.remove(session, kept)
+    with site.state.read() as session:
+        assert ("service", subject) not in spans.open_spans(session, ["service"])
+    site.look()
+    with site.state.read() as session:
+        count = sum(each.name.startswith("x") for each in session.scalars(select(Service)))
+    assert count == register.MOST_UNDECIDED_EACH, "what is still told of comes back, the bound stays"
+
+
+def test_a_service_that_is_removed_while_it_is_judged_leaves_nothing_behind(site: Site) -> None:
+    site.check("up", "up", "up", name="short", content=content(PAGE))
+    site.look()
+    with site.state.read() as session:
+        look = site.watch.look(session, site)  # type: ignore[arg-type]
+        subject = register.get_service(session, "short").id
+    with site.state.write() as session:
+        register.remove(session, register.get_service(session, "short"))
+    with site.state.write() as session:
+        site.watch.write(session, look)
+        assert ("service", subject) not in spans.open_spans(session, ["service"])
+        assert [each.service_id for each in session.scalars(select(ServiceContent))] == [1]
+
+
+def test_who_flaps_on_purpose_makes_no_more_spans_and_hides_no_outage(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind, most in spans.MOST_A_DAY.items():
+        monkeypatch.setitem(spans.MOST_A_DAY, kind, most // 6)
+
+    def flap(turn: int) -> None:
+        state = ("up", "down")[turn % 2]
+        site.check(
+            "up",
+            "up",
+            state,
+            findings=[f"f{turn}"],
+            content=content([*PAGE, str(turn)] if turn % 2 else [f"other {turn} {at}" for at in range(50)]),
+            tls={"problem": ("", "expired")[turn % 2], "not_after": T0.timestamp() + 400 * DAY},
+        )
+
+    told = 0
+    for turn in range(3 * spans.MOST_A_DAY["service"]):
+        flap(turn)
+        told += len(site.look())
+        site.sleep(30)
+    with site.state.read() as session:
+        rows = session.scalars(select(AvailabilitySpan)).all()
+    by_kind = {kind: [row for row in rows if row.kind == kind] for kind in register.KINDS}
+    for kind, found in by_kind.items():
+        assert spans.MOST_A_DAY[kind] <= len(found) <= spans.MOST_A_DAY[kind] + 3, kind
+    assert told <= sum(spans.MOST_A_DAY.values())
+    closed = [row.detail for row in by_kind["content"] if row.ended_at is not None]
+    assert not any("text" in detail for detail in closed)
+
+    # What gets worse is told all the same; what gets better only when it has been quiet.
+    site.check("down", "down", "down")
+    assert "down_for_all" in site.actions()
+    site.sleep(60)
+    site.check("up", "up", "up")
+    site.look()
+    assert site.state_of("service") == "down_for_all"
+    site.sleep(DAY)
+    assert "up_again" in site.actions()
+    assert site.state_of("service") == "up"
+
+
+def test_what_nobody_tells_any_more_is_unknown_and_an_outage_is_no_reason_for_that(site: Site) -> None:
+    tls = {"problem": "", "not_after": T0.timestamp() + 400 * DAY}
+    site.check("up", "up", "up", content=content(PAGE), tls=tls)
+    site.look()
+    kinds = ("content", "certificate", "posture")
+    assert [site.state_of(kind) for kind in kinds] == ["accepted", "valid", "in_order"]
+    site.check("down", "down", "down", content=content(PAGE))
+    site.sleep(60)
+    assert site.actions() == ["down_for_all"]
+    site.sleep(3600)
+    assert site.actions() == []
+    assert [site.state_of(kind) for kind in kinds] == ["accepted", "valid", "in_order"]
+    site.sleep(2 * DAY)
+    assert site.actions() == []
+    assert [site.state_of(kind) for kind in kinds] == ["accepted", "unknown", "unknown"]
+    site.check("up", "up", "up", content=content(PAGE), tls={**tls, "problem": "expired"})
+    assert sorted(site.actions()) == ["certificate_invalid", "posture_changed", "up_again"]
+    site.sleep(600, silent=(0, 1, 2))
+    site.look()
+    assert [site.state_of(kind) for kind in kinds] == ["unknown"] * 3
+    assert "A service's certificate ends soon or is not good" in site.open_alerts()
+
+
+def seen(agency: int, lines: list[str], **more: Any) -> Probed:
+    body = {"state": "up", "content": content(lines, **more)}
+    return Probed(f"probe-{agency}", agency, "service_check", "portal", body, fresh=True)
+
+
+def test_the_first_probes_page_does_not_become_right_for_all() -> None:
+    true, false = [seen(agency, PAGE) for agency in (1, 2, 3)], seen(9, ["nothing", "of", "it"])
+    bad = seen(8, ["hacked by x"], words=["hacked by"])
+    everybody = {1, 2, 3, 8, 9}
+
+    def learnt(
+        *pages: Probed, owner: int | None = None, watching: set[int] = everybody, long: float = 1e9
+    ) -> str:
+        found = page_to_learn(pages, owner, watching, long)
+        return "" if found is None else found["title"]
+
+    assert learnt(false) == "", "others ask, too: what they see is waited for"
+    assert learnt(false, true[0]) == "", "one against one"
+    assert learnt(false, true[0], true[1]) == PAGE[0]
+    assert learnt(false, bad, true[0], true[1]) == "", "half is not most"
+    assert learnt(false, bad, *true) == PAGE[0]
+    assert learnt(false, true[0], owner=1) == PAGE[0]
+    assert learnt(false, bad, owner=8) == ""
+    assert learnt(true[0], watching={1}) == PAGE[0]
+    assert learnt(true[0], watching={1}, long=ALONE_SECONDS - 1) == ""
+    assert learnt(bad, watching={8}) == ""
+
+
+def test_a_page_that_agencies_do_not_agree_on_waits_for_a_person(
+    tmp_path: Path, rules: tuple[Engine, Any]
+) -> None:
+    site = Site(tmp_path, rules)
+    site.tell(0, "service_check", "portal", {"state": "up", "content": content(["x", "y", "z"])})
+    site.tell(1, "service_check", "portal", {"state": "up", "content": content(PAGE)})
+    site.look()
+    assert site.look() == []
+    assert site.state_of("content") == "unaccepted"
+    site.tell(2, "service_check", "portal", {"state": "up", "content": content(PAGE)})
+    assert site.actions() == ["content_changed"], "the first one's page is another than most see"
+
+
+def test_a_line_is_not_lost_while_one_of_its_links_could_not_be_asked() -> None:
+    def judged(*states: str) -> list[str]:
+        links = [
+            Probed("p", 1, "link", f"l{at}", {"role": "dedicated", "state": state}, fresh=True)
+            for at, state in enumerate(states)
+        ]
+        return [each.state for each in agency_verdicts(1, links, heard=True) if each.kind == "wan"]
+
+    assert judged("down", "down") == ["lost"]
+    assert judged("down", "unknown") == ["degraded"]
+    assert judged("unknown") == ["unknown"]
+    assert judged("up", "unknown") == ["connected"]
+
+
+LINE = {"device": "rt-1", "interface": "Gi0/0", "received_bits": 100e6, "sent_bits": 50e6}
+
+
+def traffic(site: Site, received: float, sent: float, minutes: int = 15) -> None:
+    """Time passes, and every five minutes the router's interface carried so much, in bits a second."""
+    assert site.rows is not None
+    for _ in range(minutes // 5):
+        site.sleep(300)
+        for name, bits in (("network.received_bytes", received), ("network.sent_bytes", sent)):
+            row = {"endpoint_id": site.probes[0], "device": "rt-1", "interface": "Gi0/0", "name": name}
+            site.rows.append({**row, "at": site.now.timestamp() - 1, "value": bits / 8})
+
+
+def test_a_leased_line_that_is_full_for_long_is_an_alert_until_it_has_room(site: Site) -> None:
+    agency = site.agencies[0]
+    body = {"name": "tslcd", "role": "dedicated", "state": "up", "reason": "", "line": LINE}
+    site.tell(0, "link", "tslcd", body)
+    site.look()
+    assert site.state_of("line", agency) == "unknown"
+    traffic(site, 40e6, 10e6)
+    assert site.actions() == ["line_free"]
+    traffic(site, 99e6, 10e6, minutes=5)
+    assert site.actions() == [], "a peak is no fault"
+    traffic(site, 20e6, 45e6)
+    [told] = site.look()
+    assert told["event"]["action"] == "line_busy"
+    line = told["leased_line"]
+    assert (line["name"], line["line"], line["direction"], line["busy"]) == (
+        "xa-a",
+        "tslcd",
+        "sent",
+        ["tslcd"],
+    )
+    assert (line["used_ratio"], line["capacity_bits"]) == (0.9, 50e6)
+    assert told["agency"]["code"] == "xa-a"
+    assert site.open_alerts() == ["An agency's leased line is full for long"]
+    traffic(site, 20e6, 38e6)
+    assert site.actions() == [], "a little below is not free yet"
+    assert site.state_of("line", agency) == "busy"
+    site.rows = None
+    site.sleep(120)
+    assert site.actions() == [], "without the event store all stays as it was"
+    site.rows = []
+    traffic(site, 20e6, 10e6)
+    assert site.actions() == ["line_free"]
+    assert site.open_alerts() == []
+    with site.state.read() as session:
+        detail = spans.open_spans(session, ["line"])["line", agency].detail
+    assert (detail["lines"][0]["received_ratio"], detail["lines"][0]["sent_ratio"]) == (0.2, 0.2)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        5,
+        {},
+        {**LINE, "device": ""},
+        {**LINE, "interface": 7},
+        {**LINE, "received_bits": 10**400},
+        {**LINE, "sent_bits": 0},
+        {**LINE, "sent_bits": True},
+        {**LINE, "sent_bits": 1e300},
+    ],
+)
+def test_a_line_that_cannot_be_meant_is_none(site: Site, line: Any) -> None:
+    site.tell(0, "link", "tslcd", {"name": "tslcd", "role": "dedicated", "state": "up", "line": line})
+    site.look()
+    with site.state.read() as session:
+        assert ("line", site.agencies[0]) not in spans.open_spans(session, ["line"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.probe.services import connecting, picture
+from agent.probe.services import picture
 from agent.probe.services.settings import Service, Services
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def test_the_browser_goes_where_the_check_may_go_and_nowhere_else(monkeypatch: p
     def found(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
         return [(0, 0, 0, "", (led[host], port))]
 
-    monkeypatch.setattr(connecting.socket, "getaddrinfo", found)
+    monkeypatch.setattr("agent.probe.services.connecting.socket.getaddrinfo", found)
 
     def rules(host: str, *also: str) -> str:
         service = Service(name="x", kind="http", url=f"https://{host}/", also_hosts=list(also))
