@@ -46,6 +46,7 @@ REASONS: Final = (
     "unreadable",
     "not_asked",
     "probe_silent",
+    "probe_failing",
     "read_recently",
     "read_long_ago",
     "never_read",
@@ -62,13 +63,18 @@ REASONS: Final = (
 @dataclass(frozen=True)
 class Facts:
     """``document`` is the probe's of the kind ``device_configuration`` (None: no probe asks), ``seen_at`` when that
-    probe was last heard; ``logged_at`` when the firewall's own log was last heard (None: never). ``support_until`` is
-    what a person said."""
+    probe was last heard, ``working`` whether the part of it that asks does; ``logged_at`` when the firewall's own log
+    was last heard (None: never). ``support_until`` is what a person said."""
 
     document: Mapping[str, Any] | None
     seen_at: datetime | None
     logged_at: datetime | None
     support_until: date | None
+    working: bool = True
+
+    def speaks(self, now: datetime) -> bool:
+        """Whether what the probe says is of now."""
+        return self.working and self.seen_at is not None and now - self.seen_at <= FRESH
 
 
 def judge(facts: Facts, now: datetime) -> dict[str, Answer]:
@@ -79,6 +85,15 @@ def judge(facts: Facts, now: datetime) -> dict[str, Answer]:
         "logging": _logging(facts, now),
         "supported": _supported(facts, now.date()),
     }
+
+
+def worst(said: Sequence[Mapping[str, Answer]]) -> dict[str, Answer]:
+    """Where several probes ask one firewall: no one of them makes good what another finds bad."""
+    return {name: min((each[name] for each in said), key=_worse) for name in said[0]}
+
+
+def _worse(answer: Answer) -> int:
+    return ("no", "unknown", "yes").index(answer.value)
 
 
 def verdict(firewalls: Sequence[Mapping[str, Answer]]) -> Value:
@@ -95,6 +110,8 @@ def _answering(facts: Facts, now: datetime) -> Answer:
         return Answer("unknown", "not_asked")
     if facts.seen_at is None or now - facts.seen_at > FRESH:
         return Answer("unknown", "probe_silent", _day(facts.seen_at))
+    if not facts.working:
+        return Answer("unknown", "probe_failing")
     match facts.document.get("state"):
         case "answering":
             return Answer("yes", "answers")

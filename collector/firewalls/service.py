@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import aliased
 
 from collector.devices.macs import parse_ip
+from collector.documents.service import HEALTH
 from collector.errors import ConflictError, NotFoundError
-from collector.firewalls.judging import Answer, Facts, Value, judge, verdict
+from collector.firewalls.judging import Answer, Facts, Value, judge, verdict, worst
 from collector.registry.service import list_agencies
 from collector.state.tables import Agency, Assignment, Document, Endpoint, Firewall, LogSource
 
@@ -23,7 +25,11 @@ if TYPE_CHECKING:
 
 #: What a probe tells of a device that it asks by SSH (:mod:`agent.probe.ssh`).
 KIND = "device_configuration"
+#: The part of a probe that tells it, as ``collector_health`` names it.
+PART = "ssh_devices"
 _MOST = 500
+#: A document of a probe, the probe, and whether that part of it works.
+Told = tuple[Document, Endpoint, bool]
 
 
 @dataclass(frozen=True)
@@ -102,24 +108,32 @@ def get_firewall(session: Session, scope: Scope, firewall_id: int) -> Firewall:
     return row
 
 
-def _told(session: Session, agency_ids: set[int]) -> dict[int, list[tuple[Document, Endpoint]]]:
+def _told(session: Session, agency_ids: set[int]) -> dict[int, list[Told]]:
+    """Of probes alone: who says nothing of that part has none, and that one has it is told to people (the rule
+    ``initial_access_new_probe``)."""
+    health = aliased(Document)
     query = (
-        select(Document, Endpoint, Assignment.agency_id)
+        select(Document, Endpoint, Assignment.agency_id, health.body)
+        .join(
+            health,
+            (health.endpoint_id == Document.endpoint_id) & (health.kind == HEALTH) & (health.item == PART),
+        )
         .join(Endpoint, Endpoint.id == Document.endpoint_id)
         .join(Assignment, Assignment.endpoint_id == Endpoint.id)
         .where(
             Document.kind == KIND,
             Assignment.valid_to.is_(None),
+            Assignment.agency_id.in_(agency_ids),
             Endpoint.retired_at.is_(None),
             Endpoint.simulated.is_(False),
         )
         .order_by(Document.item, Document.endpoint_id)
     )
-    told: dict[int, list[tuple[Document, Endpoint]]] = {}
-    for document, endpoint, agency_id in session.execute(query):
+    told: dict[int, list[Told]] = {}
+    for document, endpoint, agency_id, fares in session.execute(query):
         of_agency = told.setdefault(agency_id, [])
-        if agency_id in agency_ids and document.body.get("role") == "firewall" and len(of_agency) < _MOST:
-            of_agency.append((document, endpoint))
+        if document.body.get("role") == "firewall" and len(of_agency) < _MOST:
+            of_agency.append((document, endpoint, fares.get("ok") is True))
     return told
 
 
@@ -138,24 +152,24 @@ def _heard(session: Session, agency_ids: set[int]) -> dict[tuple[int, str], date
 def _joined(
     agency_id: int,
     declared: list[Firewall],
-    told: list[tuple[Document, Endpoint]],
+    told: list[Told],
     heard: Mapping[tuple[int, str], datetime],
     now: datetime,
 ) -> list[Known]:
     """Declared ones first; what a probe tells belongs to the one of its address, else of its name, else stands alone.
-    Where several probes ask one firewall, the one that was heard last counts."""
+    Where several probes ask one firewall, the worst counts that any of those says who can speak of now; what it is, by
+    the one that was heard last."""
     left = sorted(told, key=lambda pair: pair[1].last_seen_at or pair[1].enrolled_at, reverse=True)
     rows = []
     for firewall in declared:
         mine = [pair for pair in left if _is(firewall, pair[0].body)]
         left = [pair for pair in left if pair not in mine]
-        rows.append(_known(agency_id, firewall, mine[0] if mine else None, heard, now))
-    seen: set[str] = set()
+        rows.append(_known(agency_id, firewall, mine, heard, now))
+    others: dict[str, list[Told]] = {}
     for pair in left:
         address = parse_ip(pair[0].body.get("address")) or _text(pair[0].body, "name")
-        if address not in seen:
-            seen.add(address)
-            rows.append(_known(agency_id, None, pair, heard, now))
+        others.setdefault(address, []).append(pair)
+    rows += [_known(agency_id, None, mine, heard, now) for mine in others.values()]
     return rows
 
 
@@ -167,19 +181,19 @@ def _is(firewall: Firewall, body: Mapping[str, Any]) -> bool:
 def _known(
     agency_id: int,
     firewall: Firewall | None,
-    told: tuple[Document, Endpoint] | None,
+    told: list[Told],
     heard: Mapping[tuple[int, str], datetime],
     now: datetime,
 ) -> Known:
-    body: Mapping[str, Any] = {} if told is None else told[0].body
+    body: Mapping[str, Any] = told[0][0].body if told else {}
     address = firewall.address if firewall else parse_ip(body.get("address")) or _text(body, "address")
     until = firewall.support_until if firewall else None
-    facts = Facts(
-        document=None if told is None else body,
-        seen_at=None if told is None else told[1].last_seen_at,
-        logged_at=heard.get((agency_id, address)),
-        support_until=until,
-    )
+    logged_at = heard.get((agency_id, address))
+    facts = [
+        Facts(document.body, endpoint.last_seen_at, logged_at, until, working)
+        for document, endpoint, working in told
+    ] or [Facts(None, None, logged_at, until)]
+    now_known = [each for each in facts if each.speaks(now)] or facts[:1]
     return Known(
         id=firewall.id if firewall else None,
         name=firewall.name if firewall else _text(body, "name"),
@@ -189,8 +203,8 @@ def _known(
         version=_text(body, "version"),
         model=_text(body, "model"),
         serial_number=_text(body, "serial_number"),
-        endpoint_id=None if told is None else told[1].id,
-        answers=judge(facts, now),
+        endpoint_id=told[0][1].id if told else None,
+        answers=worst([judge(each, now) for each in now_known]),
         support_until=until,
         note=firewall.note if firewall else "",
     )

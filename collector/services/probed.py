@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 #: The kinds of documents, and the source of the probe (``collector_health``) that each comes from.
-SOURCES = {"service_check": "services", "link": "links"}
+SOURCES = {"service_check": "service_checks", "link": "links"}
 _CHUNK = 300
 Key = tuple[str, str, str]
 

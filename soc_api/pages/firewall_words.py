@@ -27,6 +27,7 @@ REASONS: Final = {
     "unreadable": N_("The probe cannot read it"),
     "not_asked": N_("No probe asks it: enter it in ssh.toml of the agency's probe"),
     "probe_silent": N_("The probe that asks it has been silent"),
+    "probe_failing": N_("The probe's part that asks devices does not work"),
     "read_recently": N_("Read within a week"),
     "read_long_ago": N_("Not read for more than a week"),
     "never_read": N_("Never read"),

@@ -8,7 +8,7 @@ from agent.probe.services.settings import ServicesSettings
 PART = Part(
     name="services",
     settings=ServicesSettings,
-    sources=("services",),
+    sources=("service_checks",),
     module="agent.probe.services.watch",
     privileges=(
         "CAP_NET_RAW: echo requests for kind `path`, where net.ipv4.ping_group_range does not allow them",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("vonggac.probe.services")
 
-SOURCE: Final = "services"
+SOURCE: Final = "service_checks"
 KIND: Final = "service_check"
 _AT_ONCE: Final = 6
 #: One failure is not enough: it is asked again so soon, and counts as down when that fails too. A page that comes and

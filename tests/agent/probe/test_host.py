@@ -11,20 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from agent.collectors.registry import Output
+from agent.collectors.registry import Output, load_collectors
 from agent.messages import Event, LogSource, StatusDocument
 from agent.probe.contract import Hello, Kept, Part, PartContext, PartEndsError, Said, read_frame, write_frame
 from agent.probe.host import ProbeHost
-from agent.probe.parts import Chosen, chosen_parts
+from agent.probe.parts import Chosen, chosen_parts, part_named, part_names
 from agent.probe.process import Line
 from agent.runtime.errors import SpoolError
 from agent.runtime.log import Log
 from agent.settings import ProbeSection, Settings
 from agent.settings_file import SettingsError
+from rules.catalogue import OWN_RULES
 from tests.agent.runtime.test_outbox import Bench
 from tests.support.netns import wait_for
 
@@ -118,6 +120,22 @@ def sites(tmp_path: Path) -> Iterator[Any]:
     yield make
     for site in made:
         site.host.stop()
+
+
+def test_no_source_of_a_part_is_called_as_another_or_as_a_collector() -> None:
+    """Each name's documents, memory and health are its own: two of one name would take each other's away."""
+    collectors = {each.name for platform in ("linux", "win32") for each in load_collectors(platform)}
+    sources = [source for name in part_names() for source in part_named(name).sources]
+    assert len(collectors) > 15
+    assert len(sources) == len(set(sources))
+    assert not collectors & set(sources)
+
+
+def test_the_rule_of_new_probes_names_every_part_that_is_believed_what_it_says_of_others() -> None:
+    rule = yaml.safe_load((OWN_RULES / "network/initial_access_new_probe.yml").read_text(encoding="utf-8"))
+    sources = {source for name in part_names() for source in part_named(name).sources}
+    # A machine where backups are kept looks at its own files.
+    assert set(rule["detection"]["selection"]["health.name"]) == sources - {"backups"}
 
 
 def test_a_part_gets_its_settings_and_what_it_says_is_on_disk_before_it_is_answered(sites: Any) -> None:

@@ -34,10 +34,25 @@ FORTIGATE = {
 }
 
 
-def tell(world: World, endpoint_id: str, body: dict[str, Any], item: str = "fw") -> None:
+def tell(
+    world: World, endpoint_id: str, body: dict[str, Any], item: str = "fw", *, works: bool | None = True
+) -> None:
+    """``works``: what the probe says of its part for SSH; None: nothing, so that it is no probe."""
     now = world.clock.now
     times: dict[str, Any] = {"observed_at": now, "received_at": now, "changed_at": now}
     with world.services.state.write() as session:
+        if works is not None:
+            fares = {"name": "ssh_devices", "ok": works, "reason": ""}
+            session.merge(
+                Document(
+                    endpoint_id=endpoint_id,
+                    kind="collector_health",
+                    item="ssh_devices",
+                    body=fares,
+                    digest="",
+                    **times,
+                )
+            )
         session.merge(
             Document(
                 endpoint_id=endpoint_id, kind="device_configuration", item=item, body=body, digest="", **times
@@ -157,6 +172,27 @@ def test_a_declared_firewall_is_the_one_that_the_probe_tells_of(
     with world.services.state.read() as session:
         actions = [each.action for each in session.query(AuditEntry) if each.action.startswith("firewall.")]
     assert actions == ["firewall.declare", "firewall.change", "firewall.retire"]
+
+
+def test_no_machine_speaks_for_a_firewall_that_is_no_probe_or_whose_part_fails(
+    world: World, signed_in: SignedIn
+) -> None:
+    officer = signed_in("officer")
+    tell(world, world.endpoint(world.here, "may-tram"), FORTIGATE, works=None)
+    assert officer.get("/api/v1/firewalls").json()[0]["firewalls"] == []
+    probe = world.endpoint(world.here, "probe-1")
+    tell(world, probe, FORTIGATE, works=False)
+    answers = officer.get("/api/v1/firewalls").json()[0]["firewalls"][0]["answers"]
+    assert (answers["answering"]["value"], answers["answering"]["reason"]) == ("unknown", "probe_failing")
+    tell(world, probe, {**FORTIGATE, "state": "unreachable"})
+    for name in ("a-hostile", "z-hostile"):  # who is heard last makes nothing good
+        tell(world, world.endpoint(world.here, name), FORTIGATE)
+        [found] = officer.get("/api/v1/firewalls").json()[0]["firewalls"]
+        assert found["answers"]["answering"]["reason"] == "no_answer"
+    declared = {"agency": "so-y-te", "name": "fw", "address": "10.1.0.1"}
+    assert officer.post("/api/v1/firewalls", json=declared).status_code == 201
+    [found] = officer.get("/api/v1/firewalls").json()[0]["firewalls"]
+    assert found["answers"]["answering"]["reason"] == "no_answer"
 
 
 def test_the_pages_forms_do_the_same_and_refuse_what_is_wrong(world: World, signed_in: SignedIn) -> None:
