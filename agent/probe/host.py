@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -37,6 +38,8 @@ _LONGEST_PAUSE_SECONDS: Final = 300.0
 _WELL_SECONDS: Final = 600.0
 #: How long to wait before a disk that refused is tried again.
 _DISK_SECONDS: Final = 1.0
+#: What a part tells at once is thousands of objects that live for a moment: nobody need look through them for cycles.
+_GARBAGE: Final = (50_000, 20, 100)
 
 
 class Note(Protocol):
@@ -68,6 +71,7 @@ class ProbeHost:
         return {source for run in self._runs for source in run.part.sources}
 
     def start(self) -> None:
+        gc.set_threshold(*_GARBAGE)
         for run in self._runs:
             run.start()
 
@@ -217,7 +221,7 @@ class _PartRun:
         memory = said.memory if said.memory is not None else self._outbox.memory(said.source)
         while not self._stopping.is_set():
             try:
-                self._outbox.take(said.source, output, memory, partial=said.partial)
+                self._outbox.take(said.source, output, memory, partial=said.partial, from_json=True)
                 break
             except SpoolError:
                 self._stopping.wait(_DISK_SECONDS)

@@ -99,9 +99,18 @@ class Outbox:
             copy: dict[str, Any] = msgspec.json.decode(known)
             return copy
 
-    def take(self, collector: str, output: Output, memory: dict[str, Any], *, partial: bool = False) -> None:
+    def take(
+        self,
+        collector: str,
+        output: Output,
+        memory: dict[str, Any],
+        *,
+        partial: bool = False,
+        from_json: bool = False,
+    ) -> None:
         """Accept what a run of ``collector`` found, and its ``memory`` afterwards. ``partial``: documents that it told
-        before and does not tell now stay.
+        before and does not tell now stay. ``from_json``: the output was read from JSON by its type, so that its events
+        are what the contract allows.
 
         Raises:
             InvalidOutputError: the output breaks the contract; nothing of it was taken. Events that cannot be
@@ -112,7 +121,7 @@ class Outbox:
             encoded = msgspec.json.encode(memory)
         except (TypeError, UnicodeEncodeError, msgspec.MsgspecError) as error:
             raise InvalidOutputError(reasons.MEMORY_NOT_KEPT(detail=error)) from error
-        events, bad_events = _only_valid(output.events)
+        events, bad_events = (output.events, 0) if from_json else _only_valid(output.events)
         _validate(Content(documents=output.documents, metrics=output.metrics))
         with self._lock:
             if output.events and self._refused and len(self._pending.events) > _EVENTS_HELD:

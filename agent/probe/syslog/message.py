@@ -21,6 +21,17 @@ _FACILITIES: Final = (
 _SEVERITIES: Final = (
     "Emergency", "Alert", "Critical", "Error", "Warning", "Notice", "Informational", "Debug",
 )  # fmt: skip
+#: The fields of each priority there is.
+_OF_PRIORITY: Final[tuple[Fields, ...]] = tuple(
+    {
+        "log.syslog.priority": priority,
+        "log.syslog.facility.code": priority >> 3,
+        "log.syslog.facility.name": _FACILITIES[priority >> 3],
+        "log.syslog.severity.code": priority & 7,
+        "log.syslog.severity.name": _SEVERITIES[priority & 7],
+    }
+    for priority in range(len(_FACILITIES) * len(_SEVERITIES))
+)
 _PRIORITY: Final = re.compile(r"<(\d{1,3})>")
 _NEW: Final = re.compile(
     r"<(\d{1,3})>([1-9]\d{0,2}) (\S{1,64}) (\S{1,255}) (\S{1,255}) (\S{1,128}) (\S{1,255})(?: |$)"
@@ -30,6 +41,8 @@ _OLD: Final = re.compile(rf"({PATTERN})(?: |(?=:))")
 _NUMBERED: Final = re.compile(
     r"(?:(\d{1,10}): )?(?:([A-Za-z][\w.-]{0,254}): )?:? ?[*.]?(?=[A-Z][a-z]{2} |\d{4}[ -])"
 )
+#: Spaces, and a sender's name where there is one: neither a tag nor what a message begins with.
+_HOST: Final = re.compile(r" *+(?:([^ =%]{0,254}[^ =%:\]]) ++)?")
 _TAG: Final = re.compile(r"([A-Za-z_][^\s:\[\](){}<>\"',=]{0,127})(?:\[([^\]\s]{0,64})\])?:(?: |$)")
 _TAG_WITH_PID: Final = re.compile(r"([A-Za-z_][^\s:\[\](){}<>\"',=]{0,127})\[([^\]\s]{1,64})\] ")
 _ELEMENT: Final = re.compile(
@@ -60,20 +73,19 @@ def read_message(text: str, received_at: float, clock: Clock) -> tuple[float, Fi
     if found is not None:
         return _read_new(text, found, received_at, clock)
     found = _PRIORITY.match(text)
-    fields: Fields = {}
-    if found is None or not _put_priority(fields, int(found[1])):
+    if found is None or (priority := int(found[1])) >= len(_OF_PRIORITY):
         return received_at, {"message": text}
-    return _read_old(text[found.end() :], fields, received_at, clock)
+    return _read_old(text, found.end(), _OF_PRIORITY[priority].copy(), received_at, clock)
 
 
 def _read_new(text: str, found: re.Match[str], received_at: float, clock: Clock) -> tuple[float, Fields]:
-    priority, version, stamp, host, app, process, kind = found.groups()
-    fields: Fields = {}
-    if not _put_priority(fields, int(priority)):
+    digits, version, stamp, host, app, process, kind = found.groups()
+    if (priority := int(digits)) >= len(_OF_PRIORITY):
         return received_at, {"message": text}
+    fields = _OF_PRIORITY[priority].copy()
     seconds = received_at if stamp == _NOTHING else clock.seconds(stamp, received_at)
     if seconds is None:  # not this form after all
-        return _read_old(text[text.index(">") + 1 :], fields, received_at, clock)
+        return _read_old(text, text.index(">") + 1, fields, received_at, clock)
     fields["log.syslog.version"] = version
     for name, value in (("hostname", host), ("appname", app), ("procid", process), ("msgid", kind)):
         if value != _NOTHING:
@@ -90,54 +102,42 @@ def _read_new(text: str, found: re.Match[str], received_at: float, clock: Clock)
     return seconds, fields
 
 
-def _read_old(rest: str, fields: Fields, received_at: float, clock: Clock) -> tuple[float, Fields]:
-    seconds, before = None, _NUMBERED.match(rest)
-    at = before.end() if before is not None else 0
-    stamp = _OLD.match(rest, at)
+def _read_old(text: str, at: int, fields: Fields, received_at: float, clock: Clock) -> tuple[float, Fields]:
+    """What stands behind the priority, from ``at`` on."""
+    seconds, before, stamp = None, None, _OLD.match(text, at)
+    if stamp is None and (before := _NUMBERED.match(text, at)) is not None:
+        stamp = _OLD.match(text, before.end())
     if stamp is not None:
         seconds = clock.seconds(stamp[1], received_at)
     if stamp is None or seconds is None:
-        _put_tag(fields, rest)
+        _put_tag(fields, text, at)
         return received_at, fields
     if before is not None and before[2]:
         fields["log.syslog.hostname"] = before[2]
-    left = rest[stamp.end() :]
-    if left.startswith(":"):  # Cisco: no name follows
-        fields["message"] = left[1:].lstrip(" ")
+    at = stamp.end()
+    if text.startswith(":", at):  # Cisco: no name follows
+        fields["message"] = text[at + 1 :].lstrip(" ")
         return seconds, fields
-    left = left.lstrip(" ")
-    word, space, more = left.partition(" ")
-    if space and not word.endswith((":", "]")) and "=" not in word and "%" not in word and len(word) <= 255:
-        fields.setdefault("log.syslog.hostname", word)
-        left = more.lstrip(" ")
-        if left.startswith(": "):  # Cisco ASA: «fw : %ASA-6-…»
-            fields["message"] = left[2:]
-            return seconds, fields
-    _put_tag(fields, left)
+    if (host := _HOST.match(text, at)) is not None:
+        at = host.end()
+        if host[1]:
+            fields.setdefault("log.syslog.hostname", host[1])
+            if text.startswith(": ", at):  # Cisco ASA: «fw : %ASA-6-…»
+                fields["message"] = text[at + 2 :]
+                return seconds, fields
+    _put_tag(fields, text, at)
     return seconds, fields
 
 
-def _put_tag(fields: Fields, text: str) -> None:
-    found = _TAG.match(text) or _TAG_WITH_PID.match(text)
+def _put_tag(fields: Fields, text: str, at: int) -> None:
+    found = _TAG.match(text, at) or _TAG_WITH_PID.match(text, at)
     if found is None:
-        fields["message"] = text
+        fields["message"] = text[at:]
         return
     fields["log.syslog.appname"] = found[1]
     if found[2]:
         fields["log.syslog.procid"] = found[2]
     fields["message"] = text[found.end() :]
-
-
-def _put_priority(fields: Fields, priority: int) -> bool:
-    if priority > 191:
-        return False
-    facility, severity = priority >> 3, priority & 7
-    fields["log.syslog.priority"] = priority
-    fields["log.syslog.facility.code"] = facility
-    fields["log.syslog.facility.name"] = _FACILITIES[facility]
-    fields["log.syslog.severity.code"] = severity
-    fields["log.syslog.severity.name"] = _SEVERITIES[severity]
-    return True
 
 
 def read_structured_data(text: str) -> tuple[dict[str, dict[str, str]], int]:

@@ -1,4 +1,5 @@
-"""The process of the part ``syslog``: one thread reads sockets, one tells the agent.
+"""The process of the part ``syslog``: one thread reads sockets, one makes events, one tells the agent, so that the next
+batch is made while the agent writes the last.
 
 Each batch is told with its number in the part's memory, which the agent keeps with it. So what was told and not
 answered when the part ended is known not to be told again, and what was not told waits in a file for the next start:
@@ -10,6 +11,9 @@ from __future__ import annotations
 import gc
 import logging
 import threading
+from collections import deque
+from contextlib import suppress
+from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING, Any, Final
 
 from agent import reasons
@@ -41,6 +45,7 @@ REPORT: Final = LogSource(product="probe", category="syslog_source")
 _PID_DIGITS: Final = 10
 _NUMBER: Final = "batch"
 _TURN_SECONDS: Final = 0.5
+_MADE_AHEAD: Final = 1
 _RETRY_SECONDS: Final = 10.0
 _REPORTED_AT_ONCE: Final = 1_000
 
@@ -61,8 +66,11 @@ def run(context: PartContext[SyslogSettings]) -> None:
     if listener is None:
         return
     teller.listener = listener
-    telling = threading.Thread(target=teller.run, name="telling")
-    telling.start()
+    threads = [
+        threading.Thread(target=each, name=each.__name__) for each in (teller.make_events, teller.tell_events)
+    ]
+    for thread in threads:
+        thread.start()
     try:
         while not context.stopping.is_set() and not teller.ended.is_set():
             listener.turn(_TURN_SECONDS)
@@ -71,7 +79,8 @@ def run(context: PartContext[SyslogSettings]) -> None:
             listener.close()
         finally:
             teller.ended.set()
-            telling.join()
+            for thread in threads:
+                thread.join()
             teller.keep_rest()
 
 
@@ -103,7 +112,9 @@ class Teller:
         self._clock = Clock(_zone(zone) if zone else None)
         self._leftover = Leftover(context.folder)
         self._number = int(context.memory(SOURCE).get(_NUMBER, 0))
-        self._untold: list[Batch] = []
+        #: Taken from the inbox and not told yet, in order; the events of the next ones are made.
+        self._untold: deque[Batch] = deque()
+        self._made: Queue[tuple[Batch, list[Event]]] = Queue(_MADE_AHEAD)
         self._told_lost = self._told_away = 0
         self._reported_at = context.now()
         self.listener: Listener | None = None
@@ -119,19 +130,39 @@ class Teller:
             left = []
         for batch in left:
             if batch.number > self._number:
-                self._tell(batch)
+                self._tell(batch, self._events_of(batch))
         self._leftover.remove()
 
-    def run(self) -> None:
-        """Until :attr:`ended`, or the agent is gone, which sets it."""
+    def make_events(self) -> None:
+        """Make events of what the inbox holds, until :attr:`ended`."""
         try:
+            number = self._number
             while not self.ended.is_set():
                 receipts = self._inbox.take(_TURN_SECONDS)
-                if receipts:
-                    batch = Batch(self._number + 1, receipts)
-                    self._untold = [batch]
-                    self._tell(batch)
-                    self._untold = []
+                if not receipts:
+                    continue
+                number += 1
+                batch = Batch(number, receipts)
+                self._untold.append(batch)
+                made = batch, self._events_of(batch)
+                while not self.ended.is_set():
+                    with suppress(Full):
+                        self._made.put(made, timeout=_TURN_SECONDS)
+                        break
+        finally:
+            self.ended.set()
+
+    def tell_events(self) -> None:
+        """Tell what was made, and who sent how much, until :attr:`ended`, or the agent is gone, which sets it."""
+        try:
+            while not self.ended.is_set():
+                try:
+                    batch, events = self._made.get(timeout=_TURN_SECONDS)
+                except Empty:
+                    pass
+                else:
+                    self._tell(batch, events)
+                    self._untold.popleft()
                 if self._context.now() - self._reported_at >= self._context.settings.messages.report_seconds:
                     self._report()
         except PartEndsError:
@@ -147,10 +178,7 @@ class Teller:
             batches.append(Batch(at, receipts))
         self._leftover.write(batches)
 
-    def _tell(self, batch: Batch) -> None:
-        events: list[Event] = []
-        for receipt in batch.receipts:
-            events.extend(self._events(receipt))
+    def _tell(self, batch: Batch, events: list[Event]) -> None:
         self._tell_events(events, {_NUMBER: batch.number})
         self._number = batch.number
 
@@ -169,6 +197,9 @@ class Teller:
             half = len(events) // 2
             self._tell_events(events[:half], {_NUMBER: self._number})
             self._tell_events(events[half:], memory)
+
+    def _events_of(self, batch: Batch) -> list[Event]:
+        return [event for receipt in batch.receipts for event in self._events(receipt)]
 
     def _events(self, receipt: Receipt) -> list[Event]:
         common: dict[str, Any] = {"observer.ip": receipt.address, "log.syslog.transport": receipt.transport}

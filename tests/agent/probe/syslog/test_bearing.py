@@ -38,6 +38,9 @@ class Told:
         self.inbox, self.senders = Inbox(), Senders(settings.senders)
         self.teller = Teller(self.context, self.inbox, self.senders)
 
+    def tell(self, batch: Batch) -> None:
+        self.teller._tell(batch, self.teller._events_of(batch))
+
     def say(self, said: Said) -> str:
         data = msgspec.json.encode(said)
         if len(data) > MAX_FRAME_BYTES:
@@ -69,7 +72,7 @@ def test_many_short_lines_at_once_are_told_in_frames_that_can_be(tmp_path: Path)
     batches = told.inbox.rest()
     assert max(sum(len(each.messages) for each in batch) for batch in batches) <= 4_096
     for number, receipts in enumerate(batches, 1):
-        told.teller._tell(Batch(number, receipts))
+        told.tell(Batch(number, receipts))
     assert len(told.messages) == MANY
 
 
@@ -87,7 +90,7 @@ def test_of_a_batch_only_the_message_that_is_refused_is_dropped(
 ) -> None:
     told = Told(tmp_path, SyslogSettings())
     messages = [b"one", b"two", b"refused", b"three"]
-    told.teller._tell(Batch(1, [Receipt("192.0.2.1", "tcp", 514, time.time(), messages)]))
+    told.tell(Batch(1, [Receipt("192.0.2.1", "tcp", 514, time.time(), messages)]))
     assert told.messages == ["one", "two", "three"]
     assert "that is refused" in caplog.text
 
