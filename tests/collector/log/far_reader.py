@@ -16,9 +16,20 @@ from collector.partitions import all_from
 from collector.settings import Log
 
 
+def prepare(settings: Log) -> None:
+    """As often as it takes: servers that have just started may elect another leader at once."""
+    while True:
+        try:
+            prepare_stream(settings, 0)
+        except LogError as error:
+            print(f"! {error}", flush=True)
+        else:
+            return
+
+
 def main() -> None:
     settings = Log(url=sys.argv[1], max_bytes=1 << 30)
-    prepare_stream(settings, 0)
+    prepare(settings)
     print("ready", flush=True)
     reader = NatsReader(settings)
     ended = threading.Event()

@@ -65,24 +65,24 @@ def cluster(tmp_path: Path) -> Iterator[NatsCluster]:
 @pytest.fixture
 def reader(cluster: NatsCluster) -> Far:
     far = Far(cluster.client(str(_HERE / "far_reader.py"), cluster.url))
-    wait_until(lambda: far.lines, seconds=30, what="the stream to be made")
+    wait_until(lambda: far.lines, seconds=90, what="the stream to be made")
     return far
 
 
 @pytest.fixture
 def sender(cluster: NatsCluster, reader: Far) -> Far:
     far = Far(cluster.client(str(_HERE / "far_sender.py"), cluster.url, str(_ENDPOINTS)))
-    wait_until(lambda: len(far.lines) > 200, seconds=30, what="the first acknowledgements")
+    wait_until(lambda: len(far.lines) > 200, seconds=60, what="the first acknowledgements")
     return far
 
 
 def leader_of(cluster: NatsCluster) -> int:
-    found = wait_until(cluster.stream_leader, seconds=30, what="the stream's leader")
+    found = wait_until(cluster.stream_leader, seconds=60, what="the stream's leader")
     assert found is not None
     return found
 
 
-def goes_on(far: Far, more: int = 500, seconds: float = 40) -> None:
+def goes_on(far: Far, more: int = 500, seconds: float = 90) -> None:
     begun = len(far.lines)
     wait_until(lambda: len(far.lines) > begun + more, seconds=seconds, what="more of it")
 
@@ -90,8 +90,8 @@ def goes_on(far: Far, more: int = 500, seconds: float = 40) -> None:
 def assert_all_is_there_once(sender: Far, reader: Far) -> None:
     """As the worker takes it. The log itself may have a batch twice that was sent again in the very moment in which
     the stream's leader changed: the new one does not know yet what the old one was about to store."""
-    acknowledged = sender.finish(30)
-    got = [line.split() for line in reader.finish(60)[1:]]
+    acknowledged = sender.finish(60)
+    got = [line.split() for line in reader.finish(120)[1:]]
     streams: dict[str, StreamState] = {}
     taken: dict[str, list[int]] = {}
     for endpoint, number, body in got:
@@ -141,9 +141,9 @@ def test_without_a_majority_nothing_is_acknowledged_and_it_recovers_by_itself(
     others = [node for node in (1, 2, 3) if node != leader]
     for node in others:
         cluster.network.unplug(node)
-    wait_until(lambda: sender.complaints, seconds=30, what="the sender to be refused")
+    wait_until(lambda: sender.complaints, seconds=60, what="the sender to be refused")
     acknowledged = len(sender.lines)
-    wait_until(lambda: reader.complaints, seconds=40, what="the reader to know that it knows nothing")
+    wait_until(lambda: reader.complaints, seconds=60, what="the reader to know that it knows nothing")
     assert len(sender.lines) == acknowledged
     for node in others:
         cluster.network.plug_in(node)
