@@ -38,6 +38,8 @@ class Services:
     clock: Callable[[], datetime] = utcnow
     passwords: Passwords = field(default_factory=Passwords)
     throttle: Throttle = field(default_factory=Throttle)
+    #: Of reports of backups: who may not sign in may still send them, and the other way round.
+    report_throttle: Throttle = field(default_factory=Throttle)
     live: LiveBook | None = None
     metrics: WebMetrics = field(default_factory=WebMetrics)
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collector.state.scope import Scope
 
 FILE: Final = "file"
+SNMP: Final = "snmp"
 RESTORE: Final = "restore"
 #: What counts as a backup.
-BACKUPS: Final = (REPORT, FILE)
+BACKUPS: Final = (REPORT, FILE, SNMP)
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 #: Records of one system and kind that are kept.
 _KEPT: Final = 400
@@ -142,18 +143,32 @@ def newest(
     return {row.system_id: row for row in rows}
 
 
-def forget_old(session: Session, system_id: int, kind: str) -> None:
-    """Keep the newest records of a system's kind; of restore tests all are kept."""
-    kept = (
-        select(BackupRecord.id)
-        .where(BackupRecord.system_id == system_id, BackupRecord.kind == kind)
-        .order_by(BackupRecord.at.desc())
-        .limit(_KEPT)
-    )
-    session.execute(
-        delete(BackupRecord).where(
-            BackupRecord.system_id == system_id,
-            BackupRecord.kind == kind,
-            BackupRecord.id.not_in(kept.scalar_subquery()),
+def newest_by(
+    session: Session, system_ids: Iterable[int], kinds: Iterable[str]
+) -> dict[tuple[int, str], BackupRecord]:
+    """By system and who told of it: the record of these kinds with the latest time."""
+    about = (BackupRecord.system_id, BackupRecord.by)
+    wanted = (BackupRecord.system_id.in_(list(system_ids)), BackupRecord.kind.in_(list(kinds)))
+    last = select(*about, func.max(BackupRecord.at).label("at")).where(*wanted).group_by(*about).subquery()
+    rows = session.scalars(
+        select(BackupRecord)
+        .join(
+            last,
+            (BackupRecord.system_id == last.c.system_id)
+            & (BackupRecord.by == last.c.by)
+            & (BackupRecord.at == last.c.at),
         )
+        .where(*wanted)
+        .order_by(BackupRecord.id)
     )
+    return {(row.system_id, row.by): row for row in rows}
+
+
+def forget_old(session: Session, system_id: int, kind: str, by: str | None = None) -> None:
+    """Keep the newest records of a system's kind, or of those that ``by`` told of: nobody's push out another's. Of
+    restore tests all are kept."""
+    of_kind = [BackupRecord.system_id == system_id, BackupRecord.kind == kind]
+    if by is not None:
+        of_kind.append(BackupRecord.by == by)
+    kept = select(BackupRecord.id).where(*of_kind).order_by(BackupRecord.at.desc()).limit(_KEPT)
+    session.execute(delete(BackupRecord).where(*of_kind, BackupRecord.id.not_in(kept.scalar_subquery())))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from agent.messages import UNREADABLE
 from collector.detect.values import moment
@@ -69,6 +70,21 @@ def sign(key: str, body: bytes) -> str:
     return _SCHEME + hmac.new(key.encode(), body, hashlib.sha256).hexdigest()
 
 
+def check_signature(session: Session, body: bytes, signature: str) -> BackupSystem:
+    """The system that has signed a report. Raise :class:`SignatureError`; nothing of the body is believed then."""
+    name = _claimed(body)
+    system = session.scalar(
+        select(BackupSystem).where(BackupSystem.name == name, BackupSystem.retired_at.is_(None))
+    )
+    key = system.key if system is not None else ""
+    # The same work for a system that there is not.
+    expected = sign(key or "0" * 64, body)
+    same = hmac.compare_digest(expected.encode(), signature.strip().encode("utf-8", "replace"))
+    if system is None or not key or not same:
+        raise SignatureError("the report is not signed by a system that may send one")
+    return system
+
+
 def take_report(session: Session, body: bytes, signature: str, now: datetime) -> BackupRecord:
     """Check a report and write it down, in the caller's transaction.
 
@@ -77,17 +93,7 @@ def take_report(session: Session, body: bytes, signature: str, now: datetime) ->
         ReportError: signed, but not of the form, or of another time.
         ConflictError: its nonce was used already.
     """
-    name = _claimed(body)
-    system = session.scalar(
-        select(BackupSystem).where(BackupSystem.name == name, BackupSystem.retired_at.is_(None))
-    )
-    key = system.key if system is not None else ""
-    # The same work for a system that there is not.
-    expected = sign(key or "0" * 64, body)
-    if not hmac.compare_digest(expected.encode(), signature.strip().encode("utf-8", "replace")) or not key:
-        raise SignatureError("the report is not signed by a system that may send one")
-    if system is None:
-        raise SignatureError("the report is not signed by a system that may send one")
+    system = check_signature(session, body, signature)
     try:
         report = msgspec.json.decode(body, type=BackupReport)
     except UNREADABLE as error:
@@ -115,7 +121,11 @@ def take_report(session: Session, body: bytes, signature: str, now: datetime) ->
         detail={} if report.size_bytes is None else {"size_bytes": report.size_bytes},
     )
     session.add(record)
-    session.flush()
+    try:
+        session.flush()
+    except IntegrityError as error:
+        # The same report twice at once: the other one was first.
+        raise ConflictError("this report was taken already: its nonce was used") from error
     return record
 
 

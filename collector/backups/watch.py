@@ -1,7 +1,7 @@
 """Judges the backups of important systems, and tells what has changed as events.
 
 It runs beside the collector's watch over itself (:class:`collector.detect.ports.SelfWatch`). What agents found of files
-(documents of the kind ``backup``, by the system's name) is written down here, too.
+or probes heard of devices (documents of the kind ``backup``, by the system's name) is written down here, too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
 
-from collector.backups.register import BACKUPS, FILE, RESTORE, forget_old, newest
+from collector.backups.register import BACKUPS, FILE, RESTORE, SNMP, forget_old, newest, newest_by
 from collector.detect.step import Record
 from collector.detect.values import event_id, moment
 from collector.state.scope import EVERYTHING
@@ -164,8 +164,8 @@ class Backups:
         for row in look.files:
             session.add(BackupRecord(**row))
         session.flush()
-        for system_id in {row["system_id"] for row in look.files}:
-            forget_old(session, system_id, FILE)
+        for system_id, kind, by in {(row["system_id"], row["kind"], row["by"]) for row in look.files}:
+            forget_old(session, system_id, kind, by)
         for each in look.judged:
             system = session.get(BackupSystem, each.system_id) if each.turned else None
             if system is not None:
@@ -187,7 +187,7 @@ def state_of(
         return "never" if now - system.made_at.timestamp() > allowed else "ok"
     if now - good.at.timestamp() > allowed:
         return "overdue"
-    if last is not None and not last.ok and last.at > good.at:
+    if last is not None and not last.ok and last.at >= good.at:
         return "failed"
     return "ok"
 
@@ -199,34 +199,50 @@ def _later(known: dict[int, BackupRecord], record: BackupRecord) -> None:
 
 
 def _new_files(session: Session, systems: Mapping[str, BackupSystem], now: float) -> list[dict[str, Any]]:
-    """What agents found and is not written down yet. Only agents of the system's own agency are believed."""
+    """What agents found and is not written down yet. Only agents of the system's own agency are believed, and each is
+    held against what it told of itself: two that do not agree do not take turns."""
     query = (
         select(Document.item, Document.body, Document.endpoint_id, Assignment.agency_id)
         .join(Assignment, (Assignment.endpoint_id == Document.endpoint_id) & Assignment.valid_to.is_(None))
         .where(Document.kind == KIND)
     )
-    written = newest(session, [each.id for each in systems.values()], (FILE,), good_only=False)
-    found: dict[int, dict[str, Any]] = {}
+    written = newest_by(session, [each.id for each in systems.values()], (FILE, SNMP))
+    found = []
     for item, body, endpoint_id, agency_id in session.execute(query):
         system = systems.get(item)
         if system is None or system.agency_id != agency_id:
             continue
-        at, ok = body.get("newest_time"), body.get("state") == "good"
-        if isinstance(at, bool) or not isinstance(at, int | float) or not 0 < at <= now + _AHEAD_SECONDS:
-            continue
-        row = {
-            "system_id": system.id,
-            "kind": FILE,
-            "at": moment(min(float(at), now)),
-            "ok": ok,
-            "received_at": moment(now),
-            "by": endpoint_id,
-            "note": str(body.get("reason", ""))[:500],
-            "detail": {"size_bytes": body["size_bytes"]} if isinstance(body.get("size_bytes"), int) else {},
-        }
-        before = written.get(system.id)
-        if before is not None and before.at >= row["at"] and before.ok == ok:
-            continue
-        if system.id not in found or found[system.id]["at"] < row["at"]:
-            found[system.id] = row
-    return list(found.values())
+        kind = SNMP if body.get("way") == SNMP else FILE
+        for at, ok in _told(kind, body, now):
+            before = written.get((system.id, endpoint_id))
+            if before is not None and (before.at > at or (before.at == at and before.ok == ok)):
+                continue
+            found.append(
+                {
+                    "system_id": system.id,
+                    "kind": kind,
+                    "at": at,
+                    "ok": ok,
+                    "received_at": moment(now),
+                    "by": endpoint_id,
+                    "note": str(body.get("reason", ""))[:500],
+                    "detail": {"size_bytes": body["size_bytes"]}
+                    if isinstance(body.get("size_bytes"), int)
+                    else {},
+                }
+            )
+    return found
+
+
+def _told(kind: str, body: Mapping[str, Any], now: float) -> list[tuple[datetime, bool]]:
+    """When something ended, and whether it was good. Of files the newest one, of devices the last good backup and the
+    failure of the last run."""
+    if kind == SNMP:
+        said = [(body.get("newest_time"), True), (body.get("failed_time"), False)]
+    else:
+        said = [(body.get("newest_time"), body.get("state") == "good")]
+    return [
+        (moment(min(float(at), now)), ok)
+        for at, ok in said
+        if not isinstance(at, bool) and isinstance(at, int | float) and 0 < at <= now + _AHEAD_SECONDS
+    ]

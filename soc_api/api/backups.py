@@ -9,7 +9,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from collector.backups import register
-from collector.backups.reports import MAX_BYTES, SIGNATURE_HEADER, ReportError, SignatureError
+from collector.backups.reports import (
+    MAX_BYTES,
+    SIGNATURE_HEADER,
+    ReportError,
+    SignatureError,
+    check_signature,
+)
 from collector.state.tables import BackupSystem
 from soc_api import system_backups
 from soc_api.accounts.dependencies import RequestServices, require
@@ -39,7 +45,7 @@ class BackupSystemShape(Shape):
 
 
 class BackupRecordShape(Shape):
-    kind: Literal["report", "file", "restore"]
+    kind: Literal["report", "file", "snmp", "restore"]
     at: datetime
     ok: bool
     by: str
@@ -172,22 +178,25 @@ async def report(
         if len(body) > MAX_BYTES:
             return problem(413, "Too large", f"a report has at most {MAX_BYTES} bytes")
     address = request.client.host if request.client is not None else ""
-    services.throttle.begin(address)
+    services.report_throttle.begin(address)
     try:
         await run_in_threadpool(_take, services, bytes(body), signature)
     except SignatureError as error:
         return problem(401, "Not signed", str(error))
     except ReportError as error:
-        services.throttle.succeeded(address)
+        services.report_throttle.succeeded(address)
         return problem(422, "The report is not valid", str(error))
     except Exception:
-        services.throttle.succeeded(address)
+        services.report_throttle.succeeded(address)
         raise
-    services.throttle.succeeded(address)
+    services.report_throttle.succeeded(address)
     return Response(status_code=204)
 
 
 def _take(services: Services, body: bytes, signature: str) -> None:
+    # Whoever cannot sign does not get at the database's only writer.
+    with services.state.read() as session:
+        check_signature(session, body, signature)
     with services.state.write() as session:
         system_backups.take_report(session, body, signature, services.clock())
 

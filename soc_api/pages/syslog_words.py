@@ -26,6 +26,7 @@ BACKUP_STATES: Final = {
 BACKUP_WAYS: Final = {
     "report": N_("Signed report"),
     "file": N_("An agent saw the file"),
+    "snmp": N_("A device told a probe (SNMP)"),
     "restore": N_("Restore test"),
 }
 

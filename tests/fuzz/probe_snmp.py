@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from agent.probe.snmp import notifications, profiles, tables, values
+from agent.probe.snmp import backups, notifications, profiles, tables, values
 from tests.fuzz.parser import Parser, parser
 
 if TYPE_CHECKING:
@@ -59,6 +59,12 @@ def _values(data: bytes) -> object:
     )
 
 
+def _backup(data: bytes) -> object:
+    at = backups.parse_time(data, "date_and_time", 1e9)
+    assert at is None or 0 < at <= 1e9 + 600
+    return backups.parse_date_and_time(data), backups.parse_time(data, "age_seconds", 1e9)
+
+
 def _trap(data: bytes) -> object:
     bindings = [(f"1.3.6.1.{each}", data[at:]) for at, each in enumerate(data[:40])]
     bindings.append(("1.3.6.1.6.3.1.1.4.1.0", data))
@@ -69,6 +75,14 @@ PARSERS: Final[tuple[Parser, ...]] = (
     parser("bytes", _tables, tables.interfaces_of, seeds=(bytes(range(256)), b"\x00" * 64), longest=4096),
     parser(
         "bytes", _values, values.parts_of, seeds=(b"1.3.6", b"\x02\0\0\0\0\x01", b"\xff\x00 x"), longest=1024
+    ),
+    parser(
+        "bytes",
+        _backup,
+        backups.parse_time,
+        backups.parse_date_and_time,
+        seeds=(bytes([7, 209, 9, 9, 1, 46, 40, 0, 0x2B, 7, 0]), b"3600"),
+        longest=32,
     ),
     parser("bytes", _trap, notifications.value_name, seeds=(b"1.3.6.1.6.3.1.1.5.3",), longest=512),
     parser(

@@ -7,6 +7,7 @@ from typing import Final
 from agent.probe.services import content, fetching, naming, page, sketch, words
 from agent.probe.services.result import CheckError, Result
 from agent.probe.services.settings import Services
+from collector.links.lines import line_of
 from collector.links.verdicts import agency_verdicts
 from collector.services import verdicts
 from collector.services.models import Probed
@@ -40,6 +41,7 @@ def _judged(body: object) -> object:
         verdicts.certificate_verdict(1, probed, 0.0),
         verdicts.posture_verdict(1, probed),
         agency_verdicts(1, [Probed("e", 1, "link", "gateway", said, True)], heard=True),
+        line_of([Probed("e", 1, "link", "gateway", said, True)]),
     )
 
 

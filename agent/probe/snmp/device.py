@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.probe.snmp import oids, tables
+from agent.probe.snmp.backups import Backups
 from agent.probe.snmp.counters import look_at
 from agent.probe.snmp.gauges import gauges_of
 from agent.probe.snmp.profiles import GENERIC, profile_named, profile_of, version_in
@@ -69,6 +70,8 @@ class Polled:
         self.told: dict[str, Any] = {}
         #: When its traffic was told last, and what was known of all devices' MACs when it was told of.
         self.measured_at, self.changes = 0.0, 0
+        #: Systems whose backups it tells of.
+        self.backups = Backups(())
         #: Whether the memory is worth writing down.
         self.dirty = False
         self._failures = 0
@@ -163,7 +166,9 @@ class Polled:
     # -- asking ------------------------------------------------------------------------------------------------
 
     async def _ask_system(self, now: float) -> None:
-        wanted = [oid for oid in (*_SYSTEM, *self.profile.oids()) if oid not in self._absent]
+        wanted = [
+            oid for oid in (*_SYSTEM, *self.profile.oids(), *self.backups.oids) if oid not in self._absent
+        ]
         values = await self.session.get(wanted)
         ticks = number(values.get(oids.SYS_UP_TIME))
         if ticks is None:

@@ -17,6 +17,8 @@ from agent.collectors.registry import Metric, Output, StatusDocument
 from agent.probe.contract import PartEndsError
 from agent.probe.snmp import oids
 from agent.probe.snmp.around import Around
+from agent.probe.snmp.backups import KIND as BACKUP
+from agent.probe.snmp.backups import Backups
 from agent.probe.snmp.credentials import CredentialError, read_secret
 from agent.probe.snmp.device import Polled
 from agent.probe.snmp.known import load_memory, load_told, save_memory, save_told
@@ -128,6 +130,8 @@ class Poller:
         path, told_path = self._files(device.name)
         polled = Polled(device, poll, session, load_memory(path), self._around)
         polled.told = load_told(told_path)
+        named = self._context.settings.backups.backup
+        polled.backups = Backups(tuple(each for each in named if each.device == device.name))
         if len(self._devices) > _FEW:
             await asyncio.sleep(random.uniform(0, poll.interval_seconds * _SPREAD))  # noqa: S311 - no secret
         polled.measured_at, slow = self._context.now(), False
@@ -200,6 +204,8 @@ class Poller:
         made = [device_document(polled, now)]
         if tables:
             made += [addresses_document(polled, now), arp_document(polled, now)]
+        if not polled.failures:
+            made += polled.backups.documents(polled.values, now)
         changed = {}
         for document in made:
             key = (document.kind, document.item)
@@ -218,11 +224,19 @@ class Poller:
         metrics, self._metrics = self._metrics, []
         if documents or metrics:
             output = Output(documents=list(documents.values()), metrics=metrics)
-            names = {"devices": [each.name for each in self._devices]}
+            names = {
+                "devices": [each.name for each in self._devices],
+                "backups": [each.system for each in self._context.settings.backups.backup],
+            }
             self._context.tell(DEVICES, output, partial=True, memory=names)
 
     def _forget_removed(self) -> None:
-        """Say of devices that are no longer named that they are gone, with what was kept of them."""
+        """Say of devices and backups that are no longer named that they are gone, with what was kept of them."""
+        systems: Any = self._context.memory(DEVICES).get("backups")
+        named = {each.system for each in self._context.settings.backups.backup}
+        for name in systems if isinstance(systems, list) else []:
+            if isinstance(name, str) and name not in named:
+                self._documents[BACKUP, name] = StatusDocument(BACKUP, self._context.now(), None, name)
         before: Any = self._context.memory(DEVICES).get("devices")
         there = {each.name for each in self._context.settings.devices.device}
         for name in before if isinstance(before, list) else []:

@@ -139,6 +139,48 @@ class Devices(Struct, frozen=True, forbid_unknown_fields=True):
     ] = ()
 
 
+Form = Literal["date_and_time", "unix_seconds", "age_seconds"]
+Oid = Annotated[str, Meta(pattern=r"^[0-2](\.[0-9]{1,10}){2,63}$")]
+
+
+class Backup(Struct, frozen=True, forbid_unknown_fields=True):
+    """A system whose backups a device tells of. Raises :class:`ValueError` for good states without a value of them."""
+
+    system: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="The system's name in the console's register."
+        ),
+    ]
+    device: Annotated[Name, Meta(description="The device that is asked, one of `[[devices.device]]`.")]
+    oid: Annotated[
+        Oid, Meta(description="When the last good backup ended, a single value (with its instance).")
+    ]
+    form: Annotated[
+        Form,
+        Meta(
+            description="What it is: `date_and_time` (DateAndTime of SNMPv2-TC; without a zone this machine's),"
+            " `unix_seconds` (number or text), `age_seconds`."
+        ),
+    ] = "date_and_time"
+    state_oid: Annotated[
+        str,
+        Meta(
+            pattern=r"^$|^[0-2](\.[0-9]{1,10}){2,63}$",
+            description="How the last run went, an integer; empty: not asked.",
+        ),
+    ] = ""
+    good_states: Annotated[
+        tuple[int, ...], Meta(min_length=1, max_length=64, description="Its values that are well.")
+    ] = (0,)
+
+
+class Backups(Struct, frozen=True, forbid_unknown_fields=True):
+    backup: Annotated[
+        tuple[Backup, ...], Meta(max_length=200, description="One table `[[backups.backup]]` each.")
+    ] = ()
+
+
 class Traps(Struct, frozen=True, forbid_unknown_fields=True):
     enabled: Annotated[bool, Meta(description="Listen for traps and informs; takes some 30 MB.")] = False
     address: Annotated[str, Meta(description="The own address to listen at.")] = "0.0.0.0"  # noqa: S104 - devices of the LAN send here
@@ -168,6 +210,7 @@ class SnmpSettings(Struct, frozen=True, forbid_unknown_fields=True):
     credentials: Credentials = Credentials()
     devices: Devices = Devices()
     traps: Traps = Traps()
+    backups: Backups = Backups()
 
     def __post_init__(self) -> None:
         known = [each.name for each in self.credentials.credential]
@@ -176,6 +219,12 @@ class SnmpSettings(Struct, frozen=True, forbid_unknown_fields=True):
         names = [each.name for each in self.devices.device]
         if len(set(names)) < len(names):
             raise ValueError("[devices] two of one name")
+        systems = [each.system for each in self.backups.backup]
+        if len(set(systems)) < len(systems):
+            raise ValueError("[backups] two of one system")
+        for backup in self.backups.backup:
+            if backup.device not in names:
+                raise ValueError(f"backup {backup.system}: there is no device {backup.device!r}")
         wanted = [(f"device {each.name}", each.credential) for each in self.devices.device]
         wanted += [("[traps]", each) for each in self.traps.credentials]
         for where, name in wanted:

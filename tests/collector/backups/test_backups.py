@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from collector.alerts.findings import apply_outcomes
 from collector.alerts.models import Outcome
@@ -280,3 +281,68 @@ def test_an_officer_reaches_his_agencys_systems_only(site: Site) -> None:
         assert len(register.list_systems(session, Scope(frozenset({site.agency})))) == 1
         with pytest.raises(NotFoundError):
             register.get_system(session, other, "portal-db")
+
+
+def test_what_a_device_tells_over_snmp_counts_as_good_and_as_failed(site: Site) -> None:
+    site.look()
+    good = site.now.timestamp() + 3_600
+    site.now += timedelta(hours=2)
+    site.document(way="snmp", state="good", newest_time=good)
+    assert site.states() == []
+    with site.state.read() as session:
+        [record] = session.scalars(select(BackupRecord))
+    assert (record.kind, record.ok, record.by, record.at.timestamp()) == ("snmp", True, "server-1", good)
+    site.document(
+        way="snmp", state="failed", newest_time=good, failed_time=site.now.timestamp(), reason="3"
+    )
+    [told] = site.look()
+    assert (told["backup"]["state"], told["backup"]["way"], told["backup"]["note"]) == ("failed", "snmp", "3")
+    assert told["backup"]["last_good"] == good
+    assert site.look() == []
+    site.now += timedelta(hours=1)
+    site.document(way="snmp", state="good", newest_time=site.now.timestamp())
+    assert site.states() == [("ok", "ok")]
+    site.document(way="snmp", state="missing")
+    site.now += 2 * DAY
+    assert site.states() == [("overdue", "ok")], "a value that is gone grows old"
+
+
+def test_two_agents_that_do_not_agree_take_no_turns_and_push_nobodys_history_out(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(register, "_KEPT", 5)
+    add_endpoint(site.state, "server-3", site.agency)
+    now = site.now.timestamp()
+    site.document("server-1", state="good", newest_time=now - 60)
+    site.document("server-3", state="damaged", newest_time=now - 60)
+    for _ in range(5):
+        site.look()
+        site.now += timedelta(minutes=1)
+    with site.state.read() as session:
+        assert len(session.scalars(select(BackupRecord)).all()) == 2
+    for number in range(9):
+        site.document("server-3", state="damaged", newest_time=now + number)
+        site.now += timedelta(minutes=1)
+        site.look()
+    with site.state.read() as session:
+        by = [record.by for record in session.scalars(select(BackupRecord))]
+    assert (by.count("server-1"), by.count("server-3")) == (1, 5)
+
+
+def test_a_report_that_comes_twice_at_once_is_taken_once(site: Site) -> None:
+    key = site.key()
+    body = site.body()
+    with site.state.write() as session:
+        record = take_report(session, body, sign(key, body), site.now)
+        twin = BackupRecord(
+            system_id=record.system_id,
+            kind="report",
+            at=record.at,
+            ok=True,
+            received_at=site.now,
+            nonce=record.nonce,
+        )
+        session.add(twin)
+        with pytest.raises(IntegrityError):
+            session.flush()
+        session.rollback()

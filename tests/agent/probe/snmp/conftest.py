@@ -12,7 +12,17 @@ import pytest
 
 from agent.probe.contract import Hello, PartContext
 from agent.probe.snmp.running import run
-from agent.probe.snmp.settings import Credential, Credentials, Device, Devices, Poll, SnmpSettings, Traps
+from agent.probe.snmp.settings import (
+    Backup,
+    Backups,
+    Credential,
+    Credentials,
+    Device,
+    Devices,
+    Poll,
+    SnmpSettings,
+    Traps,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,6 +79,7 @@ class Site:
         self.folder = folder
         self.credentials: list[Credential] = []
         self.devices: list[Device] = []
+        self.backups: list[Backup] = []
 
     def secret(self, name: str, text: str) -> str:
         path = self.folder / f"secret-{name}"
@@ -85,8 +96,10 @@ class Site:
             Credential(name, "3", user=user, auth_file=auth_file, privacy_file=privacy_file)
         )
 
-    def device(self, name: str, credential: str, port: int, **more: Any) -> None:
-        self.devices.append(Device(name, "127.0.0.1", credential, port=port, **more))
+    def device(
+        self, name: str, credential: str, port: int, *, address: str = "127.0.0.1", **more: Any
+    ) -> None:
+        self.devices.append(Device(name, address, credential, port=port, **more))
 
     @contextmanager
     def running(self, *, traps: Traps | None = None, **poll: Any) -> Iterator[Running]:
@@ -95,6 +108,7 @@ class Site:
             Credentials(tuple(self.credentials)),
             Devices(tuple(self.devices)),
             traps or Traps(),
+            Backups(tuple(self.backups)),
         )
         made = Running(self.folder / "own", settings)
         thread = threading.Thread(target=run, args=(made.context,))
