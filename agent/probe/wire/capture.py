@@ -69,6 +69,17 @@ def interfaces_of(proc: Path, sys: Path) -> list[str]:
     return up
 
 
+def own_cards(sys: Path) -> set[bytes]:
+    """The MACs of all of this machine's Ethernet interfaces."""
+    found = set()
+    for path in (sys / "class/net").glob("*/address"):
+        try:
+            found.add(bytes.fromhex(path.read_text("ascii", "replace").strip().replace(":", "")))
+        except (OSError, ValueError):  # gone again, or no MAC at all
+            continue
+    return {each for each in found if len(each) == 6 and any(each)}
+
+
 class Capture:
     """One process's rings and tables. The thread of :meth:`run` counts, another tells."""
 
@@ -121,7 +132,9 @@ class Capture:
     # -- rings -----------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        self._watch.knows_own(each for some in read_addresses().values() for each in some)
+        self._watch.knows_own(
+            (each for some in read_addresses().values() for each in some), own_cards(self._context.sys)
+        )
         wanted = self._settings.interfaces or interfaces_of(self._context.proc, self._context.sys)
         there = {ring.interface for ring in self._rings.values()}
         failure = "" if wanted else reasons.NO_INTERFACE()

@@ -31,8 +31,9 @@ class EventMaker:
     def __init__(self, settings: TrafficSettings) -> None:
         self._settings = settings
         self._expected = [ip_network(each, strict=False) for each in settings.expected]
-        #: The probe's own addresses: what its other parts ask is expected.
+        #: The probe's own addresses and cards: what its other parts ask is expected, what is sent in its name is not.
         self.own: frozenset[str] = frozenset()
+        self.own_cards: frozenset[bytes] = frozenset()
 
     def spread(self, seen: Spread, transport: str, now: int, *, slow: bool = False) -> Event:
         """``traffic.kind`` ``ports``: many ports of one host; ``hosts``: one port (or an echo request) of many."""
@@ -122,9 +123,8 @@ class EventMaker:
         if source:
             fields["source.ip"] = address = _address(source)
             where = ip_address(address)
-            if may_be_expected and (
-                address in self.own or any(where in network for network in self._expected)
-            ):
+            itself = address in self.own and mac in self.own_cards
+            if may_be_expected and (itself or any(where in network for network in self._expected)):
                 traffic["expected"] = True
         if mac:
             fields["source.mac"] = mac.hex(":")

@@ -170,9 +170,9 @@ class Watch:
         except (struct.error, IndexError):
             self.not_read += 1
 
-    def knows_own(self, addresses: Iterable[str]) -> None:
-        """These are the probe's own: what they try is told as expected."""
-        self._make.own = frozenset(addresses)
+    def knows_own(self, addresses: Iterable[str], cards: Iterable[bytes]) -> None:
+        """These are the probe's own: what one of the addresses tries by one of the cards is told as expected."""
+        self._make.own, self._make.own_cards = frozenset(addresses), frozenset(cards)
 
     def tick(self, second: int) -> None:
         """It is ``second`` now: what is due becomes events. Also to be called while no frames come."""

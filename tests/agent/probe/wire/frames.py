@@ -70,11 +70,12 @@ def refused(source: str, answer_to: bytes) -> bytes:
 
 
 def replayed(
-    settings: WireSettings, frames: Iterable[Timed], own: Iterable[str] = ()
+    settings: WireSettings, frames: Iterable[Timed], own: Iterable[str] = (), cards: Iterable[bytes] = ()
 ) -> tuple[Watch, list[Told]]:
-    """What a watch tells of them, in their own time, and ten seconds more. ``own``: the probe's addresses."""
+    """What a watch tells of them, in their own time, and ten seconds more. ``own``, ``cards``: the probe's
+    addresses and MACs."""
     watch, told, last = Watch(settings), [], BEGIN
-    watch.knows_own(own)
+    watch.knows_own(own, cards)
     take = watch.take
     for at, frame in frames:
         second = BEGIN + int(at)
