@@ -287,7 +287,7 @@ class LanWatch:
         """Make an event of what was not told, not listed, not checked or not heard since the last call, if anything.
         ``frames``: how many came in since then; ``dropped``: of those, for how many the kernel had no room."""
         missed = {
-            "untold_count": self.untold.total(),
+            "left_out_count": self.untold.total(),
             "unlisted_count": self.devices.untold,
             "unchecked_count": self.arp.unchecked + self.nd.unchecked,
         }
@@ -302,8 +302,8 @@ class LanWatch:
             "dropped_count": dropped,
             "dropped_ratio": round(dropped / frames, 4) if frames else 0.0,
         }
-        if news["untold_count"]:
-            body["untold"] = sorted(self.untold)
+        if news["left_out_count"]:
+            body["left_out"] = sorted(self.untold)
         fields = {
             "event": {"action": "limit_reached"},
             "probe": {"part": "lan", "interface": self.interface},

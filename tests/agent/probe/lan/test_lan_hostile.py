@@ -144,8 +144,8 @@ def test_many_cheap_events_leave_room_for_the_gateways() -> None:
     assert limit.fields["event"]["action"] == "limit_reached"
     assert limit.fields["capture"] == {
         "interface": "eth0",
-        "untold_count": 130 - MOST_EVENTS,
-        "untold": ["arp addresses_claimed"],
+        "left_out_count": 130 - MOST_EVENTS,
+        "left_out": ["arp addresses_claimed"],
         "unlisted_count": 0,
         "unchecked_count": 0,
         "frames_count": 1_000,
@@ -165,7 +165,7 @@ def test_cards_without_room_and_moves_without_a_check_are_told_of() -> None:
     (limit,) = watch.events
     assert limit.fields["capture"]["unlisted_count"] == 3
     assert limit.fields["capture"]["unchecked_count"] == 2
-    assert "untold" not in limit.fields["capture"]
+    assert "left_out" not in limit.fields["capture"]
 
 
 def test_made_up_servers_leave_room_for_what_a_known_one_changes() -> None:
