@@ -7,6 +7,7 @@ of the category that such an event belongs to: ``dns`` (``query``, ``record_type
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -18,8 +19,10 @@ from agent.messages import UNREADABLE, Event, LogSource
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
 
-#: A longer line is not read. Suricata's alerts may carry payloads, which are not taken.
+#: Of a longer line only its beginning is read. Suricata's alerts may carry payloads, which are not taken.
 LINE_BYTES: Final = 256 << 10
+#: A line of so many bytes that is no JSON may be the beginning of one: that is what is read of a file's lines.
+CUT_BYTES: Final = 16 << 10
 #: A time further in the future is not believed; the event then counts as of now.
 FUTURE_SECONDS: Final = 86400.0
 _TEXT: Final = 255
@@ -51,15 +54,20 @@ _COMMON: Final = (
 def parse_eve_line(line: bytes, types: Container[str], now: float) -> Event | None:
     """``None`` where it is of a type that is not in ``types``.
 
+    How long a line gets, attackers choose: a request of many kilobytes stands in it behind the alert. So a line that
+    was cut is read as far as it is whole.
+
     Raises:
-        ValueError: it is too long, or no EVE.
+        ValueError: it is no EVE, or cut before it says what happened.
     """
-    if len(line) > LINE_BYTES:
-        raise ValueError("too long")
     try:
-        said = msgspec.json.decode(line)
+        said = msgspec.json.decode(line[:LINE_BYTES])
     except UNREADABLE as error:
-        raise ValueError("no JSON") from error
+        if len(line) < CUT_BYTES:
+            raise ValueError("no JSON") from error
+        said = _beginning(line[:LINE_BYTES])
+        if not isinstance(said.get("event_type"), str) or said["event_type"] not in said:
+            raise ValueError("cut") from error
     kind = said.get("event_type") if isinstance(said, dict) else None
     if not isinstance(kind, str):
         raise ValueError("no event_type")  # noqa: TRY004 - of the line, not of the program
@@ -81,6 +89,26 @@ def parse_eve_line(line: bytes, types: Container[str], now: float) -> Event | No
     own = said.get(kind)
     _TELLS[kind](own if isinstance(own, dict) else {}, fields)
     return Event(time=_moment(said.get("timestamp"), now), logsource=_SOURCES[kind], fields=fields)
+
+
+def _beginning(line: bytes) -> dict[str, Any]:
+    """The members of an object whose end is missing, as far as they are whole."""
+    text, decoder, at = line.decode("utf-8", "replace"), json.JSONDecoder(), 0
+    found: dict[str, Any] = {}
+    try:
+        while text[at] == ("," if at else "{"):
+            name, at = decoder.raw_decode(text, _behind(text, at + 1))
+            if not isinstance(name, str) or text[at] != ":":
+                break
+            found[name], at = decoder.raw_decode(text, _behind(text, at + 1))
+    except (ValueError, IndexError, RecursionError):
+        pass
+    return found
+
+
+def _behind(text: str, at: int) -> int:
+    """Where a space at ``at``, if there is one, ends."""
+    return at + (text[at] == " ")
 
 
 def _alert(own: Mapping[str, Any], fields: dict[str, Any]) -> None:

@@ -118,7 +118,9 @@ class Files:
         said = problem or (reasons.NO_EVE(path=", ".join(map(str, self._paths))[:150]) if nothing else "")
         if said == self._said:
             return
-        self._said = said
+        before, self._said = self._said, said
+        if before and not said:
+            self._context.tell(SOURCE, Output(), partial=True)
         if problem:
             self._context.fails(SOURCE, said)
         elif nothing:

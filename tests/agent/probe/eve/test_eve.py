@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from agent.probe.contract import Hello, Kept, PartContext, Said, read_frame, write_frame
-from agent.probe.eve.lines import parse_eve_line
+from agent.probe.eve.lines import CUT_BYTES, LINE_BYTES, parse_eve_line
 from agent.probe.eve.run import Files, Listening
 from agent.probe.eve.settings import EveSettings, InputSettings
 from rules.engine import Engine, Event
@@ -204,6 +204,38 @@ def test_what_a_stranger_put_into_a_line_stays_short_and_plain() -> None:
     assert event.fields["alert.signature"].isprintable()
     assert not {"alert.severity", "alert.category"} & event.fields.keys()
     assert event.time == NOW
+
+
+def test_a_long_request_hides_no_alert(tmp_path: Path) -> None:
+    """Suricata writes the request behind the alert, as long as the attacker made it."""
+    long = line(ALERT, http={"url": "/" + "a" * 9_000, "http_user_agent": "b" * 9_000, "cut": {"here": [1]}})
+    assert len(long) > CUT_BYTES
+    site = Site(tmp_path)
+    files = Files(site.context())
+    look(files)
+    site.log.write_bytes(long + line(ALERT, alert={**ALERT["alert"], "signature_id": 2}))
+    look(files)
+    assert site.signatures() == [2034647, 2]
+    longest = line(ALERT, http={"url": "a" * (LINE_BYTES + 9)})[: LINE_BYTES + 1]  # as the socket gives it
+    event = parse_eve_line(longest, ALL, NOW)
+    assert event is not None
+    assert event.fields["alert.signature_id"] == 2034647
+    for nonsense in (b"{" * CUT_BYTES, b'{"event_type":"alert","x":"' + b"a" * CUT_BYTES, b"[" * CUT_BYTES):
+        with pytest.raises(ValueError, match="cut"):
+            parse_eve_line(nonsense, ALL, NOW)
+
+
+def test_a_log_that_may_be_read_again_is_told_though_it_says_nothing(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.log.mkdir()
+    files = Files(site.context())
+    look(files)
+    assert site.told[-1].failure
+    site.log.rmdir()
+    site.log.write_bytes(b"")
+    look(files)
+    look(files)
+    assert not site.told[-1].failure
 
 
 def test_an_alert_of_each_class_fires_the_rule_for_it() -> None:
