@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import threading
 import time
+from contextlib import suppress
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING, Final
 
@@ -69,15 +70,13 @@ def interfaces_of(proc: Path, sys: Path) -> list[str]:
     return up
 
 
-def own_cards(sys: Path) -> set[bytes]:
-    """The MACs of all of this machine's Ethernet interfaces."""
+def own_cards(sys: Path) -> set[str]:
+    """The MACs of all of this machine's interfaces."""
     found = set()
     for path in (sys / "class/net").glob("*/address"):
-        try:
-            found.add(bytes.fromhex(path.read_text("ascii", "replace").strip().replace(":", "")))
-        except (OSError, ValueError):  # gone again, or no MAC at all
-            continue
-    return {each for each in found if len(each) == 6 and any(each)}
+        with suppress(OSError):  # gone again
+            found.add(path.read_text("ascii", "replace").strip().lower())
+    return found
 
 
 class Capture:

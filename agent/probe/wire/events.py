@@ -33,7 +33,7 @@ class EventMaker:
         self._expected = [ip_network(each, strict=False) for each in settings.expected]
         #: The probe's own addresses and cards: what its other parts ask is expected, what is sent in its name is not.
         self.own: frozenset[str] = frozenset()
-        self.own_cards: frozenset[bytes] = frozenset()
+        self.own_cards: frozenset[str] = frozenset()
 
     def spread(self, seen: Spread, transport: str, now: int, *, slow: bool = False) -> Event:
         """``traffic.kind`` ``ports``: many ports of one host; ``hosts``: one port (or an echo request) of many."""
@@ -123,7 +123,7 @@ class EventMaker:
         if source:
             fields["source.ip"] = address = _address(source)
             where = ip_address(address)
-            itself = address in self.own and mac in self.own_cards
+            itself = address in self.own and mac.hex(":") in self.own_cards
             if may_be_expected and (itself or any(where in network for network in self._expected)):
                 traffic["expected"] = True
         if mac:

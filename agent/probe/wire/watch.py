@@ -170,8 +170,8 @@ class Watch:
         except (struct.error, IndexError):
             self.not_read += 1
 
-    def knows_own(self, addresses: Iterable[str], cards: Iterable[bytes]) -> None:
-        """These are the probe's own: what one of the addresses tries by one of the cards is told as expected."""
+    def knows_own(self, addresses: Iterable[str], cards: Iterable[str]) -> None:
+        """These are the probe's own: what one of the addresses tries by one of the cards (MACs) is told as expected."""
         self._make.own, self._make.own_cards = frozenset(addresses), frozenset(cards)
 
     def tick(self, second: int) -> None:

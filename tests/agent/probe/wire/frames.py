@@ -70,7 +70,7 @@ def refused(source: str, answer_to: bytes) -> bytes:
 
 
 def replayed(
-    settings: WireSettings, frames: Iterable[Timed], own: Iterable[str] = (), cards: Iterable[bytes] = ()
+    settings: WireSettings, frames: Iterable[Timed], own: Iterable[str] = (), cards: Iterable[str] = ()
 ) -> tuple[Watch, list[Told]]:
     """What a watch tells of them, in their own time, and ten seconds more. ``own``, ``cards``: the probe's
     addresses and MACs."""

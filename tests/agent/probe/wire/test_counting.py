@@ -163,8 +163,8 @@ def test_an_expected_scanner_is_told_as_such_and_no_one_else() -> None:
 
 def test_the_probe_is_expected_by_its_own_card_alone() -> None:
     frames = [(port / 40, tcp(ATTACKER, 50_000, VICTIM, port, SYN)) for port in range(1, 41)]
-    card = frames[0][1][6:12]
-    for cards, expected in (([card], True), ([MARK], False), ([], False)):
+    card = frames[0][1][6:12].hex(":")
+    for cards, expected in (([card], True), ([MARK.hex(":")], False), ([], False)):
         _, told = replayed(WireSettings(), frames, own=[ATTACKER], cards=cards)
         assert told
         assert all(event.fields["traffic"].get("expected", False) is expected for event in told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,25 @@ def test_the_documents_of_a_collector_that_is_switched_off_are_said_to_be_gone(
     runner.flush()
     assert not any("two" in key for key in runner.spool.saved.digests)
     assert any("one" in key for key in runner.spool.saved.digests)
+    for end in (runner._wake._read, runner._wake._write):
+        end.close()
+
+
+def test_status_says_of_a_collector_that_its_document_is_too_large(enrolled: StateDirectory) -> None:
+    bodies = [os.urandom(3 << 20).hex(), "small"]
+
+    def collect(_: Context) -> Output:
+        return Output(documents=[StatusDocument("one", time.time(), {"noise": bodies[0]})])
+
+    one = Collector("one", 60.0, 5.0, frozenset({"linux"}), "none", "", __name__, collect)
+    runner = Runner(Settings(), enrolled, [one], Log())
+    said = []
+    for _ in range(2):
+        runner.deliver(runner.execute(one))
+        runner.flush()
+        said.append((runner.status.collectors["one"].ok, runner.status.collectors["one"].reason))
+        del bodies[0]
+    assert said == [(False, reasons.DOCUMENT_TOO_LARGE(document="one", limit=1024)), (True, "")]
     for end in (runner._wake._read, runner._wake._write):
         end.close()
 
