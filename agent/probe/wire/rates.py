@@ -6,7 +6,7 @@ is kept longer, as an episode.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -21,15 +21,20 @@ _EPISODES: Final = 256
 _SOURCES: Final = 1024
 #: Told is only whether there is one alone.
 _PORTS: Final = 2
-#: Told when an episode has lasted for so many seconds, and then at each doubling.
+#: Told when an episode has lasted for so many seconds, then at each doubling, and at least so often; in between where
+#: the last two seconds had so many times what was told last: a busy server's episode never ends.
 _FIRST_MARK_SECONDS: Final = 2
 _NEXT_MARK: Final = 2
+_LONGEST_SECONDS: Final = 300
+_RISE: Final = 1.5
+#: What was told last is forgotten by this share a second, down to what comes now.
+_FORGET: Final = 0.99
 #: An episode is over when it was under its floor for so long.
 _QUIET_SECONDS: Final = 3
 
 
 class Rate(Struct, frozen=True):
-    """One destination's episode so far.
+    """What one destination was sent in the last ``seconds``.
 
     ``port``: of the destination (``SYN``), of the answering service (``UNASKED``), else the one where there is one
     alone. ``size``: bytes; ``answers``: packets back; ``finished``: connections that the client ended in good order,
@@ -50,19 +55,50 @@ class Rate(Struct, frozen=True):
     mac: bytes
 
 
+#: Of one second: packets, answers, bytes, ended by the client, ended by the host.
+_Second = tuple[int, int, int, int, int]
+
+
 class _Episode:
-    __slots__ = (
-        "answers", "bytes", "finished", "finished_back", "mac", "mark", "packets", "ports", "quiet", "seconds",
-        "source", "sources",
-    )  # fmt: skip
+    """``told``: packets a second that were told last. What is counted begins anew when it is told."""
+
+    __slots__ = ("counted", "last", "mac", "mark", "ports", "quiet", "seconds", "source", "sources", "told")
 
     def __init__(self) -> None:
-        self.seconds = self.packets = self.answers = self.bytes = self.quiet = 0
-        self.finished = self.finished_back = 0
+        self.seconds = self.quiet = 0
+        self.told = 0.0
         self.mark = _FIRST_MARK_SECONDS
+        self.last: deque[_Second] = deque(maxlen=_FIRST_MARK_SECONDS)
+        self.counted: list[_Second] = []
         self.sources: set[bytes] = set()
         self.source = self.mac = b""
         self.ports: set[bytes] = set()
+
+    def adds(self, second: _Second) -> None:
+        self.seconds += 1
+        self.last.append(second)
+        self.counted.append(second)
+        self.told = max(min(self.rate, self.told), self.told * _FORGET)
+
+    @property
+    def rate(self) -> float:
+        """Packets a second, of late."""
+        return sum(each[0] for each in self.last) / len(self.last)
+
+    def due(self) -> list[_Second]:
+        """The seconds to tell of now; none where nothing is to be told."""
+        if self.seconds >= self.mark:
+            self.mark = min(self.seconds * _NEXT_MARK, self.seconds + _LONGEST_SECONDS)
+            return self.counted
+        if len(self.last) == _FIRST_MARK_SECONDS and self.told and self.rate >= _RISE * self.told:
+            return list(self.last)
+        return []
+
+    def begins_anew(self, told: int, seconds: int) -> None:
+        self.told = told / seconds
+        self.counted = []
+        self.sources, self.ports = set(), set()
+        self.source = self.mac = b""
 
 
 class RateTable:
@@ -122,39 +158,47 @@ class RateTable:
             floor = self._floors[kind]
             over = {key: count for key, count in counts.items() if count >= floor}
             for key in over:
-                if (kind, key) not in self._episodes and len(self._episodes) < _EPISODES:
-                    self._episodes[kind, key] = _Episode()
-                    self.hot[kind].add(key)
+                if (kind, key) in self._episodes:
+                    continue
+                if len(self._episodes) >= _EPISODES:
+                    self.untracked += over[key]
+                    continue
+                self._episodes[kind, key] = _Episode()
+                self.hot[kind].add(key)
             for (of, key), episode in list(self._episodes.items()):
                 if of != kind:
                     continue
-                episode.packets += counts.get(key, 0)
-                episode.answers += answers.get(key, 0) if answers is not None else 0
-                episode.bytes += size.get(key, 0) if size is not None else 0
-                if kind == SYN:
-                    episode.finished += finished.get(key, 0)
-                    episode.finished_back += finished_back.get(key, 0)
-                episode.seconds += 1
+                episode.adds(
+                    (
+                        counts.get(key, 0),
+                        answers.get(key, 0) if answers is not None else 0,
+                        size.get(key, 0) if size is not None else 0,
+                        finished.get(key, 0) if kind == SYN else 0,
+                        finished_back.get(key, 0) if kind == SYN else 0,
+                    )
+                )
                 episode.quiet = 0 if key in over else episode.quiet + 1
                 if episode.quiet >= _QUIET_SECONDS:
                     del self._episodes[kind, key]
                     self.hot[kind].discard(key)
-                elif key in over and episode.seconds >= episode.mark:
-                    episode.mark = episode.seconds * _NEXT_MARK
-                    yield _rate(kind, key, episode)
+                elif key in over and (seconds := episode.due()):
+                    rate = _rate(kind, key, episode, seconds)
+                    episode.begins_anew(rate.packets, rate.seconds)
+                    yield rate
 
 
-def _rate(kind: str, key: bytes, episode: _Episode) -> Rate:
+def _rate(kind: str, key: bytes, episode: _Episode, counted: list[_Second]) -> Rate:
     with_port = kind in (SYN, UNASKED)
+    packets, answers, size, finished, finished_back = map(sum, zip(*counted, strict=True))
     return Rate(
         kind,
         key[:-2] if with_port else key,
         key[-2:] if with_port else next(iter(episode.ports)) if len(episode.ports) == 1 else b"",
-        episode.seconds,
-        episode.packets,
-        episode.bytes,
-        episode.answers,
-        min(episode.finished, episode.finished_back) if episode.answers else episode.finished,
+        len(counted),
+        packets,
+        size,
+        answers,
+        min(finished, finished_back) if answers else finished,
         len(episode.sources),
         episode.source if len(episode.sources) == 1 else b"",
         episode.mac,

@@ -170,6 +170,19 @@ def in_full_tables() -> Iterator[Timed]:
         )
 
 
+def on_a_busy_portal() -> Iterator[Timed]:
+    """Ten minutes of what is told and no attack; then twenty times as much for five seconds."""
+    for second in range(600):
+        for number in range(110):
+            source, port = f"100.64.{number}.{second & 255}", 1000 + second
+            yield second, tcp(source, port, VICTIM, 80, SYN)
+            yield second, tcp(VICTIM, 80, source, port, SYN | ACK)
+            yield second, tcp(source, port, VICTIM, 80, FIN | ACK)
+            yield second, tcp(VICTIM, 80, source, port, FIN | ACK)
+    for number in range(11_000):
+        yield 600 + number / 2200, tcp(f"100.65.{number >> 8}.{number & 255}", 9, VICTIM, 80, SYN)
+
+
 @pytest.mark.parametrize(
     ("attack", "rule"),
     [
@@ -184,6 +197,7 @@ def in_full_tables() -> Iterator[Timed]:
         (flood_that_says_goodbye, "impact_syn_flood"),
         (flood_in_the_scanners_name, "impact_syn_flood"),
         (flood_in_the_probes_name, "impact_syn_flood"),
+        (on_a_busy_portal, "impact_syn_flood"),
         (datagrams_to_syslog_at_times, "impact_udp_flood"),
         (datagrams_to_syslog, "impact_udp_flood"),
         (behind_decoys, "lateral_movement_smb_spread"),
@@ -224,6 +238,21 @@ def test_a_clock_that_is_set_back_makes_no_hour_of_a_window() -> None:
         watch.take(answer, 0, 0, ETHERNET, len(answer), len(answer), second)
     watch.tick(BEGIN - 7200 + 2100)
     assert watch.collect() == []
+
+
+def test_a_flood_that_finds_no_room_among_others_is_counted() -> None:
+    frames = [
+        (second + host / 1000, tcp("100.64.0.1", 9, f"10.3.{host >> 8}.{host & 255}", 80, SYN))
+        for second in range(4)
+        for host in range(300)
+        for _ in range(101)
+    ]
+    watch, told = replayed(SETTINGS, frames)
+    assert (
+        len({each.fields["destination.ip"] for each in told if each.fields["traffic"]["kind"] == "syn"})
+        == 256
+    )
+    assert watch.untracked >= 44 * 101
 
 
 def test_what_finds_no_room_is_told_once() -> None:
