@@ -11,6 +11,7 @@ from sqlalchemy import select
 from agent.probe.services.sketch import sketch_of
 from collector.services import spans
 from collector.services.models import Verdict
+from collector.services.register import MOST_SERVICES
 from collector.state.tables import AuditEntry, Document, Service, ServiceContent, ServiceMaintenance
 
 if TYPE_CHECKING:
@@ -228,3 +229,121 @@ def test_the_register_and_planned_work_are_kept_by_the_analyst(
         assert session.scalars(select(ServiceMaintenance)).one().ended_by == "analyst"
         actions = set(session.scalars(select(AuditEntry.action)))
     assert {"service.change", "service.plan", "service.plan_end"} <= actions
+
+
+@pytest.fixture
+def leased(world: Any, watched: Services) -> Services:
+    """One leased line of each agency: one that is full, one that is not measured."""
+    begun = watched.clock() - timedelta(hours=1)
+    with watched.state.write() as session:
+        for agency, state, at in ((world.here, "busy", begun.timestamp()), (world.there, "unknown", 0.0)):
+            line = {
+                "name": "tslcd",
+                "endpoint_id": f"probe-{agency}",
+                "device": "rt-1",
+                "interface": HOSTILE,
+                "received_bits": 100e6,
+                "sent_bits": 50e6,
+                "received_ratio": 0.93,
+                "sent_ratio": 0.2,
+                "at": at,
+                "state": state,
+            }
+            told = {"lines": [line], "busy": ["tslcd"], "used_ratio": 0.93}
+            spans.write(session, [Verdict("line", agency, state, detail=told)], begun)
+    return watched
+
+
+def test_the_use_of_leased_lines_is_shown_in_percent_of_what_they_carry(
+    leased: Services, signed_in: Callable[[str], TestClient], look: Callable[..., Page]
+) -> None:
+    client = signed_in("officer")
+    assert "93 % used" in look(client, "/links").text
+    assert "/links/so-y-te" in look(client, "/links?state=trouble").links()
+    page = look(client, "/links/so-y-te", "vi")
+    assert "Đầy tải kéo dài" in page.text
+    assert "100,0 Mbit/s" in page.text
+    assert HOSTILE in page.text
+    sources = [attrs["data-source"] or "" for _, attrs in page.tags if "data-source" in attrs]
+    assert len(sources) == 1
+    assert client.get(sources[0]).status_code == 200
+    [line] = client.get("/api/v1/links/so-y-te").json()["leased"]
+    assert (line["received_ratio"], line["sent_bits"], line["state"]) == (0.93, 50e6, "busy")
+    [line] = signed_in("analyst").get("/api/v1/links/so-noi-vu").json()["leased"]
+    assert (line["received_ratio"], line["at"], line["state"]) == (None, None, "unknown")
+
+
+def test_the_history_of_a_line_is_of_its_own_interface_and_of_ones_own_agency(
+    leased: Services, world: Any, signed_in: Callable[[str], TestClient], store: Any
+) -> None:
+    asked: list[dict[str, Any]] = []
+    inner = store.query
+
+    def query(sql: str, parameters: Any = None, **more: Any) -> list[dict[str, Any]]:
+        asked.append(dict(parameters or {}))
+        return list(inner(sql, parameters, **more))
+
+    store.query = query
+    client = signed_in("officer")
+    mine = {"line": "tslcd", "endpoint": f"probe-{world.here}"}
+    assert client.get("/links/so-y-te/history", params=mine).status_code == 200
+    assert asked[-1]["endpoint"] == f"probe-{world.here}"
+    assert (asked[-1]["keys"], asked[-1]["wanted"]) == (["device", "interface"], ["rt-1", HOSTILE])
+    told = len(asked)
+    for path, params in (
+        ("/links/so-noi-vu/history", {"line": "tslcd", "endpoint": f"probe-{world.there}"}),
+        ("/links/so-y-te/history", {"line": "tslcd", "endpoint": f"probe-{world.there}"}),
+        ("/links/so-y-te/history", {"line": "other", "endpoint": f"probe-{world.here}"}),
+    ):
+        assert client.get(path, params=params).status_code == 404
+    assert len(asked) == told
+
+
+def test_a_service_that_only_probes_told_of_can_be_removed_and_one_that_was_entered_cannot(
+    watched: Services, signed_in: Callable[[str], TestClient], look: Callable[..., Page]
+) -> None:
+    analyst = signed_in("analyst")
+    assert "Told by probes alone" in look(analyst, "/services").text
+    assert "Remove this service" in look(analyst, "/services/portal").text
+    officer = signed_in("officer")
+    assert "Remove this service" not in look(officer, "/services/portal").text
+    assert officer.delete("/api/v1/services/portal").status_code == 403
+    body = {"title_vi": "x", "title_en": "", "agency": "", "importance": "high", "sla_ratio": 0.5}
+    assert analyst.put("/api/v1/services/entered", json=body).json()["decided"] is True
+    assert analyst.delete("/api/v1/services/entered").status_code == 409
+    assert "Remove this service" not in look(analyst, "/services/entered").text
+    gone = analyst.post("/services/portal/remove", follow_redirects=False, headers={"accept": "text/html"})
+    assert (gone.status_code, gone.headers["location"]) == (303, "/services")
+    assert analyst.get("/api/v1/services/portal").status_code == 404
+    assert analyst.delete("/api/v1/services/portal").status_code == 404
+    with watched.state.read() as session:
+        assert not [key for key in spans.open_spans(session, ["service", "content"]) if key[1] == 1]
+        entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "service.remove")).one()
+    assert entry.target == "service:portal"
+
+
+def test_people_can_enter_services_beside_any_number_that_probes_told_of(
+    watched: Services, signed_in: Callable[[str], TestClient]
+) -> None:
+    now = watched.clock()
+    with watched.state.write() as session:
+        session.add_all(Service(name=f"x{number}", first_seen_at=now) for number in range(MOST_SERVICES))
+    body = {"title_vi": "Thư", "title_en": "", "agency": "", "importance": "high", "sla_ratio": 0.99}
+    assert signed_in("analyst").put("/api/v1/services/mail", json=body).status_code == 200
+
+
+def test_a_page_that_nobody_has_accepted_is_shown_and_accepted_like_a_changed_one(
+    watched: Services, signed_in: Callable[[str], TestClient], look: Callable[..., Page]
+) -> None:
+    page = {**PAGE, "digest": "d2", "words": []}
+    with watched.state.write() as session:
+        spans.write(session, [Verdict("content", 1, "unaccepted", detail=page)], watched.clock())
+        spans.write(session, [Verdict("certificate", 1, "unknown")], watched.clock())
+    client = signed_in("analyst")
+    seen = look(client, "/services/portal")
+    assert "A page that nobody has accepted yet" in seen.text
+    assert seen.field("digest") == "d2"
+    assert "Not accepted yet" in look(client, "/services").text
+    answer = client.post("/api/v1/services/portal/accept", json={"digest": "d2", "reason": "looked at"})
+    assert answer.status_code == 204
+    assert client.get("/api/v1/services/portal").json()["decided"] is True
