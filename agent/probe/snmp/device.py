@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.probe.snmp import oids, tables
@@ -77,6 +78,8 @@ class Polled:
         self._failures = 0
         self._absent: set[str] = set()
         self._empty: dict[str, int] = {}
+        #: As they were when the tables were read last.
+        self._uplinks: set[str] = set()
         self._tables_at = 0.0
         #: How often in a row the tables were begun and not read to their end.
         self._tables_broken = 0
@@ -212,7 +215,11 @@ class Polled:
         uplinks = self.uplinks()
         named = [(entry, self.interfaces[entry.interface].name) for entry in self.entries]
         there = [(entry, name) for entry, name in named if name not in uplinks]
-        self.dirty = self.memory.known.take(there, now, self.poll.learn_seconds) or self.dirty
+        # Who was behind a port while it led to a network device is no news when it does no more.
+        turned = [(entry, name) for entry, name in there if name in self._uplinks]
+        self._uplinks = uplinks
+        for entries, learn_seconds in ((turned, math.inf), (there, self.poll.learn_seconds)):
+            self.dirty = self.memory.known.take(entries, now, learn_seconds) or self.dirty
         self.around.saw(self.settings.name, (entry.mac for entry, _ in there), now)
         self._tables_broken = 0
         if self._round % _NOW_AND_THEN == 0:

@@ -96,6 +96,23 @@ def test_a_port_behind_which_another_device_was_learned_leads_there_also_right_a
     assert again.uplinks() == set()
 
 
+def test_who_was_behind_a_switch_that_was_replaced_is_no_news() -> None:
+    device, around = Answering(), Around(300)
+    device.hears(1, octets(SWITCH), network=True)
+    device.learned(PC, 1)
+    one = polled(device, around)
+    ask(one, START)
+    later = START + 2 * DAY
+    ask(one, later)
+    assert rows(one, later) == {PC: ("p1", True, False)}
+    device.hears(1, octets(OTHER), network=True)
+    ask(one, later + 300)
+    assert rows(one, later + 300) == {PC: ("p1", False, False)}
+    device.learned("f0:66:66:00:00:02", 1)
+    ask(one, later + 600)
+    assert rows(one, later + 600)["f0:66:66:00:00:02"] == ("p1", False, True)
+
+
 def test_macs_that_a_device_names_no_more_are_no_longer_its_own() -> None:
     around = Around(300)
     around.own("a", [SWITCH, PC])
