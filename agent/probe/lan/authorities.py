@@ -44,7 +44,8 @@ class Authorities:
     ) -> None:
         """One of them spoke. ``says``: what it wants others to believe, as far as it said so now; ``also``: what else
         is told with it."""
-        key = f"{ip} {mac}"
+        # A card of the settings is one server, whichever address it names.
+        key = mac if mac in self._allowed else f"{ip} {mac}"
         before = self._said.get(key)
         baseline = False
         learns = not self._allowed and now < self._learn_until and len(self.learnt) < _MOST
@@ -52,7 +53,7 @@ class Authorities:
             self.learnt.add(key)
             baseline = True
         if ip in self._allowed and not any(each.startswith(f"{ip} ") for each in self.learnt):
-            self.learnt.add(key)
+            self.learnt.add(f"{ip} {mac}")
         known = mac in self._allowed or (key in self.learnt and (not self._allowed or ip in self._allowed))
         earlier = before or {}
         changed = sorted(name for name in says if name in earlier and says[name] != earlier[name])
@@ -73,7 +74,7 @@ class Authorities:
         self._said.move_to_end(key)
         while len(self._said) > _MOST:
             # Whom one knows is never forgotten for those that somebody makes up, as long as that is possible.
-            oldest = next((each for each in self._said if each not in self.learnt and each != key), None)
-            oldest = next(iter(self._said)) if oldest is None else oldest
+            kept = {key} | self.learnt | self._allowed
+            oldest = next((each for each in self._said if each not in kept), next(iter(self._said)))
             del self._said[oldest]
             self._told_at.pop(oldest, None)

@@ -188,6 +188,22 @@ def test_a_server_of_the_settings_is_the_first_card_with_its_address() -> None:
     assert [each["known"] for each in told] == [True, False, False, True]
 
 
+def test_a_card_of_the_settings_that_names_another_address_has_not_said_what_the_server_says() -> None:
+    told: list[dict[str, Any]] = []
+    servers = Authorities(told.append, allowed=[ROUTER], learnt=(), learn_until=0.0)
+    servers.spoke("10.0.0.2", ROUTER, {"dns": ["10.0.0.1"]}, NOW)
+    servers.spoke("10.0.0.66", ROUTER, {"dns": ["10.0.0.66"]}, NOW)
+    assert [(each["known"], each.get("changed")) for each in told] == [(True, None), (True, ["dns"])]
+
+
+def test_an_address_and_its_card_of_the_settings_leave_no_other_card_known() -> None:
+    told: list[dict[str, Any]] = []
+    servers = Authorities(told.append, allowed=["10.0.0.2", ROUTER], learnt=(), learn_until=0.0)
+    for mac in (ROUTER, INTRUDER):
+        servers.spoke("10.0.0.2", mac, {}, NOW)
+    assert [each["known"] for each in told] == [True, False]
+
+
 def test_a_list_of_cards_makes_no_address_known() -> None:
     told: list[dict[str, Any]] = []
     servers = Authorities(told.append, allowed=[ROUTER], learnt=[f"10.0.0.2 {INTRUDER}"], learn_until=0.0)
