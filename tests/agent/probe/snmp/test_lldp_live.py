@@ -60,7 +60,8 @@ def test_the_neighbour_that_lldpd_hears_and_its_port_are_read_of_snmpd(site: Sit
         first, second, probe = net.host("a", 1), net.host("b", 2), net.host("p", 9)
         mask = ("link", "set", "br0", "type", "bridge", "group_fwd_mask", _LLDP_MASK)
         subprocess.run(["ip", "-n", net.switch, *mask], check=True)
-        second.run("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")  # so that it says it is a router
+        # So that it says it is a router.
+        second.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
         agentx = folder / "a" / "agentx"
         snmpd(first, folder / "a", agentx)
         lldpd(first, folder / "a", "sw-a", "-X", str(agentx))
