@@ -86,7 +86,7 @@ class Turn:
 class ServiceView:
     """One service. ``decided``: a person entered it, or said something of it. ``content_state`` and
     ``certificate_state`` are empty where there is no page, no certificate;
-    ``findings``: codes of what is to be mended."""
+    ``findings``: codes of what is to be mended, ``posture_state`` ``in_order`` where there are none."""
 
     id: int
     name: str
@@ -106,6 +106,7 @@ class ServiceView:
     certificate_state: str
     certificate_problem: str
     certificate_days: int | None
+    posture_state: str
     findings: list[str]
     slots: list[Slot]
     months: list[Month]
@@ -380,6 +381,7 @@ def _views(session: Session, services: Sequence[Service], now: datetime) -> list
                 certificate_state="" if certificate is None else certificate.state,
                 certificate_problem=str(told.get("problem", "")),
                 certificate_days=told.get("days_left"),
+                posture_state="" if posture is None else posture.state,
                 findings=[] if posture is None else list(posture.detail.get("findings", [])),
                 slots=_slots(history, now, SERVICE_ORDER),
                 months=[_month(history, WORKS, period, planned) for period in months],

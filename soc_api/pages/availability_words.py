@@ -45,7 +45,7 @@ LINE_STATES: Final = {
     "busy": N_("Full for long"),
     "unknown": N_("Not measured"),
 }
-DIRECTIONS: Final = {"received": N_("Received"), "sent": N_("Sent")}
+DIRECTIONS: Final = {"received": N_("Inbound"), "sent": N_("Outbound")}
 CERTIFICATE_PROBLEMS: Final = {
     "expired": N_("It has ended"),
     "not_yet_valid": N_("It is not valid yet"),

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from agent.probe.links.judging import LinkState, Round, figures_of
 from agent.probe.links.settings import Links, LinksSettings, Target
+from agent.probe.links.watch import line_of
 from tests.support.netns import lan, wait_for
 from tests.support.part import part_process
 
@@ -74,11 +76,22 @@ def test_the_dedicated_network_is_told_from_the_internet_by_the_agencys_networks
         {"target": [{"name": "dc", "address": "dc.province.test"}]},
         {"target": [{"name": "dc", "address": "10.0.0.1"}, {"name": "dc", "address": "10.0.0.2"}]},
         {"dedicated_networks": ["10.0.0.1/8"]},
+        {"target": [{"name": "dc", "address": "10.0.0.1", "device": "rt-1"}]},
+        {"target": [{"name": "dc", "address": "10.0.0.1", "device": "rt-1", "interface": "e0"}]},
+        {"target": [{"name": "dc", "address": "10.0.0.1", "capacity_bits": 1000}]},
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"links": wrong}, LinksSettings, strict=True)
+
+
+def test_a_link_names_its_leased_line_and_what_that_carries_each_way() -> None:
+    one = Target(name="dc", address="10.0.0.1", device="rt-1", interface="Gi0/0", capacity_bits=10**8)
+    line = {"device": "rt-1", "interface": "Gi0/0", "received_bits": 10**8, "sent_bits": 10**8}
+    assert line_of(one) == line
+    assert line_of(replace(one, capacity_sent_bits=10**7)) == {**line, "sent_bits": 10**7}
+    assert line_of(Target(name="dc", address="10.0.0.1")) is None
 
 
 def newest(part: PartProcess, name: str) -> dict[str, Any]:
@@ -100,7 +113,13 @@ def test_a_cut_line_is_told_from_a_lost_gateway_and_its_return_is_seen(tmp_path:
                 "up_after": 1,
                 "dedicated_networks": ["10.77.0.10/32"],
                 "target": [
-                    {"name": "data-centre", "address": centre.ip},
+                    {
+                        "name": "data-centre",
+                        "address": centre.ip,
+                        "device": "rt-1",
+                        "interface": "Gi0/0",
+                        "capacity_bits": 10**8,
+                    },
                     # Nothing listens there: a refusal shows the way as well as an answer does.
                     {"name": "vpn", "address": centre.ip, "port": 9, "role": "internet"},
                 ],
@@ -114,6 +133,8 @@ def test_a_cut_line_is_told_from_a_lost_gateway_and_its_return_is_seen(tmp_path:
                 "dedicated",
                 "internet",
             ]
+            assert newest(part, "data-centre")["line"]["received_bits"] == 10**8
+            assert "line" not in newest(part, "vpn")
             metrics = {each.name for said in part.said for each in said.found().metrics}
             assert {"link.rtt_seconds", "link.loss_ratio", "link.jitter_seconds"} <= metrics
             centre.run("ip", "link", "set", "eth0", "down")
