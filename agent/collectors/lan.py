@@ -25,6 +25,10 @@ PINGS = 3
 PING_SECONDS = 0.7
 DNS_SECONDS = 2.0
 CONNECT_SECONDS = 5.0
+#: An answer that the agent itself had so lately shows that the collector is reachable.
+ANSWERED_SECONDS = 90.0
+#: As seldom as metrics are sent (``[agent] metrics_seconds``).
+CONNECT_EVERY_SECONDS = 590.0
 #: So many runs in a row have to fail before something that was reachable is called unreachable.
 FAILURES = 2
 
@@ -142,13 +146,18 @@ def name_server_facts(
 
 
 def collector_facts(ctx: Context, now: float) -> tuple[dict[str, Any], list[Metric]]:
-    """The document's ``collector``, and how long a connection took."""
+    """The document's ``collector``, and how long a connection took. While the collector answers the agent itself, a
+    connection of its own is made for the measure alone, once for each report of it."""
     if not ctx.collector_host:
         return {"reachable": None, "reason": reasons.NOT_ENROLLED()}, []
+    since = now - float(ctx.state.get("connected_at") or 0.0)
+    if 0 <= now - ctx.answered_at < ANSWERED_SECONDS and 0 <= since < CONNECT_EVERY_SECONDS:
+        return {"reachable": settle("collector", True, ctx.state), "reason": ""}, []
     took = time_to_connect(ctx.collector_host, ctx.collector_port, CONNECT_SECONDS)
     facts = {"reachable": settle("collector", took is not None, ctx.state), "reason": ""}
     if took is None:
         return facts, []
+    ctx.state["connected_at"] = now
     return facts, [Metric("lan.collector_connect_seconds", now, round(took, 6), unit="seconds")]
 
 

@@ -66,7 +66,8 @@ class Context(Struct, frozen=True):
     ``now()`` is the time in seconds since the Unix epoch. ``state`` is this collector's own memory across
     restarts (JSON values, string keys, keep it under a few KB): what is put there is made durable together
     with the batch that holds this run's output, and is dropped when the run raises. ``collector_host`` is the
-    collector's name or address, empty while the endpoint has not enrolled.
+    collector's name or address, empty while the endpoint has not enrolled; ``answered_at`` when it last answered the
+    agent itself, in seconds since the Unix epoch, 0 where that is not known or the link is down.
     """
 
     root: Path
@@ -77,6 +78,7 @@ class Context(Struct, frozen=True):
     state: MutableMapping[str, Any]
     collector_host: str = ""
     collector_port: int = 8444
+    answered_at: float = 0.0
 
 
 class Output(Struct, frozen=True):

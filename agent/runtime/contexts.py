@@ -24,9 +24,13 @@ def _tree(path: str) -> Path:
 
 
 def make_context(
-    settings: Settings, memory: MutableMapping[str, object], address: Address | Proxy | None = None
+    settings: Settings,
+    memory: MutableMapping[str, object],
+    address: Address | Proxy | None = None,
+    answered_at: float = 0.0,
 ) -> Context:
-    """What a collector is given. ``address``: whom the agent itself connects to; without, it has not enrolled."""
+    """What a collector is given. ``address``: whom the agent itself connects to; without, it has not enrolled.
+    ``answered_at``: as :attr:`Context.answered_at`."""
     return Context(
         root=_tree(settings.host.root),
         proc=_tree(settings.host.proc),
@@ -36,4 +40,5 @@ def make_context(
         state=memory,
         collector_host=address.host if address else "",
         collector_port=address.port if address else 8444,
+        answered_at=answered_at,
     )

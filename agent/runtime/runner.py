@@ -239,7 +239,13 @@ class Runner:
 
     def execute(self, collector: Collector) -> Outcome:
         memory = self.outbox.memory(collector.name)
-        context = make_context(self._settings, memory, self._proxy or self._addresses[0])
+        link = self.status.link
+        context = make_context(
+            self._settings,
+            memory,
+            self._proxy or self._addresses[0],
+            link.last_contact if link.code == "ok" else 0.0,
+        )
         return execute(collector, context, memory, time.monotonic)
 
     def deliver(self, outcome: Outcome) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from agent.collectors.common.neighbours import DELAY, FAILED, REACHABLE, STALE, Neighbour
 from agent.collectors.common.probes import (
@@ -28,7 +29,7 @@ from agent.collectors.common.routes import (
     parse_resolv_conf,
     parse_route,
 )
-from agent.collectors.lan import _last_mac, collect, judge_gateway, settle
+from agent.collectors.lan import _last_mac, collect, collector_facts, judge_gateway, settle
 from tests.agent.collectors.support import context, fixture_text, write
 
 if TYPE_CHECKING:
@@ -177,11 +178,35 @@ def test_the_ways_to_name_server_and_collector_are_measured(tmp_path: Path) -> N
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         ctx = context(tmp_path)
-        from msgspec.structs import replace
-
         output = collect(replace(ctx, collector_host="127.0.0.1", collector_port=listener.getsockname()[1]))
     assert [m.name for m in output.metrics] == ["lan.collector_connect_seconds"]
     assert (output.documents[0].body or {})["collector"]["reachable"] is True
+
+
+def test_who_answers_the_agent_itself_is_connected_to_for_the_measure_only(tmp_path: Path) -> None:
+    write(tmp_path / "etc/resolv.conf", "# none\n")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        ctx = replace(context(tmp_path), collector_host="127.0.0.1", collector_port=port)
+        now = ctx.now()
+        heard = replace(ctx, answered_at=now - 30)
+        measured = [
+            bool(collector_facts(each, at)[1])
+            for each, at in (
+                (heard, now),
+                (heard, now + 20),  # measured a moment ago, and heard
+                (heard, now + 61),  # not heard any more
+                (replace(heard, answered_at=now + 700), now + 720),
+                (replace(heard, answered_at=now + 800), now + 790),  # the clock was set back
+            )
+        ]
+    assert measured == [True, False, True, True, True]
+    silent, _ = collector_facts(
+        replace(ctx, answered_at=now + 800), now + 801
+    )  # nobody listens, and it was heard
+    assert silent["reachable"] is True
 
 
 @given(st.binary(max_size=80), st.booleans(), st.booleans())
