@@ -27,6 +27,7 @@ from collector.coverage.models import (
 )
 from collector.coverage.protection import ANTIVIRUS, HEALTH, protection_of
 from collector.devices.kinds import is_counted
+from collector.devices.macs import is_locally_administered
 from collector.identity.links import counted_elsewhere, same_agency
 from collector.registry.service import list_agencies
 from collector.state.tables import Assignment, Device, Document, Endpoint, EndpointOrigin
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collector.state.tables import Agency
 
 _WORST_FIRST = ("none", "off", "outdated", "unmanaged", "silent", "unknown", "protected")
+_PASSING = timedelta(hours=1)
 _Bodies = dict[str, dict[str, dict[str, Any]]]
 
 
@@ -141,6 +143,7 @@ _DEVICE = (
     Device.name,
     _WATCHER.hostname.label("watcher"),
     Device.simulated,
+    Device.first_seen_at,
     Device.last_seen_at,
     Endpoint.id.label("owner"),
     Endpoint.hostname,
@@ -275,11 +278,15 @@ def _devices(
     )
     if simulated is not None:
         query = query.where(Device.simulated.is_(simulated))
-    # A machine that was carried to another agency is counted where it was seen last, once.
-    newest = {device.mac: device for device in session.execute(query)}
+    # An endpoint that was carried to another agency is counted where it was seen last, once. That another agency has a
+    # card of the same MAC, which anybody can take, hides no device without an agent.
+    newest = {
+        (device.mac, device.agency_id if device.owner is None else None): device
+        for device in session.execute(query)
+    }
     for device in newest.values():
         agency = agencies.get(device.agency_id)
-        if agency is None:
+        if agency is None or _passing(device):
             continue
         parameters = {"mac": device.mac, "ip": device.ip, "seen_by": device.watcher or ""}
         reason = Reason("no_agent", parameters)
@@ -289,6 +296,18 @@ def _devices(
             parameters = {"mac": device.mac, "ip": device.ip, "hostname": device.hostname}
             reason = Reason("retired_but_seen", parameters)
         yield _device(device, agency, reason)
+
+
+def _passing(device: Any) -> bool:
+    """A card made up by software that had no address and was not seen for long: telephones looking around, and what
+    somebody makes up by the thousand."""
+    lasted = device.last_seen_at - device.first_seen_at
+    return (
+        not device.ip
+        and not device.assigned_kind
+        and lasted < _PASSING
+        and is_locally_administered(device.mac)
+    )
 
 
 def _device(device: Any, agency: Agency, reason: Reason) -> Machine:

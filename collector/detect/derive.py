@@ -235,7 +235,7 @@ def _for_history(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> d
         return packages_difference(old, new)
     if kind in TABLES:
         return differences(kind, old, new)
-    if kind in _NO_EVENT:
+    if kind in ("neighbours", ARP):
         return neighbours_difference(old, new)
     return difference_of(old, new) if kind == ASSESSMENT else None
 
@@ -338,9 +338,9 @@ def _look_around(
         seen = [(each.mac, each.ip) for each in neighbours_of(body)]
         _hand_over(step, context, origin, seen=seen, first_look=first_look, cards=cards_of(body))
     elif kind == "switch_port" and (place := place_of(body)) is not None:
-        _hand_over(step, context, origin, places=[place])
+        _hand_over(step, context, origin, own_place=place)
     elif kind == "lan" and (gateway := gateway_of(body)) is not None:
-        _hand_over(step, context, origin, gateway=(gateway.mac, gateway.ip))
+        _hand_over(step, context, origin, gateway=(gateway.mac, gateway.ip), first_look=first_look)
 
 
 def _hand_over(step: WorkStep, context: EndpointContext, origin: Origin, **said: Any) -> None:

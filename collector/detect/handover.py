@@ -70,7 +70,8 @@ class Look(msgspec.Struct, tag="look", array_like=True, frozen=True):
     """What an endpoint said of its network. ``about``: what its events carry (host, agency). ``identity``: parts of the
     ids of the events that come of it. ``own_macs``: its own cards, where it said so now. ``seen``: a neighbour table,
     ``cards`` what that says of some MACs; ``gateway``: the default gateway. ``places``: MACs with the switch and the
-    port that they are plugged in at; ``noted_places``: the same, where that it was another before is no news."""
+    port that they are plugged in at; ``noted_places``: the same, where that it was another before is no news;
+    ``own_place``: of its own card, as its switch says."""
 
     endpoint_id: str
     agency_id: int | None
@@ -85,6 +86,7 @@ class Look(msgspec.Struct, tag="look", array_like=True, frozen=True):
     cards: dict[str, Card] = {}
     places: list[tuple[str, str, str]] = []
     noted_places: list[tuple[str, str, str]] = []
+    own_place: tuple[str, str, str] | None = None
 
     def sightings(self) -> list[Sighting]:
         return [Sighting(mac, ip) for mac, ip in self.seen]

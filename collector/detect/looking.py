@@ -45,7 +45,7 @@ class WholeStep(Step):
 def take_look(step: WholeStep, look: Look) -> None:
     """Note whose the cards are and what was seen, and make the events of it."""
     if look.own_macs is not None:
-        step.devices.own(look.endpoint_id, frozenset(look.own_macs))
+        step.devices.own(look.endpoint_id, look.agency_id, frozenset(look.own_macs))
     if look.agency_id is None:
         return
     watcher = Watcher(look.endpoint_id, look.agency_id, look.simulated, moment(look.received_at))
@@ -57,13 +57,15 @@ def take_look(step: WholeStep, look: Look) -> None:
         )
         _tell_devices(step, told, origin, watcher, observed)
     if look.gateway is not None:
-        observed = step.devices.observe_gateway(watcher, Sighting(*look.gateway))
+        observed = step.devices.observe_gateway(watcher, Sighting(*look.gateway), first_look=look.first_look)
         _tell_devices(step, told, origin, watcher, observed)
     if look.noted_places:
         step.devices.place(watcher, look.noted_places)
-    if look.places:
-        for replugged in step.devices.place(watcher, look.places):
-            _tell_replugged(step, told, origin, replugged)
+    moved = step.devices.place(watcher, look.places) if look.places else []
+    if look.own_place is not None:
+        moved += step.devices.place(watcher, [look.own_place], by="self")
+    for replugged in moved:
+        _tell_replugged(step, told, origin, replugged)
 
 
 def _tell_devices(step: WholeStep, about: Told, origin: Origin, watcher: Watcher, told: Observed) -> None:
@@ -75,6 +77,9 @@ def _tell_devices(step: WholeStep, about: Told, origin: Origin, watcher: Watcher
         }
         del device["known_devices"]
         step.derive(about, origin, "device", {"device": device}, action="device_new")
+    for action, count in (("devices_many", told.many), ("devices_full", told.full)):
+        if count:
+            step.derive(about, origin, "device", {"device": {"count": count}}, action=action)
     for moved in told.moved:
         fields = {
             "device": {

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from collector.detect.checkpoints import load_places
 from collector.detect.values import moment
-from collector.devices.service import forget, refresh
+from collector.devices.keeping import crowded, forget, make_room, refresh
 from collector.documents.service import trim_history
 from collector.identity.comparing import compare_new, uncompared
 from collector.identity.following import anything_due, follow_pairs
@@ -47,6 +47,7 @@ class Upkeep:
                 self._compare_machines(now)
             if self._due("trim", now, _TRIM_SECONDS):
                 self._trim_log(now)
+                self._make_room(now)
             if self._due("settle", now, _SETTLE_SECONDS):
                 self._settle(now)
             if self._due("daily", now, _DAILY_SECONDS):
@@ -78,6 +79,15 @@ class Upkeep:
         removed = self._reader.trim(worked, keep)
         if removed:
             log.info("log trimmed", extra={"removed_rows": removed})
+
+    def _make_room(self, now: float) -> None:
+        with self._state.read() as session:
+            if not crowded(session):
+                return
+        with self._state.write() as session:
+            refresh(session, moment(now), timedelta(days=1))
+            forgotten = make_room(session, moment(now))
+        log.warning("an agency has hardly any room for devices", extra={"forgotten": forgotten})
 
     def _settle(self, now: float) -> None:
         with self._state.read() as session:

@@ -11,7 +11,7 @@ from collector.state.upsert import upsert
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from sqlalchemy.orm import Session
 
@@ -21,10 +21,13 @@ _CHUNK: Final = 400
 
 
 def note_addresses(
-    session: Session, agency_id: int, seen: Mapping[str, Mapping[str, tuple[datetime, datetime]]]
+    session: Session,
+    agency_id: int,
+    seen: Mapping[str, Mapping[str, tuple[datetime, datetime]]],
+    step: timedelta,
 ) -> None:
-    """Write when devices had addresses. ``seen``: by MAC and address, when first and when last in this step. In the
-    caller's write transaction, after the devices themselves."""
+    """Write when devices had addresses. ``seen``: by MAC and address, when first and when last in this step; when
+    last is written again after ``step``. In the caller's write transaction, after the devices themselves."""
     macs = sorted(seen)
     for start in range(0, len(macs), _CHUNK):
         part = macs[start : start + _CHUNK]
@@ -43,7 +46,7 @@ def note_addresses(
             known[device_id][ip] = (first, last)
         rows: list[dict[str, Any]] = []
         for mac, device_id in ids.items():
-            rows += _changes(session, device_id, known[device_id], seen[mac])
+            rows += _changes(session, device_id, known[device_id], seen[mac], step)
         upsert(session, DeviceAddress, rows, ("device_id", "ip"))
 
 
@@ -52,11 +55,13 @@ def _changes(
     device_id: int,
     known: dict[str, tuple[datetime, datetime]],
     seen: Mapping[str, tuple[datetime, datetime]],
+    step: timedelta,
 ) -> list[dict[str, Any]]:
     merged = dict(known)
     for ip, (first, last) in seen.items():
         before = known.get(ip)
-        merged[ip] = (first, last) if before is None else (before[0], max(before[1], last))
+        if before is None or last - before[1] >= step:
+            merged[ip] = (first, last) if before is None else (before[0], last)
     kept = sorted(merged, key=lambda ip: merged[ip][1], reverse=True)[:MOST_ADDRESSES]
     gone = known.keys() - set(kept)
     if gone:

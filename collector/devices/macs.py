@@ -6,6 +6,8 @@ import re
 from ipaddress import ip_address
 
 _MAC = re.compile(r"[0-9a-f]{2}(?:([:-])[0-9a-f]{2})(?:\1[0-9a-f]{2}){4}|[0-9a-f]{12}", re.ASCII)
+#: Second digits of MACs with the bit for "locally administered" (IEEE 802, 8.4), the lowest bit of all being zero.
+MADE_UP = ("2", "6", "a", "e")
 # VRRP (RFC 9568, 7.3), HSRP and HSRPv2: an address that routers share.
 _VIRTUAL_ROUTERS = ("00:00:5e:00:01:", "00:00:5e:00:02:", "00:00:0c:07:ac:", "00:00:0c:9f:f")
 # Bridges and tunnels inside one machine: what answers there is no device on the LAN.

@@ -1,36 +1,44 @@
 """Devices, their addresses and whose they are, as one step of the worker sees and changes them.
 
 A device is known by MAC within an agency; it is an endpoint where an endpoint says that the MAC is its own,
-never because of an IP address.
+never because of an IP address. Only endpoints of the device's own agency are asked: what those of others say of their
+cards is their word alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from collector.devices.approvals import approved
+from collector.devices.bounds import MOST_DEVICES, MOST_NEW, Room
 from collector.devices.cards import Card, merged
 from collector.devices.history import note_addresses
 from collector.devices.macs import is_locally_administered
-from collector.devices.sightings import gateway_of, neighbours_of
+from collector.devices.sightings import gateway_of
+from collector.devices.standing import of_agency
 from collector.devices.vendors import vendor_of
 from collector.state.tables import Assignment, Device, Document, Endpoint, EndpointMac, IpBinding
 from collector.state.upsert import upsert
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from sqlalchemy.orm import Session
 
     from collector.devices.sightings import Sighting
 
-#: An agency has no more devices than this; a hostile agent cannot fill the store.
-MAX_DEVICES = 100_000
-_CHUNK = 400
+#: When something was last seen is written once in so long, unless something else of it changes.
+SEEN_STEP: Final = timedelta(minutes=10)
+#: A device that was away for longer is told anew where nobody approved it.
+_LONG_AWAY: Final = timedelta(days=30)
+#: Of a device, what the look at the LAN does not decide: people and the clock do, at the same time.
+_OTHERS: Final = frozenset({"assigned_kind", "unauthorised_at"})
+_CHUNK: Final = 400
 
 
 @dataclass(frozen=True)
@@ -87,14 +95,19 @@ class Replugged:
 
 @dataclass
 class Observed:
+    """What a look brought. ``many``: so many new devices came within a day that further ones are not told singly;
+    ``full``: the agency has as many devices as can be, and others were passed over; each told once a day, with how many
+    there are, else 0."""
+
     new: list[NewDevice] = field(default_factory=list)
     moved: list[MovedAddress] = field(default_factory=list)
+    many: int = 0
+    full: int = 0
 
 
 @dataclass
 class _Agency:
-    known: int
-    first_seen: datetime | None
+    room: Room
     devices: dict[str, dict[str, Any]] = field(default_factory=dict)
     bindings: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: By MAC and address: when it was seen so, first and last in this step.
@@ -114,8 +127,10 @@ class DevicesView:
         self._session = session
         self._baseline = baseline
         self._agencies: dict[int, _Agency] = {}
-        self._owners: dict[str, str | None] = {}
-        self._macs: dict[str, frozenset[str]] = {}
+        #: By agency and MAC.
+        self._owners: dict[int, dict[str, str | None]] = {}
+        #: By endpoint, its agency and its cards.
+        self._macs: dict[str, tuple[int | None, frozenset[str]]] = {}
         self._gateways: dict[str, str | None] = {}
 
     def observe(
@@ -125,12 +140,14 @@ class DevicesView:
         *,
         first_look: bool,
         cards: Mapping[str, Card] | None = None,
+        quiet: bool = False,
     ) -> Observed:
-        """Take in a neighbour table; ``cards``: what it says of some MACs beside their addresses."""
+        """Take in a neighbour table; ``cards``: what it says of some MACs beside their addresses; ``quiet``: what is
+        new there is no news, though it is not of the baseline for that."""
         sightings = list(seen)
         cards = cards or {}
         agency = self._agency(watcher, {each.mac for each in sightings}, {each.ip for each in sightings})
-        self._load_owners({sighting.mac for sighting in sightings})
+        self._load_owners(watcher.agency_id, {sighting.mac for sighting in sightings})
         observed = Observed()
         answering: dict[str, set[str]] = {}
         for sighting in sightings:
@@ -138,10 +155,16 @@ class DevicesView:
         for sighting in sightings:
             device = agency.devices.get(sighting.mac)
             if device is None:
-                if agency.known >= MAX_DEVICES:
+                if agency.room.known >= MOST_DEVICES:
+                    if agency.room.tell_full(watcher.when):
+                        observed.full = agency.room.known
                     continue
                 card = cards.get(sighting.mac, Card())
-                observed.new.append(self._new(agency, watcher, sighting, card, first_look=first_look))
+                new = self._new(agency, watcher, sighting, card, first_look=first_look, quiet=quiet)
+                if new.baseline or new.managed or new.approved or agency.room.fresh <= MOST_NEW:
+                    observed.new.append(new)
+                elif agency.room.tell_many(watcher.when):
+                    observed.many = agency.room.fresh
             else:
                 self._seen(device, watcher, sighting)
                 if sighting.mac in cards:
@@ -158,19 +181,25 @@ class DevicesView:
                 observed.moved.append(moved)
         return observed
 
-    def observe_gateway(self, watcher: Watcher, gateway: Sighting) -> Observed:
+    def observe_gateway(self, watcher: Watcher, gateway: Sighting, *, first_look: bool) -> Observed:
         """The device is the watcher's default gateway: network equipment."""
         self._gateways[watcher.endpoint_id] = gateway.mac
-        observed = self.observe(watcher, [gateway], first_look=True)
+        observed = self.observe(watcher, [gateway], first_look=first_look, quiet=True)
         device = self._agencies[watcher.agency_id].devices.get(gateway.mac)
         if device is not None and device["kind"] != "gateway":
             device["kind"] = "gateway"
             device["_changed"] = True
         return observed
 
-    def place(self, watcher: Watcher, places: Iterable[tuple[str, str, str]]) -> list[Replugged]:
+    def place(
+        self, watcher: Watcher, places: Iterable[tuple[str, str, str]], *, by: str = "table"
+    ) -> list[Replugged]:
         """Note where cards are plugged in, by MAC, switch and port; cards that nobody saw are passed over. Returns
-        those that were elsewhere."""
+        those that were elsewhere.
+
+        ``by``: who says so, a switch's forwarding ``table`` or the machine ``self``, by what its switch tells it. The
+        two name one port differently, so a table is believed first, and another word of the other is no move.
+        """
         said = list(places)
         agency = self._agency(watcher, {mac for mac, _switch, _port in said}, ())
         moved = []
@@ -179,8 +208,11 @@ class DevicesView:
             before = None if device is None else (device["switch"], device["port"])
             if device is None or before is None or before == (switch, port):
                 continue
-            device.update(switch=switch, port=port, placed_at=watcher.when, _changed=True)
-            if before != ("", ""):
+            said_by = device["placed_by"] if before != ("", "") else by
+            if by == "self" and said_by == "table":
+                continue
+            device.update(switch=switch, port=port, placed_at=watcher.when, placed_by=by, _changed=True)
+            if before != ("", "") and said_by == by:
                 owner = device["endpoint_id"]
                 moved.append(
                     Replugged(
@@ -196,19 +228,22 @@ class DevicesView:
                 )
         return moved
 
-    def own(self, endpoint_id: str, macs: frozenset[str]) -> None:
-        """The endpoint's own MACs, as its host document says now. Where two claim one, the first keeps it."""
-        self._macs[endpoint_id] = macs
-        self._load_owners(macs)
-        for mac, owner in self._owners.items():
+    def own(self, endpoint_id: str, agency_id: int | None, macs: frozenset[str]) -> None:
+        """The endpoint's own MACs, as its host document says now. Where two of an agency claim one, the first keeps
+        it."""
+        self._macs[endpoint_id] = (agency_id, macs)
+        if agency_id is None:
+            return
+        self._load_owners(agency_id, macs)
+        owners = self._owners[agency_id]
+        for mac, owner in owners.items():
             if owner is None and mac in macs:
-                self._owners[mac] = endpoint_id
+                owners[mac] = endpoint_id
             elif owner == endpoint_id and mac not in macs:
-                self._owners[mac] = None
-        for agency in self._agencies.values():
+                owners[mac] = None
+        if (agency := self._agencies.get(agency_id)) is not None:
             for mac in macs & agency.devices.keys():
-                agency.devices[mac]["endpoint_id"] = self._owners[mac]
-                agency.devices[mac]["_changed"] = True
+                agency.devices[mac].update(endpoint_id=owners[mac], _changed=True)
 
     def flush(self, session: Session) -> None:
         """Write the changes, in the caller's transaction; endpoints that are gone are left out."""
@@ -221,10 +256,10 @@ class DevicesView:
         def there(endpoint_id: str | None) -> str | None:
             return endpoint_id if endpoint_id in alive else None
 
-        for endpoint_id, macs in self._macs.items():
+        for endpoint_id, (its_agency, macs) in self._macs.items():
             if endpoint_id in alive:
-                _write_macs(session, endpoint_id, macs, self._owners)
-        new, changed, bindings = [], [], []
+                _write_macs(session, endpoint_id, its_agency, macs, self._owners.get(its_agency or 0, {}))
+        new, changed, bindings, back = [], [], [], []
         for agency_id, agency in self._agencies.items():
             for device in agency.devices.values():
                 row = {key: value for key, value in device.items() if not key.startswith("_")}
@@ -234,7 +269,9 @@ class DevicesView:
                     row.pop("id", None)
                     new.append({**row, "agency_id": agency_id})
                 elif device.get("_changed"):
-                    changed.append(row)
+                    changed.append({key: value for key, value in row.items() if key not in _OTHERS})
+                    if device.get("_back"):
+                        back.append(device["id"])
             bindings += [
                 {
                     **{key: value for key, value in binding.items() if not key.startswith("_")},
@@ -248,22 +285,32 @@ class DevicesView:
             session.execute(insert(Device), new)
         if changed:
             session.execute(update(Device), changed)
+        for start in range(0, len(back), _CHUNK):
+            again = update(Device).where(Device.id.in_(back[start : start + _CHUNK]))
+            session.execute(again.values(unauthorised_at=None))
         upsert(session, IpBinding, bindings, ("agency_id", "ip"))
         for agency_id, agency in self._agencies.items():
-            note_addresses(session, agency_id, agency.addresses)
+            note_addresses(session, agency_id, agency.addresses, SEEN_STEP)
+            agency.room.write(session, agency_id)
 
     def _new(
-        self, agency: _Agency, watcher: Watcher, sighting: Sighting, card: Card, *, first_look: bool
+        self,
+        agency: _Agency,
+        watcher: Watcher,
+        sighting: Sighting,
+        card: Card,
+        *,
+        first_look: bool,
+        quiet: bool,
     ) -> NewDevice:
-        owner = self._owners.get(sighting.mac)
-        baseline = (
-            first_look or agency.first_seen is None or watcher.when - agency.first_seen < self._baseline
-        )
+        owner = self._owners[watcher.agency_id].get(sighting.mac)
+        known = agency.room.known
+        since = agency.room.since_at(watcher.when)
+        baseline = first_look or watcher.when - since < self._baseline
+        agency.room.took(fresh=not baseline)
         facts = merged({}, card)
         name = next(iter(facts["names"]), "")
         vendor = vendor_of(sighting.mac)
-        if agency.first_seen is None:
-            agency.first_seen = watcher.when
         agency.devices[sighting.mac] = {
             "id": None,
             "mac": sighting.mac,
@@ -281,31 +328,36 @@ class DevicesView:
             "port": "",
             "facts": facts,
             "placed_at": None,
+            "placed_by": "",
+            "baseline": baseline,
         }
-        known = agency.known
-        agency.known += 1
         return NewDevice(
             sighting.mac,
             sighting.ip,
             managed=owner is not None,
             locally_administered=is_locally_administered(sighting.mac),
             known_devices=known,
-            baseline=baseline,
+            baseline=baseline or quiet,
             approved=sighting.mac in agency.approved,
             vendor=vendor,
             name=name,
         )
 
     def _seen(self, device: dict[str, Any], watcher: Watcher, sighting: Sighting) -> None:
-        device["last_seen_at"] = max(device["last_seen_at"], watcher.when)
-        device["seen_by"] = watcher.endpoint_id
-        device["endpoint_id"] = self._owners.get(sighting.mac)
+        before = {key: device[key] for key in ("endpoint_id", "ip", "simulated")}
+        moved = watcher.when - device["last_seen_at"]
+        device["endpoint_id"] = self._owners[watcher.agency_id].get(sighting.mac)
         # A device shows its IPv4 address where it has one.
         if sighting.ip and (":" not in sighting.ip or ":" in device["ip"] or not device["ip"]):
             device["ip"] = sighting.ip
         # What a real machine sees is real.
         device["simulated"] = device["simulated"] and watcher.simulated
-        device["_changed"] = True
+        if moved >= SEEN_STEP or any(device[key] != value for key, value in before.items()):
+            device["last_seen_at"] = max(device["last_seen_at"], watcher.when)
+            device["seen_by"] = watcher.endpoint_id
+            device["_changed"] = True
+        if moved > _LONG_AWAY:
+            device["_back"] = True
 
     def _bind(self, agency: _Agency, watcher: Watcher, sighting: Sighting) -> MovedAddress | None:
         binding = agency.bindings.get(sighting.ip)
@@ -320,7 +372,8 @@ class DevicesView:
             }
             return None
         if binding["mac"] == sighting.mac:
-            binding.update(last_seen_at=watcher.when, seen_by=watcher.endpoint_id, _changed=True)
+            if watcher.when - binding["last_seen_at"] >= SEEN_STEP:
+                binding.update(last_seen_at=watcher.when, seen_by=watcher.endpoint_id, _changed=True)
             return None
         if not self._same_lan(binding["seen_by"], watcher.endpoint_id):
             return None  # two networks of one agency may use the same private addresses
@@ -361,10 +414,7 @@ class DevicesView:
         agency_id = watcher.agency_id
         agency = self._agencies.get(agency_id)
         if agency is None:
-            known, first = self._session.execute(
-                select(func.count(), func.min(Device.first_seen_at)).where(Device.agency_id == agency_id)
-            ).one()
-            agency = self._agencies[agency_id] = _Agency(known, first)
+            agency = self._agencies[agency_id] = _Agency(Room.read(self._session, agency_id, watcher.when))
         macs = sorted(set(seen) - agency.devices.keys() - agency.asked)
         agency.asked.update(macs)
         agency.approved |= approved(self._session, agency_id, macs, watcher.when)
@@ -383,14 +433,22 @@ class DevicesView:
                 agency.bindings[row["ip"]] = dict(row)
         return agency
 
-    def _load_owners(self, macs: Collection[str]) -> None:
-        missing = sorted(set(macs) - self._owners.keys())
+    def _load_owners(self, agency_id: int, macs: Collection[str]) -> None:
+        """Which of the agency's own endpoints have the cards; those in use before retired ones."""
+        owners = self._owners.setdefault(agency_id, {})
+        missing = sorted(set(macs) - owners.keys())
         for start in range(0, len(missing), _CHUNK):
             part = missing[start : start + _CHUNK]
-            self._owners.update(dict.fromkeys(part))
-            query = select(EndpointMac.mac, EndpointMac.endpoint_id).where(EndpointMac.mac.in_(part))
-            for mac, endpoint_id in self._session.execute(query.order_by(EndpointMac.endpoint_id)):
-                self._owners[mac] = self._owners[mac] or endpoint_id
+            owners.update(dict.fromkeys(part))
+            query = (
+                select(EndpointMac.mac, EndpointMac.endpoint_id)
+                .join(Endpoint, Endpoint.id == EndpointMac.endpoint_id)
+                .join(Assignment, of_agency(agency_id))
+                .where(EndpointMac.mac.in_(part))
+            )
+            order = (Endpoint.retired_at.is_not(None), EndpointMac.endpoint_id)
+            for mac, endpoint_id in self._session.execute(query.order_by(*order)):
+                owners[mac] = owners[mac] or endpoint_id
 
 
 _DEVICE_COLUMNS = (
@@ -410,6 +468,8 @@ _DEVICE_COLUMNS = (
     Device.port,
     Device.facts,
     Device.placed_at,
+    Device.placed_by,
+    Device.baseline,
 )
 _BINDING_COLUMNS = (
     IpBinding.ip,
@@ -438,7 +498,11 @@ def _existing(session: Session, ids: Collection[str | None]) -> set[str]:
 
 
 def _write_macs(
-    session: Session, endpoint_id: str, macs: frozenset[str], owners: dict[str, str | None]
+    session: Session,
+    endpoint_id: str,
+    agency_id: int | None,
+    macs: frozenset[str],
+    owners: Mapping[str, str | None],
 ) -> None:
     session.execute(
         delete(EndpointMac).where(EndpointMac.endpoint_id == endpoint_id, EndpointMac.mac.not_in(macs))
@@ -453,50 +517,6 @@ def _write_macs(
     mine = [mac for mac in macs if owners.get(mac) == endpoint_id]
     session.execute(
         update(Device)
-        .where(Device.mac.in_(mine), Device.endpoint_id.is_(None))
+        .where(Device.agency_id == agency_id, Device.mac.in_(mine), Device.endpoint_id.is_(None))
         .values(endpoint_id=endpoint_id)
     )
-
-
-def refresh(session: Session, now: datetime, within: timedelta) -> int:
-    """Devices in the present neighbour table of an endpoint that reported ``within`` are still there.
-
-    Unchanged tables are not sent again, so without this a quiet LAN would be forgotten. Returns how many
-    devices.
-    """
-    query = (
-        select(Document.body, Assignment.agency_id, Endpoint.last_seen_at)
-        .join(Endpoint, Endpoint.id == Document.endpoint_id)
-        .join(Assignment, (Assignment.endpoint_id == Endpoint.id) & Assignment.valid_to.is_(None))
-        .where(Document.kind == "neighbours", Endpoint.last_seen_at >= now - within)
-    )
-    latest: dict[tuple[int, str], datetime] = {}
-    for body, agency_id, seen in session.execute(query):
-        for sighting in neighbours_of(body):
-            key = (agency_id, sighting.mac)
-            latest[key] = max(seen, latest.get(key, seen))
-    rows: list[dict[str, Any]] = []
-    devices = select(Device.id, Device.agency_id, Device.mac, Device.last_seen_at)
-    for device_id, agency_id, mac, last in session.execute(devices):
-        seen = latest.get((agency_id, mac))
-        if seen is not None and seen > last:
-            rows.append({"id": device_id, "last_seen_at": seen})
-    if rows:
-        session.execute(update(Device), rows)
-    return len(rows)
-
-
-def forget(session: Session, now: datetime, after: timedelta) -> int:
-    """Remove devices and bound addresses that nobody saw for longer than ``after``; how many devices.
-
-    Cards that change their MAC and addresses that change by the day would fill an agency's room otherwise, and
-    then nothing new would be told there. What is known of gateways stays: their tables change seldom.
-    """
-    gateway = select(Device.id).where(
-        Device.agency_id == IpBinding.agency_id, Device.mac == IpBinding.mac, Device.kind == "gateway"
-    )
-    session.execute(delete(IpBinding).where(IpBinding.last_seen_at < now - after, ~gateway.exists()))
-    removed = session.execute(
-        delete(Device).where(Device.last_seen_at < now - after, Device.kind != "gateway").returning(Device.id)
-    ).all()
-    return len(removed)

@@ -11,6 +11,8 @@ from collector.devices.macs import is_inner_interface, parse_ip, parse_mac
 
 _MAX_ENTRIES = 4096
 _MAX_OWN_MACS = 64
+#: Of those that came, and of those that went, so many are named in a history.
+_MOST_NAMED = 200
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,12 @@ def _maps(value: object) -> list[Mapping[str, Any]]:
 
 
 def neighbours_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Who came and who went between two ``neighbours`` documents, as ``mac ip``."""
+    """Who came and who went between two ``neighbours`` documents, as ``mac ip``; at most 200 of each, with
+    ``added_count`` and ``removed_count`` where there are more."""
     before, after = ({f"{each.mac} {each.ip}" for each in neighbours_of(body)} for body in (old, new))
-    return {"added": sorted(after - before), "removed": sorted(before - after)}
+    told: dict[str, Any] = {}
+    for name, pairs in (("added", sorted(after - before)), ("removed", sorted(before - after))):
+        told[name] = pairs[:_MOST_NAMED]
+        if len(pairs) > _MOST_NAMED:
+            told[f"{name}_count"] = len(pairs)
+    return told

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import and_, exists, func, or_, select
@@ -11,6 +10,7 @@ from sqlalchemy.orm import aliased
 
 from collector.devices.approvals import holds
 from collector.devices.macs import is_locally_administered, parse_mac
+from collector.devices.standing import PRESENT, managed
 from collector.errors import NotFoundError
 from collector.state.tables import Agency, Alert, Assignment, Device, DeviceAddress, DeviceApproval, Endpoint
 
@@ -18,13 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session
 
     from collector.state.scope import Scope
 
-#: Not seen for longer, a device is gone (it may come back).
-GONE: Final = timedelta(days=1)
 #: Where a device stands; each is in exactly one. ``network``: a default gateway.
 STANDINGS: Final = ("unmanaged", "approved", "managed", "network", "gone")
 _MOST_ALERTS: Final = 50
@@ -91,7 +89,7 @@ def list_devices(
     if filters.standing is not None:
         conditions.append(_standings(now)[filters.standing])
     total = session.scalar(select(func.count()).select_from(Device).where(*conditions)) or 0
-    query = _QUERY.where(*conditions).order_by(Device.first_seen_at.desc(), Device.id.desc())
+    query = _query(now).where(*conditions).order_by(Device.first_seen_at.desc(), Device.id.desc())
     rows = session.execute(query.offset(offset).limit(limit)).all()
     until = _approved_until(session, [row[0] for row in rows], now)
     shown = _shown(session, scope, [row[0] for row in rows])
@@ -110,7 +108,7 @@ def count_by_standing(session: Session, scope: Scope, filters: Filters, now: dat
 
 def get_device(session: Session, scope: Scope, device_id: int, now: datetime) -> Whole:
     """Raise :class:`NotFoundError` where there is none within ``scope``."""
-    row = session.execute(_QUERY.where(Device.id == device_id, scope.where(Device.agency_id))).first()
+    row = session.execute(_query(now).where(Device.id == device_id, scope.where(Device.agency_id))).first()
     if row is None:
         raise NotFoundError(f"there is no device {device_id}")
     device = row[0]
@@ -137,12 +135,13 @@ def get_device(session: Session, scope: Scope, device_id: int, now: datetime) ->
     )
 
 
-_QUERY = (
-    select(Device, Agency, Endpoint, _WATCHER.hostname)
-    .join(Agency, Agency.id == Device.agency_id)
-    .outerjoin(Endpoint, Endpoint.id == Device.endpoint_id)
-    .outerjoin(_WATCHER, _WATCHER.id == Device.seen_by)
-)
+def _query(now: datetime) -> Select[Device, Agency, Endpoint, str, bool]:
+    return (
+        select(Device, Agency, Endpoint, _WATCHER.hostname, managed(now))
+        .join(Agency, Agency.id == Device.agency_id)
+        .outerjoin(Endpoint, Endpoint.id == Device.endpoint_id)
+        .outerjoin(_WATCHER, _WATCHER.id == Device.seen_by)
+    )
 
 
 def _conditions(scope: Scope, filters: Filters) -> list[ColumnElement[bool]]:
@@ -168,7 +167,7 @@ def _standings(now: datetime) -> dict[str, ColumnElement[bool]]:
     approved = exists().where(
         DeviceApproval.agency_id == Device.agency_id, DeviceApproval.mac == Device.mac, holds(now)
     )
-    alone, here = Device.endpoint_id.is_(None), Device.last_seen_at >= now - GONE
+    alone, here = ~managed(now), Device.last_seen_at >= now - PRESENT
     gateway = Device.kind == "gateway"
     return {
         "unmanaged": and_(alone, here, ~gateway, ~approved),
@@ -200,14 +199,15 @@ def _line(
     agency: Agency,
     endpoint: Endpoint | None,
     watcher: str | None,
+    is_managed: bool,
     until: dict[tuple[int, str], datetime],
     shown: set[str],
     now: datetime,
 ) -> DeviceLine:
     approved_until = until.get((device.agency_id, device.mac))
-    if device.last_seen_at < now - GONE:
+    if device.last_seen_at < now - PRESENT:
         standing = "gone"
-    elif endpoint is not None:
+    elif is_managed:
         standing = "managed"
     elif device.kind == "gateway":
         standing = "network"

@@ -157,6 +157,7 @@ FIELDS: Final = {
     "device.first_seen": N_("First seen"),
     "device.managed": N_("Has an agent"),
     "device.locally_administered": N_("Address made up by software"),
+    "device.count": N_("Devices"),
     "device.agency_known_devices": N_("Devices known at the agency"),
     "device.baseline": N_("Part of the first inventory"),
     "device.held_seconds": N_("Address held before for"),

@@ -96,6 +96,9 @@ PROBE_LAN_ACTIONS: Final = {
     "limit_reached": N_("More than can be told"),
     "router_advertised": N_("An IPv6 router advertised itself"),
     "device_unauthorised": N_("Unauthorised device"),
+    "devices_many": N_("Many new devices"),
+    "devices_unauthorised_many": N_("Many unauthorised devices"),
+    "devices_full": N_("No room for more devices"),
     "device_replugged": N_("At another switch port"),
 }
 

@@ -4,7 +4,7 @@ from collector.state.tables.accounts import AuditEntry, User, UserSession
 from collector.state.tables.agencies import Agency, AgencyName, AgencyNetwork, AgencySuccession
 from collector.state.tables.alerts import Alert, AlertEvidence, Incident, IncidentNote
 from collector.state.tables.assessment import CheckException
-from collector.state.tables.devices import DeviceAddress, DeviceApproval
+from collector.state.tables.devices import DeviceAddress, DeviceApproval, DeviceCensus
 from collector.state.tables.endpoints import (
     Assignment,
     Certificate,
@@ -86,6 +86,7 @@ __all__ = [
     "Device",
     "DeviceAddress",
     "DeviceApproval",
+    "DeviceCensus",
     "Document",
     "DocumentChange",
     "Endpoint",

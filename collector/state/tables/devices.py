@@ -1,4 +1,4 @@
-"""What people and time add to devices: the addresses they had, and who approved them."""
+"""What people and time add to devices: the addresses they had, who approved them, and how many an agency has."""
 
 from __future__ import annotations
 
@@ -38,3 +38,16 @@ class DeviceApproval(Base):
     expires_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     ended_by: Mapped[str | None]
+
+
+class DeviceCensus(Base):
+    """An agency's devices as a whole: since when any was seen; when it was last told that there is no room for more
+    (``full_at``, None while there is), and that more are new or unauthorised than are told one by one."""
+
+    __tablename__ = "device_census"
+
+    agency_id: Mapped[int] = mapped_column(ForeignKey("agency.id"), primary_key=True)
+    since: Mapped[datetime]
+    full_at: Mapped[datetime | None]
+    many_at: Mapped[datetime | None]
+    many_unauthorised_at: Mapped[datetime | None]

@@ -148,12 +148,16 @@ class Device(Base):
     ``endpoint_id`` is set where the MAC is one of an enrolled endpoint's. ``ip`` is empty while none was seen.
     ``assigned_kind`` is what a person says it is (``collector.devices.kinds``); ``vendor`` of the card, ``name`` the
     best of those in ``facts`` (names, ways in which it was seen, DHCP's vendor class); ``switch`` and ``port`` where
-    it is plugged in, as the switch calls itself, since ``placed_at``. ``unauthorised_at``: when it was told of as
-    standing there without an approval.
+    it is plugged in, as the switch calls itself, since ``placed_at``; ``placed_by`` whom (``self table``).
+    ``baseline``: it came with the first look at its network. ``unauthorised_at``: when it was told of as standing there
+    without an approval.
     """
 
     __tablename__ = "device"
-    __table_args__ = (UniqueConstraint("agency_id", "mac"),)
+    __table_args__ = (
+        UniqueConstraint("agency_id", "mac"),
+        Index(None, "agency_id", "first_seen_at"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     agency_id: Mapped[int] = mapped_column(ForeignKey("agency.id"))
@@ -172,6 +176,8 @@ class Device(Base):
     port: Mapped[str] = mapped_column(default="")
     facts: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     placed_at: Mapped[datetime | None]
+    placed_by: Mapped[str] = mapped_column(default="")
+    baseline: Mapped[bool] = mapped_column(default=False)
     unauthorised_at: Mapped[datetime | None]
 
 

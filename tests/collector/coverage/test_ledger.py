@@ -163,12 +163,26 @@ def test_an_unmanaged_device_counts_and_network_equipment_is_only_listed(state: 
     assert device.reason.parameters["seen_by"] == "host-ep-1"
 
 
-def test_a_device_seen_in_two_agencies_counts_once_where_it_was_last(state: StateStore) -> None:
+def test_a_card_of_the_same_mac_in_another_agency_takes_no_device_out_of_the_ledger(
+    state: StateStore,
+) -> None:
     first, second = add_agency(state, "a"), add_agency(state, "b")
     add_device(state, first, "00:1b:a9:00:00:01", last_seen_at=NOW - timedelta(hours=1))
     add_device(state, second, "00:1b:a9:00:00:01")
-    assert [line.known for line in ledger_of(state).agencies] == [0, 1]
-    assert ledger_of(state, Scope(frozenset({first}))).total.known == 0
+    assert [line.known for line in ledger_of(state).agencies] == [1, 1]
+    assert ledger_of(state, Scope(frozenset({first}))).total.known == 1
+
+
+def test_cards_made_up_for_a_moment_are_no_machines(state: StateStore) -> None:
+    agency, lately = add_agency(state), NOW - timedelta(minutes=59)
+    passing = {"first_seen_at": lately, "ip": ""}
+    add_device(state, agency, "da:00:00:00:00:01", **passing)
+    add_device(state, agency, "da:00:00:00:00:02", **passing, assigned_kind="computer")
+    add_device(state, agency, "da:00:00:00:00:03", first_seen_at=lately, ip="10.0.0.3")
+    add_device(state, agency, "da:00:00:00:00:04", first_seen_at=NOW - timedelta(hours=1), ip="")
+    add_device(state, agency, "00:1b:a9:00:00:05", **passing)
+    found = {machine.mac[-1] for machine in ledger_of(state).machines}
+    assert found == {"2", "3", "4", "5"}
 
 
 def test_simulated_machines_can_be_left_out(state: StateStore) -> None:
@@ -310,7 +324,9 @@ def test_whatever_is_in_the_store_every_machine_has_one_state_and_all_sums_hold(
     alive = [drawn for drawn in machines if not drawn.retired and (simulated or not drawn.simulated)]
     assert sum(machine.kind == "endpoint" for machine in found.machines) == len(alive)
     assert len({(machine.kind, machine.id) for machine in found.machines}) == len(found.machines)
-    assert len({m.mac for m in found.machines if m.mac}) == sum(bool(m.mac) for m in found.machines)
+    assert len({(m.agency_id, m.mac) for m in found.machines if m.mac}) == sum(
+        bool(m.mac) for m in found.machines
+    )
     assert all(REASONS[machine.reason.code] == machine.state for machine in found.machines)
     assert found.total.known == sum(machine.counted for machine in found.machines)
     for each in STATES:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select
 
-from collector.devices.service import forget, refresh
+from collector.devices.keeping import forget, refresh
 from collector.state.tables import Alert, Device, EndpointMac, IpBinding
 from tests.collector.pipeline import NOW, T0, Pipeline, add_agency, add_endpoint, document
 

@@ -173,13 +173,13 @@ def test_an_approval_that_is_over_makes_a_device_unauthorised_also_one_of_the_ba
     assert unauthorised(pipeline) == []
 
 
-def test_what_is_gone_managed_or_a_gateway_is_not_unauthorised(pipeline: Pipeline) -> None:
+def test_what_is_gone_managed_or_a_gateway_of_the_beginning_is_not_unauthorised(pipeline: Pipeline) -> None:
     pipeline.batch(documents=[seen((PI, "10.0.0.9"), (PHONE, "10.0.0.10"), (OLD, "10.0.0.5"))])
     pipeline.work()
     pipeline.clock.seconds += 3600
     with pipeline.state.write() as session:
         session.execute(update(Device).where(Device.mac == PI).values(endpoint_id="ep-1"))
-        session.execute(update(Device).where(Device.mac == PHONE).values(kind="gateway"))
+        session.execute(update(Device).where(Device.mac == PHONE).values(kind="gateway", baseline=True))
     assert unauthorised(pipeline, unauthorised_after_hours=1) == []
     with pipeline.state.write() as session:
         session.execute(update(Device).where(Device.mac == PI).values(endpoint_id=None))
