@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event, func, select, update
 
+from collector.detect.looking import WholeStep
 from collector.detect.values import moment
 from collector.devices import service, unauthorised
 from collector.devices.keeping import make_room, refresh
@@ -136,6 +137,11 @@ def test_of_many_unauthorised_devices_real_cards_are_told_first_and_the_rest_as_
     assert [row["device"]["mac"] for row in found[0].devices] == [PC, *made_up(2)]
     assert [each.devices for each in found[1:]] == [[], []]
     assert [[row["device"] for row in each.many] for each in found] == [[], [{"count": 4}], []]
+    step = WholeStep.__new__(WholeStep)
+    step.events = []
+    look.tell(step, found[1], 1)
+    (told,) = (record.event.fields for record in step.events)
+    assert (told["event"]["action"], told["device"]) == ("devices_unauthorised_many", {"count": 4})
 
 
 def test_an_endpoint_of_another_agency_owns_no_card_here(pipeline: Pipeline) -> None:
