@@ -292,9 +292,7 @@ def test_what_a_device_tells_over_snmp_counts_as_good_and_as_failed(site: Site) 
     with site.state.read() as session:
         [record] = session.scalars(select(BackupRecord))
     assert (record.kind, record.ok, record.by, record.at.timestamp()) == ("snmp", True, "server-1", good)
-    site.document(
-        way="snmp", state="failed", newest_time=good, failed_time=site.now.timestamp(), reason="3"
-    )
+    site.document(way="snmp", state="failed", newest_time=good, failed_time=site.now.timestamp(), reason="3")
     [told] = site.look()
     assert (told["backup"]["state"], told["backup"]["way"], told["backup"]["note"]) == ("failed", "snmp", "3")
     assert told["backup"]["last_good"] == good
