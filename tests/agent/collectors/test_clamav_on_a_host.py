@@ -42,7 +42,7 @@ def status(ctx: Context) -> dict[str, Any]:
 
 def on_this_host(clamd: Clamd, state: dict[str, Any] | None = None) -> Context:
     settings = CollectorSettings(clamd_sockets=(str(clamd.socket),), clamd_logs=(str(clamd.log),))
-    return context(Path("/"), settings=settings, state=state)
+    return context(Path("/"), settings=settings, state=state, now=time.time)
 
 
 def test_a_running_clamd_is_on_and_tells_how_old_its_database_is(clamd: Clamd) -> None:

