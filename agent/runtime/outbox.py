@@ -162,6 +162,8 @@ class Outbox:
         """Say of every document whose collector is not among ``collectors`` that it is gone."""
         kept = set(collectors)
         with self._lock:
+            for key in [key for key in self._pending.documents if _collector(key) not in kept]:
+                del self._pending.documents[key], self._pending.digests[key]
             for key in list(self._spool.saved.digests):
                 if _collector(key) not in kept:
                     self._gone(key)
@@ -268,6 +270,8 @@ class Outbox:
             digest = None if document.body is None else _digest(document.body)
             if digest != self._known(key):
                 changed.append((key, document, digest))
+            else:  # what the server holds is true again
+                self._too_large.pop(key, None)
         if partial:
             return changed
         for key in {*self._spool.saved.digests, *self._pending.digests}:
@@ -284,11 +288,28 @@ class Outbox:
 
     def _gone(self, key: str) -> None:
         _, kind, item = key.split(_SEPARATOR)
+        if self._told_by_another(key):
+            self._pending.documents.pop(key, None)
+            self._pending.digests.pop(key, None)
+            self._spool.disown(key)
+            return
         self._pending.documents[key] = StatusDocument(
             kind=kind, item=item, observed_at=self._time(), body=None
         )
         self._pending.digests[key] = None
         self._by(self._monotonic() + SETTLE_SECONDS)
+
+    def _told_by_another(self, key: str) -> bool:
+        """The server knows kind and item, not the source: what another one tells now (under a new name, after an
+        update) is not gone."""
+        own, _, what = key.partition(_SEPARATOR)
+        keys = {*self._spool.saved.digests, *self._pending.digests}
+        return any(
+            each.partition(_SEPARATOR)[2] == what
+            and _collector(each) != own
+            and self._known(each) is not None
+            for each in keys
+        )
 
 
 def _collector(key: str) -> str:

@@ -434,6 +434,11 @@ class Spool:
             self._sweep()
             sync_directory(self._folder)
 
+    def disown(self, key: str) -> None:
+        """Another source tells this document now; durable with whatever is saved next."""
+        with self._lock:
+            self.saved.digests.pop(key, None)
+
     def count_dropped(self, counts: dict[str, int]) -> None:
         """Add to what the next batch says was dropped."""
         with self._lock:

@@ -292,6 +292,48 @@ def test_an_item_that_no_batch_can_carry_is_counted(bench: Bench) -> None:
     assert bench.spool.saved.dropped == {"events": 1}
 
 
+def test_what_another_source_tells_now_is_not_said_to_be_gone(tmp_path: Path) -> None:
+    """A part that has another name since an update, beside a collector of its former name."""
+    before = Bench(tmp_path)
+    before.take(Output(documents=[document("portal", state="up")]), name="services")
+    before.flushed()
+    bench = Bench(tmp_path)
+    bench.outbox.retire({"services", "service_checks"})
+    bench.take(Output(documents=[document("portal", state="up")]), name="service_checks")
+    told = bench.flushed()
+    bench.take(Output(documents=[]), name="services")
+    told += bench.flushed()
+    bench.take(Output(documents=[document("portal", state="up")]), name="service_checks")
+    told += bench.flushed()
+    assert [[each.body for each in batch.documents] for batch in told] == [[{"state": "up"}]]
+
+    bench.take(Output(documents=[]), name="service_checks")
+    (batch,) = bench.flushed()
+    assert [each.body for each in batch.documents] == [None]
+
+
+def test_a_source_is_well_again_where_the_server_holds_its_document(tmp_path: Path) -> None:
+    judged: list[CollectorHealth] = []
+    bench = Bench(tmp_path, judged=judged.append)
+    fine = CollectorHealth(name="host", ok=True, duration_seconds=0.0)
+    large = os.urandom(3 << 20).hex()
+
+    def fares(*documents: StatusDocument, partial: bool = False) -> bool:
+        bench.outbox.take("host", Output(documents=list(documents)), {}, partial=partial)
+        bench.outbox.flush()
+        return bench.outbox.report(fine).ok
+
+    assert [fares(document(a=1)), fares(document(a=large)), fares(document(a=1))] == [True, False, True]
+    gone = StatusDocument(kind="storage", item="sw-1", observed_at=1.0, body=None)
+    assert [fares(document("sw-1", a=large), partial=True), fares(gone, partial=True)] == [False, True]
+
+    bench.outbox.take("host", Output(documents=[document(a=large)]), {})
+    bench.outbox.retire({"agent"})
+    judged.clear()
+    bench.outbox.flush()
+    assert judged == []
+
+
 def test_a_source_whose_document_no_batch_can_carry_fails_until_it_fits(tmp_path: Path) -> None:
     judged: list[CollectorHealth] = []
     bench = Bench(tmp_path, judged=judged.append)
