@@ -16,6 +16,7 @@ import hashlib
 import os
 import re
 import stat
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,6 +34,8 @@ SEEN_SECONDS = 3600.0
 #: Of how a file begins, and of what stands before the offset: some lines with their times, of most logs.
 _HEAD_BYTES = 1024
 _TAIL_BYTES = 4096
+#: Of what stood before the offset, in cursors of an earlier version.
+_MARK_BYTES = 64
 #: What logrotate puts behind a log's name: a number, or a day and perhaps an hour.
 _ROTATED = re.compile(r"[.-][0-9][0-9-]{0,15}")
 
@@ -139,13 +142,22 @@ def _seal(descriptor: int, offset: int) -> str | None:
     return seal.hexdigest()
 
 
+def _is_of(descriptor: int, state: MutableMapping[str, Any], offset: int) -> bool:
+    """Whether this is the file that the cursor is of, or a copy. A cursor of an earlier version has a mark: the CRC-32
+    of the last bytes."""
+    if "seal" in state or "mark" not in state:
+        return bool(state.get("seal") == _seal(descriptor, offset))
+    start = max(0, offset - _MARK_BYTES)
+    mark = zlib.crc32(os.pread(descriptor, offset - start, start)) if offset else None
+    return bool(state["mark"] == mark)
+
+
 def _still_there(descriptor: int, state: MutableMapping[str, Any], size: int) -> bool:
     """Whether what was read is still before the offset. Looked at only where the file is longer or shorter."""
     offset = int(state["offset"])
-    if size <= offset or "seal" not in state:
+    if size <= offset or not state.keys() & {"seal", "mark"}:
         return size >= offset
-    known: str | None = state["seal"]
-    return known == _seal(descriptor, offset)
+    return _is_of(descriptor, state, offset)
 
 
 def _copied(path: Path, state: MutableMapping[str, Any]) -> int | None:
@@ -158,7 +170,7 @@ def _copied(path: Path, state: MutableMapping[str, Any]) -> int | None:
             continue
         try:
             found = os.fstat(descriptor)
-            if found.st_size >= offset and _seal(descriptor, offset) == state.get("seal"):
+            if found.st_size >= offset and _is_of(descriptor, state, offset):
                 return found.st_ino
         finally:
             os.close(descriptor)

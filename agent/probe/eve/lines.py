@@ -103,6 +103,10 @@ def _beginning(line: bytes) -> dict[str, Any]:
             found[name], at = decoder.raw_decode(text, _behind(text, at + 1))
     except (ValueError, IndexError, RecursionError):
         pass
+    try:
+        msgspec.json.encode(found)  # half a surrogate pair, or a number without bound, goes no further
+    except (UnicodeEncodeError, msgspec.MsgspecError, OverflowError) as error:
+        raise ValueError("no text") from error
     return found
 
 

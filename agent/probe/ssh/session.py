@@ -257,10 +257,7 @@ async def shown_key(device: Device, kind: tuple[str, ...] = ()) -> asyncssh.SSHK
 
 async def pinned_key(device: Device) -> tuple[asyncssh.SSHKey, tuple[str, ...]] | None:
     """The pinned key and its kind, where the device has that key beside the one that it shows unasked; nobody signs in.
-
-    Raises:
-        SessionError: it answers no more.
-    """
+    Where it answers no more, it has not shown it: who took its place could keep silent, too."""
     for kind in _KINDS:
         try:
             key = await shown_key(device, kind)
@@ -268,7 +265,6 @@ async def pinned_key(device: Device) -> tuple[asyncssh.SSHKey, tuple[str, ...]] 
             continue
         if is_pinned(key, device.host_key):
             return key, kind
-    await shown_key(device)  # or none of them was heard
     return None
 
 

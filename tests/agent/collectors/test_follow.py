@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -318,3 +319,15 @@ def test_split_lines_takes_whole_lines_and_nothing_else(data: bytes) -> None:
     lines, used = split_lines(data)
     assert b"".join(line + b"\n" for line in lines) == data[:used]
     assert b"\n" not in data[used:]
+
+
+def test_a_cursor_of_an_earlier_version_finds_the_copy(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    state = started(log, "".join(f"line {number}\n" for number in range(100)))
+    del state["seal"]
+    state["mark"] = zlib.crc32(log.read_bytes()[-64:])
+    append(log, "unread\n")
+    (tmp_path / "log.1").write_bytes(log.read_bytes())
+    log.write_text("new\n")
+    assert read_all(log, state) == ([b"unread", b"new"], [])
+    assert "mark" not in state

@@ -225,6 +225,15 @@ def test_a_long_request_hides_no_alert(tmp_path: Path) -> None:
             parse_eve_line(nonsense, ALL, NOW)
 
 
+def test_what_cannot_be_written_again_is_no_event(tmp_path: Path) -> None:
+    """Half of a surrogate pair in a long line: no text, and no end of the part."""
+    long = line(ALERT, http={"url": "/" + "a" * CUT_BYTES})
+    broken = long.replace(b'"signature": "', b'"signature": "\\ud800', 1)
+    assert broken != long
+    with pytest.raises(ValueError, match="no text"):
+        parse_eve_line(broken, ("alert",), 0.0)
+
+
 def test_a_log_that_may_be_read_again_is_told_though_it_says_nothing(tmp_path: Path) -> None:
     site = Site(tmp_path)
     site.log.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,3 +73,46 @@ def test_a_pin_holds_whichever_key_the_device_would_show_unasked(sshd: int, tmp_
     found = look(sshd, "SHA256:" + "A" * 43, tmp_path)
     assert found.state == "host_key_changed"
     assert look(sshd, "SHA256:" + "A" * 43, tmp_path, "sfos").state == "host_key_changed"
+
+
+def test_who_shows_another_key_and_hangs_up_from_then_on_is_told(tmp_path: Path) -> None:
+    """As one may who sits in between and does not want to be noticed."""
+    pin = asyncssh.generate_private_key("ssh-ed25519").get_fingerprint()
+
+    async def between() -> Read:
+        server = await asyncssh.listen(
+            "127.0.0.1", 0, server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")]
+        )
+        connections = 0
+
+        async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal connections
+            connections += 1
+            if connections == 1:
+                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", server.get_port())
+                await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+            writer.close()
+
+        relay = await asyncio.start_server(carry, "127.0.0.1", 0)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "user")], check=True
+        )
+        device = Device(
+            name="may-chu", host="127.0.0.1", port=relay.sockets[0].getsockname()[1], platform="linux",
+            user="nobody-here", key_file=str(tmp_path / "user"), host_key=pin,
+        )  # fmt: skip
+        try:
+            return await read(device, 30)
+        finally:
+            relay.close()
+            server.close()
+
+    assert asyncio.run(between()).state == "host_key_changed"
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(4096):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
