@@ -27,7 +27,9 @@ REPEAT_SECONDS: Final = 300.0
 #: Who took a gateway's address counts as the gateway once nobody else has had it for so long.
 SETTLED_SECONDS: Final = 86_400.0
 _MOST_ADDRESSES: Final = 8_192
+#: Claims that are counted of one card, and of all cards together; the card that was silent the longest gives way.
 _MOST_CLAIMS: Final = 1_024
+_MOST_CLAIMS_OF_ALL: Final = 32_768
 #: Checks at one time of addresses that are no gateway's, and cards whose answers one check counts.
 _MOST_CHECKS: Final = 64
 _MOST_ANSWERING: Final = 64
@@ -65,7 +67,7 @@ class Claims:
     """Addresses of one family. ``ask``: send a request for an address; ``tell``: an event's action and fields.
 
     ``gateways``: addresses of gateways, of which it is said. ``bound``: what was known of them before a restart.
-    ``unchecked``: how many moves found no room for a check.
+    ``unchecked``: how many moves found no room for a check, and cards none for claims that still count.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Claims:
         self._moved_at: dict[str, float] = {}
         self._checks: dict[str, _Check] = {}
         self._cards: OrderedDict[str, _Card] = OrderedDict()
+        self._claims = 0
         self._told: OrderedDict[tuple[str, frozenset[str]], float] = OrderedDict()
 
     def look_after(self, gateways: Collection[str]) -> None:
@@ -177,10 +180,11 @@ class Claims:
         card = self._cards.get(mac)
         if card is None:
             card = self._cards[mac] = _Card()
-            while len(self._cards) > _MOST_ADDRESSES:
-                self._cards.popitem(last=False)
         self._cards.move_to_end(mac)
+        self._claims -= len(card.claims)
         card.claim(ip, now, unasked=unasked)
+        self._claims += len(card.claims)
+        self._make_room(now)
         if now - card.told_at > REPEAT_SECONDS:
             card.told = 0
         if len(card.addresses) < max(MANY_ADDRESSES, 2 * card.told):
@@ -199,6 +203,12 @@ class Claims:
                 "window_seconds": WINDOW_SECONDS,
             },
         )
+
+    def _make_room(self, now: float) -> None:
+        while len(self._cards) > _MOST_ADDRESSES or self._claims > _MOST_CLAIMS_OF_ALL:
+            _mac, oldest = self._cards.popitem(last=False)
+            self._claims -= len(oldest.claims)
+            self.unchecked += now - oldest.claims[-1][0] <= WINDOW_SECONDS
 
     def _is_gateway(self, mac: str, now: float) -> bool:
         """Whether a gateway is this card, and not one that has just taken its address."""

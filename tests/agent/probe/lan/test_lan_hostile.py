@@ -98,6 +98,20 @@ def test_made_up_answers_hide_no_real_one() -> None:
     assert body["answering_count"] <= 65
 
 
+def test_claims_of_made_up_cards_are_bounded_together_and_what_falls_out_is_counted() -> None:
+    claims, _told = watched()
+    for card in range(80):
+        for host in range(512):
+            claims.claimed(
+                f"10.{card}.{host >> 8}.{host & 255}", f"02:00:00:02:00:{card:02x}", NOW, unasked=True
+            )
+    assert sum(len(each.claims) for each in claims._cards.values()) == 32_768
+    assert claims.unchecked == 80 - 64
+    for host in range(600):
+        claims.claimed(f"10.0.{host >> 8}.{host & 255}", INTRUDER, NOW + 120, unasked=True)
+    assert claims.unchecked == 80 - 64, "claims that no longer count are no loss"
+
+
 def on_the_lan(**settings: Any) -> LanWatch:
     return LanWatch(
         Watch(**settings),
