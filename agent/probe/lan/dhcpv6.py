@@ -51,7 +51,9 @@ def read_dhcpv6(payload: bytes, mac: str, ip: str, port: int) -> Dhcpv6Server | 
     Raises:
         ValueError, IndexError: it is not whole.
     """
-    if len(payload) < 4:
+    # Both sides speak from their addresses of the link; what has another one may have come through a router, from
+    # anywhere.
+    if len(payload) < 4 or not ip.startswith("fe80:"):
         return None
     kind, options = payload[0], _options(payload[4:])
     if port == CLIENT_PORT and kind in _SERVER_MESSAGES:
@@ -67,7 +69,7 @@ def read_dhcpv6(payload: bytes, mac: str, ip: str, port: int) -> Dhcpv6Server | 
             dns=_addresses(options.get(_DNS, b"")),
             domain=_domains(options.get(_DOMAINS, b"")),
         )
-    if port == SERVER_PORT and kind in _CLIENT_MESSAGES and ip.startswith("fe80:"):
+    if port == SERVER_PORT and kind in _CLIENT_MESSAGES:
         name = options.get(_FQDN, b"\0")[1:]
         vendor = options.get(_VENDOR_CLASS, b"")
         return Dhcpv6Client(

@@ -193,6 +193,8 @@ def test_dhcpv6_of_both_sides() -> None:
     assert (heard.mac, heard.ip, heard.hostname) == (MAC, "fe80::9", "may-01")
     assert heard.vendor_class == "MSFT 5.0"
     assert read(server / DHCP6_Solicit(trid=1)) is None, "clients do not speak to clients"
+    far = E / IPv6(src="2001:db8::66", dst="2001:db8::5", hlim=50) / UDP(sport=547, dport=546)
+    assert read(far / offers) is None, "what a router forwarded is no server of this link"
 
 
 def test_scapy_understands_how_dhcpv6_servers_are_asked() -> None:
