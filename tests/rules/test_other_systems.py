@@ -69,6 +69,7 @@ KNOWN: Final[dict[str, dict[str, tuple[date, str]]]] = {
         "network/credential_access_ipv6_address_taken": (SINCE, _BOOLEANS),
         "network/credential_access_rogue_dhcp_server": (SINCE, _BOOLEANS),
         "network/credential_access_rogue_dhcpv6_server": (SINCE, _BOOLEANS),
+        "network/credential_access_ipv6_prefix_changed": (SINCE, _BOOLEANS),
         "network/credential_access_ipv6_router_changed": (SINCE, _BOOLEANS),
         "network/credential_access_rogue_ipv6_router": (SINCE, _BOOLEANS),
         "network/initial_access_device_on_other_port": (SINCE, _BOOLEANS),

@@ -51,7 +51,8 @@ class Neighbour(Struct, frozen=True):
 
 
 class Router(Struct, frozen=True):
-    """A router advertisement. ``dns``: RFC 8106; ``prefixes``: with length."""
+    """A router advertisement. ``dns``: RFC 8106; ``prefixes``: with length. Both in order, without those that are to be
+    used no more."""
 
     mac: str
     ip: str
@@ -272,9 +273,9 @@ def _router(data: bytes, mac: str, ip: str, end: int) -> Router | None:
     flags, lifetime = data[59], int.from_bytes(data[60:62], "big")
     prefixes, dns = [], []
     for number, value in _nd_options(data, 70, end):
-        if number == 3 and len(value) >= 30 and value[0] <= 128:
+        if number == 3 and len(value) >= 30 and value[0] <= 128 and any(value[6:10]):
             prefixes.append(f"{socket.inet_ntop(socket.AF_INET6, value[14:30])}/{value[0]}")
-        elif number == 25:
+        elif number == 25 and any(value[2:6]):
             dns += [
                 socket.inet_ntop(socket.AF_INET6, value[at : at + 16]) for at in range(6, len(value) - 15, 16)
             ]
@@ -285,8 +286,8 @@ def _router(data: bytes, mac: str, ip: str, end: int) -> Router | None:
         managed=bool(flags & 0x80),
         other=bool(flags & 0x40),
         preference={1: "high", 3: "low"}.get(flags >> 3 & 3, "medium"),
-        prefixes=prefixes[:_MOST],
-        dns=dns[:_MOST],
+        prefixes=sorted(prefixes)[:_MOST],
+        dns=sorted(dns)[:_MOST],
     )
 
 

@@ -64,6 +64,7 @@ class LanWatch:
         #: By kind (``arp address_moved``): events that found no room in their minute.
         self.untold: Counter[str] = Counter()
         self._missed: dict[str, int] = {}
+        self._untold: Counter[str] = Counter()
         self.switch: dict[str, Any] | None = None
         self._switch_at = 0.0
         self._send = send
@@ -97,6 +98,7 @@ class LanWatch:
             allowed=settings.routers,
             learnt=memory.get("routers") or (),
             learn_until=until,
+            gathers=("prefixes", "dns"),
         )
 
     def memory(self) -> dict[str, Any]:
@@ -208,6 +210,15 @@ class LanWatch:
         self._heard(router.mac, router.ip, "nd")
         says = msgspec.to_builtins(router)
         del says["mac"], says["ip"]
+        # A router may leave options out, or say them in turn (RFC 4861, 6.2.3).
+        for name in ("prefixes", "dns"):
+            if not says[name]:
+                del says[name]
+        if not router.lifetime_seconds:
+            # It is nobody's gateway, for good or while it restarts: what it is otherwise stays as it was.
+            says = {name: says[name] for name in ("prefixes", "dns") if name in says}
+            if not says:
+                return
         self._routers.spoke(router.ip, router.mac, says, self._now, {"ip": router.ip, "mac": router.mac})
 
     def _take_dhcp(self, server: DhcpServer) -> None:
@@ -238,7 +249,7 @@ class LanWatch:
             "lease_seconds": server.lease_seconds,
             "asked": server.transaction == self._transaction6,
         }
-        self._dhcpv6.spoke(server.ip, server.mac, says, self._now, also)
+        self._dhcpv6.spoke(server.ip, server.mac, says, self._now, also, server=server.duid)
 
     def _take_switch(self, switch: Switch) -> None:
         # Where phones sit between, there are two; the first is kept while it speaks.
@@ -292,7 +303,8 @@ class LanWatch:
             "unchecked_count": self.arp.unchecked + self.nd.unchecked,
         }
         news = {name: number - self._missed.get(name, 0) for name, number in missed.items()}
-        self._missed = missed
+        left_out = sorted(self.untold - self._untold)
+        self._missed, self._untold = missed, self.untold.copy()
         if not dropped and not any(news.values()):
             return
         body = {
@@ -302,8 +314,8 @@ class LanWatch:
             "dropped_count": dropped,
             "dropped_ratio": round(dropped / frames, 4) if frames else 0.0,
         }
-        if news["left_out_count"]:
-            body["left_out"] = sorted(self.untold)
+        if left_out:
+            body["left_out"] = left_out
         fields = {
             "event": {"action": "limit_reached"},
             "probe": {"part": "lan", "interface": self.interface},

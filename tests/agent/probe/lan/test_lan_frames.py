@@ -109,9 +109,13 @@ def test_a_router_says_what_it_wants_others_to_believe() -> None:
         / IPv6(src="fe80::1", dst="ff02::1", hlim=255)
         / ICMPv6ND_RA(routerlifetime=1800, M=1, O=0, prf=1)
         / ICMPv6NDOptPrefixInfo(prefix="2001:db8:5::", prefixlen=64)
-        / ICMPv6NDOptRDNSS(dns=["2001:db8::53"])
+        / ICMPv6NDOptPrefixInfo(prefix="2001:db8:4::", prefixlen=64, preferredlifetime=0)
+        / ICMPv6NDOptRDNSS(dns=["2001:db8::54", "2001:db8::53"])
+        / ICMPv6NDOptRDNSS(dns=["2001:db8::52"], lifetime=0)
     )
-    assert router == Router(MAC, "fe80::1", 1800, True, False, "high", ["2001:db8:5::/64"], ["2001:db8::53"])
+    assert router == Router(
+        MAC, "fe80::1", 1800, True, False, "high", ["2001:db8:5::/64"], ["2001:db8::53", "2001:db8::54"]
+    )
 
 
 def test_dhcp_of_both_sides() -> None:

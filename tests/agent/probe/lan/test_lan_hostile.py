@@ -11,6 +11,8 @@ from agent.collectors.registry import StatusDocument
 from agent.probe.lan.authorities import Authorities
 from agent.probe.lan.claims import CHECK_SECONDS, GATEWAY_SECONDS, MANY_ADDRESSES, Claims
 from agent.probe.lan.devices import MOST_CARDS, Devices
+from agent.probe.lan.dhcpv6 import Dhcpv6Server
+from agent.probe.lan.frames import Router
 from agent.probe.lan.settings import Watch
 from agent.probe.lan.watch import MOST_EVENTS, LanWatch
 from agent.runtime.packing import Content, pack
@@ -224,3 +226,54 @@ def test_a_list_of_cards_makes_no_address_known() -> None:
     servers.spoke("10.0.0.2", INTRUDER, {}, NOW)
     servers.spoke("10.0.0.2", ROUTER, {}, NOW)
     assert [each["known"] for each in told] == [False, True]
+
+
+def test_a_card_of_the_settings_may_speak_for_two_servers() -> None:
+    told: list[dict[str, Any]] = []
+    servers = Authorities(told.append, allowed=[ROUTER], learnt=(), learn_until=0.0)
+    for number in range(6):
+        server = number % 2
+        servers.spoke(f"10.0.0.{2 + server}", ROUTER, {"dns": [f"10.0.{server}.1"]}, NOW)
+    assert [each.get("changed") for each in told] == [None, ["dns"]]
+    servers.spoke("10.0.0.2", ROUTER, {"dns": ["10.0.0.66"]}, NOW)
+    assert (told[-1]["changed"], told[-1]["previous"]) == (["dns"], {"dns": ["10.0.0.1"]})
+
+
+def test_a_relay_of_dhcpv6_may_speak_for_two_servers() -> None:
+    watch = on_the_lan(learn_seconds=0)
+    for number in range(6):
+        duid, dns = f"000{number % 2}", f"2001:db8::{number % 2}"
+        watch._take_dhcpv6(Dhcpv6Server(ROUTER, "fe80::1", duid, "reply", 1, "", 0, [dns], ""))
+    assert [event.fields["dhcp"].get("changed") for event in watch.events] == [None, ["dns"]]
+
+
+def advertised(*said: tuple[int, list[str], list[str]]) -> list[list[str] | None]:
+    """What changed, by event, when a known router said this (lifetime, prefixes, name servers) one after the other."""
+    watch = on_the_lan(routers=[ROUTER])
+    for lifetime, prefixes, dns in said:
+        watch._take_router(Router(ROUTER, "fe80::1", lifetime, False, False, "medium", prefixes, dns))
+    return [event.fields["neighbor_discovery"].get("changed") for event in watch.events]
+
+
+def test_a_router_may_say_a_part_at_a_time_and_restart() -> None:
+    whole = (1800, ["a::/64", "b::/64"], ["a::1", "a::2"])
+    parts = [(1800, ["b::/64"], []), (1800, [], ["a::2"]), (0, [], []), (1800, ["a::/64"], ["a::1"])]
+    assert advertised(whole, *parts, whole) == [None]
+
+
+def test_what_a_router_has_not_said_before_is_a_change_even_of_one_that_is_no_gateway() -> None:
+    first = (1800, ["a::/64"], ["a::1"])
+    assert advertised(first, (1800, ["a::/64"], ["a::66"]), first) == [None, ["dns"]]
+    assert advertised(first, (0, [], ["a::66"])) == [None, ["dns"]]
+    assert advertised(first, (1800, ["a::/64", "b::/64"], [])) == [None, ["prefixes"]]
+
+
+def test_what_was_left_out_is_named_in_its_minute_alone() -> None:
+    watch = on_the_lan()
+    for kind in ("arp address_moved", "dhcp server_answered"):
+        watch.untold[kind] += 1
+        watch.tell_limits(frames=10, dropped=0)
+    assert [event.fields["capture"]["left_out"] for event in watch.events] == [
+        ["arp address_moved"],
+        ["dhcp server_answered"],
+    ]
