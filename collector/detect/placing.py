@@ -3,6 +3,7 @@ because all of its tables are needed for it."""
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -23,14 +24,21 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from collector.detect.step import WorkStep
+    from collector.network.reading import Entry
+
+log = logging.getLogger("vonggac.detect")
 
 _EVERY_SECONDS: Final = 60.0
 #: Of more cards of one probe nothing is kept apart: all are looked at.
 _MOST_TOUCHED: Final = 50_000
 #: Where a worker takes partitions over, changes since then are looked at again.
 _AGAIN_SECONDS: Final = 3_600.0
-#: One look at the clock begins no further probe's tables behind so many rows.
-_ENTRIES: Final = 200_000
+#: One look at the clock begins no further probe's tables behind so many rows, and no further table of a probe.
+ENTRIES: Final = 200_000
+#: So many cards of a probe find their place with one look, besides those that are told; the rest with the next ones.
+MOST_NOTED: Final = 2_000
+#: Tables are read from the state store a few at a time.
+_TABLES_AT_ONCE: Final = 4
 
 
 class _Waiting(msgspec.Struct):
@@ -83,6 +91,10 @@ class PlacingIndex:
             self._waiting.pop(endpoint_id, None)
             self._placed_at[endpoint_id] = now
 
+    def put_off(self, endpoint_id: str, now: float) -> None:
+        """What is left of this probe is for its next turn."""
+        self._placed_at[endpoint_id] = now
+
     def waiting(self, endpoint_id: str) -> tuple[Mapping[str, Touch], bool]:
         """``(what happened to which cards, whether all are to be looked at)``."""
         found = self._waiting[endpoint_id]
@@ -97,23 +109,25 @@ def place_cards(
     now: float,
     positions: Mapping[int, int],
 ) -> list[str]:
-    """Hand over where cards of these probes are now; returns those that were looked at."""
+    """Hand over where cards of these probes are now; returns those of which nothing waits any more."""
     looked, read = [], 0
     for endpoint_id in due:
-        if read >= _ENTRIES:
+        if read >= ENTRIES:
             break
         looked.append(endpoint_id)
         context = step.contexts.get(endpoint_id)
         if context is None or context.agency_id is None:
             continue
-        bodies = step.documents.items(endpoint_id, ADDRESSES)
-        tables = {switch: read_entries(body) for switch, body in bodies.items()}
+        tables = _tables(session, endpoint_id)
         read += sum(map(len, tables.values()))
         devices = select(Device.mac, Device.switch, Device.port).where(Device.agency_id == context.agency_id)
         present = {mac: (switch, port) for mac, switch, port in session.execute(devices)}
         touched, everything = index.waiting(endpoint_id)
         moves = moves_of(tables, present, touched, everything=everything)
-        if moves.told or moves.noted:
+        noted = moves.noted[:MOST_NOTED]
+        if len(moves.noted) > MOST_NOTED:
+            index.put_off(looked.pop(), now)
+        if moves.told or noted:
             place = positions[partition_of(endpoint_id)]
             origin = Origin(now, place, endpoint_id, "placing", int(now * 1000))
             step.hand_over(
@@ -127,7 +141,30 @@ def place_cards(
                     context.fields(),
                     origin.next_look(),
                     places=moves.told,
-                    noted_places=moves.noted,
+                    noted_places=noted,
                 ),
             )
     return looked
+
+
+def _tables(session: Session, endpoint_id: str) -> dict[str, list[Entry]]:
+    """A probe's forwarding tables by switch, as many as have room: who sends the documents says how many there are."""
+    query = (
+        select(Document.item, Document.body)
+        .where(Document.endpoint_id == endpoint_id, Document.kind == ADDRESSES)
+        .order_by(Document.item)
+        .execution_options(yield_per=_TABLES_AT_ONCE)
+    )
+    tables: dict[str, list[Entry]] = {}
+    read = 0
+    with session.execute(query) as found:
+        for switch, body in found:
+            tables[switch] = read_entries(body)
+            read += len(tables[switch])
+            if read >= ENTRIES:
+                log.warning(
+                    "a probe's forwarding tables are more than are looked at",
+                    extra={"endpoint": endpoint_id, "tables": len(tables), "rows": read},
+                )
+                break
+    return tables

@@ -79,7 +79,7 @@ class DocumentsView:
         self._stored: dict[str, dict[tuple[str, str], Stored]] = defaultdict(dict)
         self._read: set[str] = set()
         self._lazy_read: set[str] = set()
-        self._devices_read: set[tuple[str, str, str | None]] = set()
+        self._devices_read: set[tuple[str, str, str]] = set()
         self._device_counts: dict[tuple[str, str], int] = {}
         self._devices_added: dict[tuple[str, str], int] = defaultdict(int)
         self._put: dict[tuple[str, str, str], Stored | None] = {}
@@ -93,13 +93,11 @@ class DocumentsView:
             self._lazy_read.add(endpoint_id)
             self._load([endpoint_id], lazy=True)
         if kind in DEVICE_KINDS:
-            self._load_devices(endpoint_id, kind, item)
+            self._load_device(endpoint_id, kind, item)
         return self._of(endpoint_id).get((kind, item))
 
     def items(self, endpoint_id: str, kind: str) -> dict[str, dict[str, Any]]:
-        """Bodies by item."""
-        if kind in DEVICE_KINDS:
-            self._load_devices(endpoint_id, kind, None)
+        """Bodies by item; not of kinds of network devices, which may be many and large."""
         return {item: stored.body for (its, item), stored in self._of(endpoint_id).items() if its == kind}
 
     def has_room(self, endpoint_id: str, kind: str) -> bool:
@@ -172,15 +170,14 @@ class DocumentsView:
         rest = Document.kind.not_in(self._LAZY | DEVICE_KINDS)
         self._read_where(Document.endpoint_id.in_(ids), Document.kind.in_(self._LAZY) if lazy else rest)
 
-    def _load_devices(self, endpoint_id: str, kind: str, item: str | None) -> None:
-        """One of the kind, or (``None``) all of it; what the step put itself stays."""
+    def _load_device(self, endpoint_id: str, kind: str, item: str) -> None:
+        """What the step put itself stays."""
         wanted = (endpoint_id, kind, item)
-        if wanted in self._devices_read or (endpoint_id, kind, None) in self._devices_read:
+        if wanted in self._devices_read:
             return
         self._of(endpoint_id)
         self._devices_read.add(wanted)
-        of_item = () if item is None else (Document.item == item,)
-        self._read_where(Document.endpoint_id == endpoint_id, Document.kind == kind, *of_item)
+        self._read_where(Document.endpoint_id == endpoint_id, Document.kind == kind, Document.item == item)
 
     def _read_where(self, *where: ColumnElement[bool]) -> None:
         query = select(

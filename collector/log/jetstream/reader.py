@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from heapq import merge
 from itertools import count
 from operator import attrgetter
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collector.settings import Log
 
 T = TypeVar("T")
+
+log = logging.getLogger("vonggac.log")
 
 #: ``read`` stops here even below its row limit (it always returns at least one row).
 _READ_BYTES: Final = 32 << 20
@@ -196,6 +199,10 @@ class NatsReader:
                 # This server may be the one that is cut off.
                 with contextlib.suppress(nats.errors.Error, OSError):
                     await self._link.client.force_reconnect()
+            except Exception as error:
+                # The last resort: without this watch a feed that stops would stop for good.
+                log.exception("the log's feeds cannot be watched")
+                self._trouble = LogError(f"the log's servers answer what nobody expects: {error}")
             else:
                 self._trouble = None
 

@@ -23,6 +23,7 @@ def prepare(settings: Log) -> None:
             prepare_stream(settings, 0)
         except LogError as error:
             print(f"! {error}", flush=True)
+            time.sleep(0.2)
         else:
             return
 

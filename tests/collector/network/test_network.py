@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select
 
+from collector.detect import placing
 from collector.documents.service import MAX_DEVICES
 from collector.errors import NotFoundError
 from collector.network.placing import MOST_TOLD, Touch, moves_of, touches
@@ -298,6 +299,40 @@ def test_a_card_that_is_plugged_in_at_another_switch_is_told_once_a_minute_at_mo
     assert moves() == [("sw-2", "q2"), ("sw-2", "q3")]
     pipeline.turn()
     assert len(moves()) == 2
+
+
+@both
+def test_tables_without_end_are_read_up_to_a_bound_and_many_cards_find_their_places_by_turns(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placing, "ENTRIES", 5)
+    monkeypatch.setattr(placing, "MOST_NOTED", 2)
+    arp = [{"ip": f"10.0.1.{number}", "mac": mac(number)} for number in range(1, 10)]
+    pipeline.batch(documents=[document("network_arp", {"entries": arp}, "sw-1")])
+    pipeline.work()
+    rows = [(number, f"p{number}", False) for number in range(1, 4)]
+    tables = [
+        learned("sw-1", *rows),
+        learned("sw-2", (4, "q4", False), (5, "q5", False), (6, "q6", False)),
+        learned("sw-3", (7, "r7", False)),
+    ]
+    pipeline.batch(documents=tables)
+    pipeline.work()
+
+    def placed() -> int:
+        with pipeline.state.read() as session:
+            return len(session.scalars(select(Device.mac).where(Device.switch != "")).all())
+
+    counts = []
+    for _ in range(4):
+        pipeline.turn()
+        counts.append(placed())
+        pipeline.clock.seconds += 61
+    assert counts == [2, 4, 6, 6]
+    pipeline.turn()
+    with pipeline.state.read() as session:
+        switches = session.scalars(select(Device.switch).where(Device.switch != "").distinct()).all()
+    assert sorted(switches) == ["sw-1", "sw-2"]
 
 
 def test_a_chain_by_forwarding_tables_has_no_link_past_the_one_between() -> None:
