@@ -438,7 +438,8 @@ class Runner:
 
     def _news(self) -> str:
         """Changes when ``status`` has something new to say; counts and times may wait for their minute."""
-        failing = sorted(name for name, one in self.status.collectors.items() if not one.ok)
+        # Lanes and parts put theirs in meanwhile.
+        failing = sorted(name for name, one in tuple(self.status.collectors.items()) if not one.ok)
         waiting = self.spool.backlog().files > 0
         settings = self._managed.standing()
         errors = f"{self.status.spool_error} {self.status.renewal_error}"
