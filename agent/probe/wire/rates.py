@@ -38,7 +38,8 @@ class Rate(Struct, frozen=True):
 
     ``port``: of the destination (``SYN``), of the answering service (``UNASKED``), else the one where there is one
     alone. ``size``: bytes; ``answers``: packets back; ``finished``: connections that the client ended in good order,
-    and, where the host answers at all, the host too, as it does of none that was never open. ``sources`` are counted up
+    and, where the host answers at all, the host too (by FIN, or by a RST of its own), as it does of none that was never
+    open. ``sources`` are counted up
     to 1024; ``source`` where there is one alone.
     """
 

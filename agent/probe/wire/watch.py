@@ -252,6 +252,10 @@ class Watch:
                 if not self._tcp.answers(host, source, from_port, REFUSED):
                     for name in _ODD_FLAGS:
                         self._odd.answers(host + bytes((name,)), source, from_port, REFUSED)
+                # With both a number of its own and one of the other's it ends what was open; what it refuses has but
+                # one of them (RFC 9293, 3.10.7.1).
+                if flags & _ACK and number and (key := source + from_port) in counts.syn:
+                    counts.finished_back[key] += weight
             elif flags & _FIN:
                 if counts.has_room(counts.finished, host + port):
                     counts.finished[host + port] += weight

@@ -120,3 +120,24 @@ def test_an_attack_shows_in_the_middle_of_it(
     assert 0 < first["time"] - 1_763_600_000 - begin <= lasts
     if "source.ip" in first["fields"]:
         assert first["fields"]["source.ip"] == BAD
+
+
+@pytest.mark.parametrize(
+    ("number", "reached", "flags", "floods"),
+    [(900, 8, RST | ACK, False), (0, 8, RST | ACK, True), (900, 0, RST, True)],
+)
+def test_a_server_that_ends_by_rst_is_no_victim_and_one_that_refuses_is(
+    number: int, reached: int, flags: int, floods: bool
+) -> None:
+    """400 a second: the last segment is the server's. A host refuses with its own or the other's number, never both."""
+    frames: list[Timed] = []
+    for each in range(5 * 400):
+        at, port, client = each / 400, 1024 + each, f"10.0.{each % 200}.9"
+        frames += [
+            (at, tcp(client, port, "10.0.0.2", 443, SYN)),
+            (at, tcp("10.0.0.2", 443, client, port, SYN | ACK)),
+            (at, tcp(client, port, "10.0.0.2", 443, FIN | ACK)),
+            (at, tcp("10.0.0.2", 443, client, port, flags, number=number, reached=reached)),
+        ]
+    _, told = replayed(WireSettings(), frames)
+    assert ("impact_syn_flood" in Judge().see(told)) is floods
