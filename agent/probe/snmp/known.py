@@ -28,7 +28,7 @@ _FINE_SECONDS: Final = 3_600.0
 _MOST: Final = 50_000
 #: Ports that are kept of one MAC; the one where it was seen longest ago gives way.
 _MOST_PORTS: Final = 8
-#: Network neighbours that are kept as known.
+#: Network neighbours that are kept as known, and ports as earlier uplinks.
 _MOST_NEIGHBOURS: Final = 400
 #: A port that led to a device that is asked is taken to lead there for so long after that was last seen.
 _UPLINK_SECONDS: Final = 86_400.0
@@ -102,13 +102,15 @@ class Paths(Struct):
 
     ``neighbours``: those, by port and chassis; ``uplinks``: ports behind which a device that is asked was learned.
     Each with when that was so last. ``begun``: the first look; ``late``: the uplinks that showed after the time of
-    learning, which somebody may feign who sends with another device's MAC.
+    learning, which somebody may feign who sends with another device's MAC; ``earlier``: ports that were uplinks and not
+    late, whatever is switched off there at the moment.
     """
 
     begun: float = 0.0
     neighbours: dict[str, float] = {}
     uplinks: dict[str, float] = {}
     late: set[str] = set()
+    earlier: dict[str, float] = {}
 
     def take(
         self, neighbours: Iterable[tuple[str, str]], uplinks: Iterable[str], now: float, learn_seconds: float
@@ -119,17 +121,28 @@ class Paths(Struct):
             self.begun = now
         learning = now - self.begun < learn_seconds or now == self.begun
         changed = False
+        expected = set()
         for interface, chassis in neighbours:
             key = f"{interface} {chassis}"
             if key in self.neighbours or (learning and len(self.neighbours) < _MOST_NEIGHBOURS):
                 changed = changed or now - self.neighbours.get(key, 0.0) > _FINE_SECONDS
                 self.neighbours[key] = now
+                expected.add(interface)
+        expected |= self.uplinks.keys() | self.earlier.keys()
         for interface in uplinks:
-            if interface not in self.uplinks and not learning:
+            if interface not in expected and not learning:
                 self.late.add(interface)
+            if interface not in self.late and (
+                interface in self.earlier or len(self.earlier) < _MOST_NEIGHBOURS
+            ):
+                self.earlier[interface] = now
             changed = changed or now - self.uplinks.get(interface, 0.0) > _FINE_SECONDS
             self.uplinks[interface] = now
-        for kept, seconds in ((self.neighbours, _KEPT_SECONDS), (self.uplinks, _UPLINK_SECONDS)):
+        for kept, seconds in (
+            (self.neighbours, _KEPT_SECONDS),
+            (self.uplinks, _UPLINK_SECONDS),
+            (self.earlier, _KEPT_SECONDS),
+        ):
             for key in [key for key, last in kept.items() if now - last > seconds]:
                 del kept[key]
                 changed = True

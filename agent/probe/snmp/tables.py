@@ -67,8 +67,11 @@ _DUPLEX: Final = {1: "unknown", 2: "half", 3: "full"}
 _INNER_TYPES: Final = frozenset({1, 24})
 #: dot1dTpFdbStatus and dot1qTpFdbStatus: the device's own addresses are no neighbours.
 _SELF: Final = 4
-#: LldpSystemCapabilitiesMap: bit 2 a bridge, 3 an access point, 4 a router.
-_NETWORK_BITS: Final = 0x20 | 0x10 | 0x08
+#: LldpSystemCapabilitiesMap: bit 2 a bridge, 3 an access point, 4 a router, 5 a telephone, which is a bridge for the
+#: machine behind it, too.
+_BRIDGE_BIT: Final = 0x20
+_NETWORK_BITS: Final = 0x10 | 0x08
+_TELEPHONE_BIT: Final = 0x04
 _CHASSIS: Final = 3
 
 
@@ -89,7 +92,7 @@ class Interface(Struct):
 
 class Neighbour(Struct, frozen=True):
     """What a port hears by LLDP. ``chassis`` and ``port`` are as the neighbour names them, MACs in their usual form;
-    ``network``: it says that it is a bridge, a router or an access point."""
+    ``network``: it says that it is a bridge, a router or an access point, and no telephone that bridges."""
 
     interface: str
     chassis: str
@@ -179,7 +182,7 @@ def neighbours_of(columns: Columns, interfaces: Mapping[int, Interface]) -> list
                 port=described if port_subtype == 3 and described else port,
                 system_name=text(columns[oids.LLDP_NAME_REMOTE].get(index), 64),
                 description=text(columns[oids.LLDP_DESCR_REMOTE].get(index), 128),
-                network=bool(bits & _NETWORK_BITS),
+                network=bool(bits & _NETWORK_BITS) or bits & (_BRIDGE_BIT | _TELEPHONE_BIT) == _BRIDGE_BIT,
             )
         )
     return found

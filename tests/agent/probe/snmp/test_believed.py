@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from agent.probe.snmp import oids, running
+from agent.probe.snmp import oids, running, tables
 from agent.probe.snmp.around import Around
 from agent.probe.snmp.device import Polled
-from agent.probe.snmp.known import Known, Memory
+from agent.probe.snmp.known import Known, Memory, Paths
 from agent.probe.snmp.session import DeviceError
 from agent.probe.snmp.settings import Device, Poll
 from agent.probe.snmp.tables import Entry
@@ -226,3 +226,34 @@ class _Dribbling(Answering):
 class _Unreasonable(Answering):
     async def get(self, wanted: Iterable[str]) -> Any:
         raise RuntimeError(str(wanted))
+
+
+def test_an_uplink_that_was_off_over_a_weekend_is_none_that_showed_late() -> None:
+    paths = Paths()
+    for day in range(4):
+        paths.take([], ["p1"], START + day * DAY, DAY)
+    paths.take([], [], START + 6 * DAY, DAY)
+    assert not paths.uplinks
+    paths.take([], ["p1", "p2"], START + 6 * DAY + 300, DAY)
+    assert (set(paths.uplinks), paths.late) == ({"p1", "p2"}, {"p2"})
+    paths.take([], [], START + 8 * DAY, DAY)
+    paths.take([], ["p2"], START + 8 * DAY + 300, DAY)
+    assert paths.late == {"p2"}, "what was late once is no earlier uplink"
+
+
+def test_a_port_whose_network_neighbour_is_known_turns_uplink_unsuspected() -> None:
+    paths = Paths()
+    paths.take([("p1", "sw-2")], [], START, DAY)
+    paths.take([("p1", "sw-2"), ("p2", "sw-66")], ["p1", "p2"], START + 2 * DAY, DAY)
+    assert paths.late == {"p2"}
+
+
+@pytest.mark.parametrize(
+    ("bits", "network"),
+    [(0x24, False), (0x04, False), (0x20, True), (0x28, True), (0x10, True), (0x80, False)],
+)
+def test_a_telephone_with_a_socket_for_a_machine_is_no_network_device(bits: int, network: bool) -> None:
+    columns: tables.Columns = {column: {} for column in tables.LLDP}
+    columns[oids.LLDP_CHASSIS_REMOTE][0, 7, 1] = b"phone"
+    columns[oids.LLDP_ENABLED_REMOTE][0, 7, 1] = bytes((bits, 0))
+    assert [each.network for each in tables.neighbours_of(columns, {})] == [network]
