@@ -25,12 +25,15 @@ _LONGEST_AGE: Final = 10 * 366 * 86_400.0
 
 
 class Backups:
-    """Those of one device, from poll to poll."""
+    """Those of one device, from poll to poll. ``good``, ``failed``: by system, when the last good one ended and since
+    when the last run counts as failed; kept up to date, and remembered over a restart by whom they belong to."""
 
-    def __init__(self, backups: tuple[Backup, ...]) -> None:
-        self._backups = backups
-        self._good: dict[str, float] = {}
-        self._failed: dict[str, float] = {}
+    def __init__(self, backups: tuple[Backup, ...], good: dict[str, float], failed: dict[str, float]) -> None:
+        self._backups, self._good, self._failed = backups, good, failed
+        named = {each.system for each in backups}
+        for times in (good, failed):
+            for system in times.keys() - named:
+                del times[system]
 
     @property
     def oids(self) -> list[str]:
@@ -54,7 +57,7 @@ class Backups:
         failed = code is not None and code not in backup.good_states
         if failed:
             self._failed.setdefault(name, now)
-        else:
+        elif code is not None or not backup.state_oid:
             self._failed.pop(name, None)
         known = at is not None and (code is not None or not backup.state_oid)
         body: dict[str, Any] = {

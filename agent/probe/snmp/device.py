@@ -72,7 +72,7 @@ class Polled:
         #: When its traffic was told last, and what was known of all devices' MACs when it was told of.
         self.measured_at, self.changes = 0.0, 0
         #: Systems whose backups it tells of.
-        self.backups = Backups(())
+        self.backups = Backups((), {}, {})
         #: Whether the memory is worth writing down.
         self.dirty = False
         self._failures = 0
@@ -176,7 +176,8 @@ class Polled:
         ticks = number(values.get(oids.SYS_UP_TIME))
         if ticks is None:
             raise DeviceError("SNMP: sysUpTime")
-        self._absent |= set(wanted) - values.keys()
+        # What tells of backups may come later than the agent that is asked.
+        self._absent |= set(wanted) - values.keys() - set(self.backups.oids)
         self.values = values
         name = self.settings.profile or profile_of(text(values.get(oids.SYS_OBJECT_ID)))
         if name != self.memory.profile:
@@ -194,6 +195,7 @@ class Polled:
         if memory.clock.restarted or memory.engine.restarted:
             self.dirty = True
             self._tables_at = 0.0
+            self._absent.clear()
 
     async def _ask_tables(self, now: float) -> None:
         self._round += 1

@@ -155,7 +155,8 @@ class Paths(Struct):
 
 
 class Memory(Struct):
-    """``clock``: of the device; ``engine``: of its SNMP engine, to which tables refer. ``profile``: as found last."""
+    """``clock``: of the device; ``engine``: of its SNMP engine, to which tables refer. ``profile``: as found last.
+    ``backups_good``, ``backups_failed``: as :class:`agent.probe.snmp.backups.Backups` keeps them."""
 
     known: Known = msgspec.field(default_factory=Known)
     paths: Paths = msgspec.field(default_factory=Paths)
@@ -163,6 +164,8 @@ class Memory(Struct):
     engine: Look | None = None
     restarts: int = 0
     profile: str = ""
+    backups_good: dict[str, float] = {}
+    backups_failed: dict[str, float] = {}
 
 
 def load_memory(path: Path) -> Memory:

@@ -131,7 +131,12 @@ class Poller:
         polled = Polled(device, poll, session, load_memory(path), self._around)
         polled.told = load_told(told_path)
         named = self._context.settings.backups.backup
-        polled.backups = Backups(tuple(each for each in named if each.device == device.name))
+        memory = polled.memory
+        polled.backups = Backups(
+            tuple(each for each in named if each.device == device.name),
+            memory.backups_good,
+            memory.backups_failed,
+        )
         if len(self._devices) > _FEW:
             await asyncio.sleep(random.uniform(0, poll.interval_seconds * _SPREAD))  # noqa: S311 - no secret
         polled.measured_at, slow = self._context.now(), False
@@ -213,6 +218,7 @@ class Poller:
             if self._digests.get(key) != digest:
                 self._digests[key] = digest
                 self._documents[key] = changed[document.kind] = document
+                polled.dirty = polled.dirty or document.kind == BACKUP
         return changed
 
     def _files(self, name: str) -> tuple[Path, Path]:

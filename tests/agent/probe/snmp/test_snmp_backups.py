@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from agent.probe.snmp.around import Around
 from agent.probe.snmp.backups import Backups, parse_date_and_time, parse_time
-from agent.probe.snmp.settings import Backup, SnmpSettings
+from agent.probe.snmp.device import Polled
+from agent.probe.snmp.known import Memory
+from agent.probe.snmp.settings import Backup, Device, Poll, SnmpSettings
+from tests.agent.probe.snmp.answering import Answering
 from tests.support.netns import wait_for
 from tests.support.snmp import snmpd
 
@@ -120,7 +125,8 @@ def test_a_time_without_a_zone_is_this_machines() -> None:
 
 def test_a_failure_keeps_the_time_at_which_it_was_first_seen_until_a_run_is_good() -> None:
     one = Backup("a", "nas", "1.3.6.1", "unix_seconds", "1.3.6.2", (0, 2))
-    backups = Backups((one,))
+    good, failed = {"removed": NOW}, {"removed": NOW}
+    backups = Backups((one,), good, failed)
 
     def body(now: float, state: int | None) -> dict[str, Any]:
         [document] = backups.documents({"1.3.6.1": int(NOW) - 60, "1.3.6.2": state}, now)
@@ -129,9 +135,25 @@ def test_a_failure_keeps_the_time_at_which_it_was_first_seen_until_a_run_is_good
 
     assert body(NOW, 0)["state"] == "good"
     assert body(NOW + 1, 1)["failed_time"] == NOW + 1
+    backups = Backups((one,), good, failed)  # as after a restart
+    assert (good, failed) == ({"a": NOW - 60}, {"a": NOW + 1})
+    assert body(NOW + 8, None)["state"] == "missing"
     assert body(NOW + 9, 1)["failed_time"] == NOW + 1
     assert "failed_time" not in body(NOW + 10, 2)
     assert body(NOW + 11, None)["state"] == "missing", "a state that is asked for and not told is not good"
+
+
+def test_a_device_that_tells_of_its_backup_later_than_it_starts_is_asked_on() -> None:
+    device: Any = Answering()
+    one = Polled(Device("nas", "10.0.0.2", "c"), Poll(), device, Memory(), Around(300))
+    one.backups = Backups((Backup("a", "nas", "1.3.6.1", "unix_seconds"),), {}, {})
+    for minute, value in ((0, None), (1, int(NOW))):
+        if value is not None:
+            device.scalars["1.3.6.1"] = value
+        asyncio.run(one.ask(NOW + 60 * minute))
+    [document] = one.backups.documents(one.values, NOW + 60)
+    assert document.body is not None
+    assert document.body["state"] == "good"
 
 
 @pytest.mark.parametrize(
