@@ -23,6 +23,7 @@ from agent.probe.snmp.credentials import CredentialError, read_secret
 from agent.probe.snmp.device import Polled
 from agent.probe.snmp.known import load_memory, load_told, save_memory, save_told
 from agent.probe.snmp.part import DEVICES, TRAPS
+from agent.probe.snmp.patience import Patience
 from agent.probe.snmp.session import DeviceError, Session
 from agent.probe.snmp.telling import (
     DEVICE,
@@ -159,7 +160,8 @@ class Poller:
                 await polled.session.get((oids.SYS_UP_TIME,))
             async with turn:
                 began = time.monotonic()
-                tables = await asyncio.wait_for(polled.ask(self._context.now()), patience)
+                async with Patience(patience):
+                    tables = await polled.ask(self._context.now())
                 seconds = time.monotonic() - began
             await self._take(polled, self._context.now(), tables=tables)
         except TimeoutError:

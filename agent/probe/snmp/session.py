@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +21,7 @@ from gufo.snmp.aio import SnmpSession
 from gufo.snmp.user import KeyType
 
 from agent import reasons
+from agent.probe.snmp.patience import Patience
 from agent.probe.snmp.values import Value, parts_of
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Session:
         self.requests += 1
         rows = aiter(session.getbulk(base, _BULK))
         while True:
-            async with asyncio.timeout(self._patience):
+            async with Patience(self._patience):
                 row = await anext(rows, None)
             if row is None:
                 return
@@ -121,7 +121,7 @@ class Session:
             try:
                 session = await self._open()
                 self.requests += 1
-                async with asyncio.timeout(self._patience):
+                async with Patience(self._patience):
                     return await session.get_many(oids)
             except (TimeoutError, SnmpAuthError, OSError) as error:
                 self._drop()
@@ -146,7 +146,7 @@ class Session:
                 else SnmpSession(self._address, self._port, user=_user(self._secret), timeout=self._timeout)
             )
             self.requests += kind.version == "3"
-            async with asyncio.timeout(self._patience):
+            async with Patience(self._patience):
                 await session.refresh()
             self._session = session
         return self._session
