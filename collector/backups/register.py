@@ -145,9 +145,9 @@ def newest(
 
 def newest_by(
     session: Session, system_ids: Iterable[int], kinds: Iterable[str]
-) -> dict[tuple[int, str], BackupRecord]:
-    """By system and who told of it: the record of these kinds with the latest time."""
-    about = (BackupRecord.system_id, BackupRecord.by)
+) -> dict[tuple[int, str, bool], BackupRecord]:
+    """By system, who told of it and whether it was good: the record of these kinds with the latest time."""
+    about = (BackupRecord.system_id, BackupRecord.by, BackupRecord.ok)
     wanted = (BackupRecord.system_id.in_(list(system_ids)), BackupRecord.kind.in_(list(kinds)))
     last = select(*about, func.max(BackupRecord.at).label("at")).where(*wanted).group_by(*about).subquery()
     rows = session.scalars(
@@ -156,12 +156,13 @@ def newest_by(
             last,
             (BackupRecord.system_id == last.c.system_id)
             & (BackupRecord.by == last.c.by)
+            & (BackupRecord.ok == last.c.ok)
             & (BackupRecord.at == last.c.at),
         )
         .where(*wanted)
         .order_by(BackupRecord.id)
     )
-    return {(row.system_id, row.by): row for row in rows}
+    return {(row.system_id, row.by, row.ok): row for row in rows}
 
 
 def forget_old(session: Session, system_id: int, kind: str, by: str | None = None) -> None:

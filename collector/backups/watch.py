@@ -202,20 +202,19 @@ def _new_files(session: Session, systems: Mapping[str, BackupSystem], now: float
     """What agents found and is not written down yet. Only agents of the system's own agency are believed, and each is
     held against what it told of itself: two that do not agree do not take turns."""
     query = (
-        select(Document.item, Document.body, Document.endpoint_id, Assignment.agency_id)
+        select(Document.item, Document.body, Document.received_at, Document.endpoint_id, Assignment.agency_id)
         .join(Assignment, (Assignment.endpoint_id == Document.endpoint_id) & Assignment.valid_to.is_(None))
         .where(Document.kind == KIND)
     )
     written = newest_by(session, [each.id for each in systems.values()], (FILE, SNMP))
     found = []
-    for item, body, endpoint_id, agency_id in session.execute(query):
+    for item, body, received_at, endpoint_id, agency_id in session.execute(query):
         system = systems.get(item)
         if system is None or system.agency_id != agency_id:
             continue
         kind = SNMP if body.get("way") == SNMP else FILE
-        for at, ok in _told(kind, body, now):
-            before = written.get((system.id, endpoint_id))
-            if before is not None and (before.at > at or (before.at == at and before.ok == ok)):
+        for at, ok in _told(kind, body, received_at.timestamp()):
+            if _is_written(kind, written, (system.id, endpoint_id), at, ok=ok):
                 continue
             found.append(
                 {
@@ -234,15 +233,34 @@ def _new_files(session: Session, systems: Mapping[str, BackupSystem], now: float
     return found
 
 
-def _told(kind: str, body: Mapping[str, Any], now: float) -> list[tuple[datetime, bool]]:
+def _is_written(
+    kind: str,
+    written: Mapping[tuple[int, str, bool], BackupRecord],
+    told: tuple[int, str],
+    at: datetime,
+    *,
+    ok: bool,
+) -> bool:
+    """Whether that end, or a later one, stands in the history. A device tells the last good one and the last failure
+    beside each other; of files only the newest is told, which may turn out damaged, or well again."""
+    known = [written[key] for each in (True, False) if (key := (*told, each)) in written]
+    if kind == SNMP:
+        return any(before.at >= at for before in known if before.ok == ok)
+    before = max(known, key=lambda each: (each.at, each.id), default=None)
+    return before is not None and (before.at > at or (before.at == at and before.ok == ok))
+
+
+def _told(kind: str, body: Mapping[str, Any], received: float) -> list[tuple[datetime, bool]]:
     """When something ended, and whether it was good. Of files the newest one, of devices the last good backup and the
-    failure of the last run."""
+    failure of the last run; of the same moment the failure counts. What is a little ahead ended when it was told."""
     if kind == SNMP:
         said = [(body.get("newest_time"), True), (body.get("failed_time"), False)]
+        if said[0][0] == said[1][0]:
+            del said[0]
     else:
         said = [(body.get("newest_time"), body.get("state") == "good")]
     return [
-        (moment(min(float(at), now)), ok)
+        (moment(min(float(at), received)), ok)
         for at, ok in said
-        if not isinstance(at, bool) and isinstance(at, int | float) and 0 < at <= now + _AHEAD_SECONDS
+        if not isinstance(at, bool) and isinstance(at, int | float) and 0 < at <= received + _AHEAD_SECONDS
     ]

@@ -20,7 +20,15 @@ from collector.devices.approvals import holds
 from collector.devices.bounds import DAY
 from collector.devices.macs import MADE_UP
 from collector.devices.standing import PRESENT, managed
-from collector.state.tables import Agency, Device, DeviceApproval, DeviceCensus
+from collector.state.tables import (
+    Agency,
+    Assignment,
+    Device,
+    DeviceApproval,
+    DeviceCensus,
+    Endpoint,
+    EndpointMac,
+)
 from rules.engine import Event
 
 if TYPE_CHECKING:
@@ -149,7 +157,8 @@ def _its_approval() -> ColumnElement[bool]:
 
 def _wanted(settings: Coverage, now: datetime) -> ColumnElement[bool]:
     """Of a device: nobody looks after it, nobody approved it, and it was not told of yet. A gateway is no exception:
-    it is one by the word of one endpoint."""
+    it is one by the word of one endpoint. What stands as a machine of another agency since it was last seen, or since
+    less than the time that a new device is given, is none of it: agencies merge, and their probes follow."""
     grace = timedelta(hours=settings.unauthorised_after_hours)
     was_approved = exists().where(_its_approval()).correlate(Device)
     stood_there = and_(Device.baseline, Device.endpoint_id.is_(None))
@@ -158,7 +167,21 @@ def _wanted(settings: Coverage, now: datetime) -> ColumnElement[bool]:
         Device.last_seen_at >= now - PRESENT,
         or_(was_approved, and_(~stood_there, Device.first_seen_at <= now - grace)),
         ~managed(now),
+        ~_moved(now - grace),
         ~exists().where(_its_approval(), holds(now)).correlate(Device),
+    )
+
+
+def _moved(since: datetime) -> ColumnElement[bool]:
+    """Of a device: an endpoint with this card is another agency's now, and was this one's when the card was last seen,
+    or later than ``since``."""
+    return exists().where(
+        EndpointMac.mac == Device.mac,
+        Assignment.endpoint_id == EndpointMac.endpoint_id,
+        Assignment.agency_id == Device.agency_id,
+        or_(Assignment.valid_to >= Device.last_seen_at, Assignment.valid_to >= since),
+        Endpoint.id == EndpointMac.endpoint_id,
+        Endpoint.retired_at.is_(None),
     )
 
 

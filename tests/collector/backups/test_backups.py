@@ -305,6 +305,26 @@ def test_what_a_device_tells_over_snmp_counts_as_good_and_as_failed(site: Site) 
     assert site.states() == [("overdue", "ok")], "a value that is gone grows old"
 
 
+@pytest.mark.parametrize("ahead", [0, 300])
+def test_a_backup_that_was_good_and_failed_in_one_moment_failed_once(site: Site, ahead: int) -> None:
+    """As where a device tells an age of nothing when a run fails, or its clock is ahead of ours."""
+    site.look()
+    site.now += timedelta(hours=2)
+    moment = site.now.timestamp() + ahead
+    site.document(way="snmp", state="failed", newest_time=moment, failed_time=moment)
+    told = []
+    for _ in range(6):
+        told += site.look()
+        site.now += timedelta(minutes=1)
+    assert [each["backup"]["state"] for each in told] == ["failed"]
+    with site.state.read() as session:
+        assert [each.ok for each in session.scalars(select(BackupRecord))] == [False]
+
+    site.document(way="snmp", state="good", newest_time=moment + 1, failed_time=moment)
+    site.now += timedelta(minutes=10)
+    assert [each["backup"]["state"] for each in (*site.look(), *site.look())] == ["ok"]
+
+
 def test_two_agents_that_do_not_agree_take_no_turns_and_push_nobodys_history_out(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from collector.devices.service import DevicesView, Watcher
 from collector.devices.sightings import Sighting, neighbours_difference
 from collector.devices.standing import managed
 from collector.devices.unauthorised import UnauthorisedLook, find
+from collector.registry.service import assign_endpoint
 from collector.settings import Coverage
 from collector.state.tables import Alert, Device, DeviceCensus, Endpoint
 from rules.catalogue import OWN_RULES
@@ -169,6 +170,28 @@ def test_a_card_of_an_endpoint_that_is_no_more_is_not_managed(pipeline: Pipeline
     assert unapproved(pipeline) == [OLD]
     with pipeline.state.read() as session:
         assert session.scalars(select(Device.mac).where(managed(now))).all() == []
+
+
+def test_machines_that_went_over_to_another_agency_are_no_strangers_where_they_were(
+    pipeline: Pipeline,
+) -> None:
+    """Agencies merge, and the probe of the old one stays for a while."""
+    add_endpoint(pipeline.state, "moves", pipeline.agency_id)
+    say(pipeline, "host", {"name": "y", "mac_addresses": [PC]}, endpoint_id="moves")
+    see(pipeline, OLD, PC)
+    forward(pipeline, 2 * DAY)
+    see(pipeline, PC)
+    successor = add_agency(pipeline.state, "successor")
+    with pipeline.state.write() as session:
+        assign_endpoint(session, "moves", successor, moment(pipeline.clock.seconds))
+    assert rows(pipeline)[PC].endpoint_id == "moves"
+    assert unapproved(pipeline) == []
+    forward(pipeline, DAY / 2)
+    see(pipeline, OLD, PC)
+    assert unapproved(pipeline) == []
+    forward(pipeline, DAY)
+    see(pipeline, PC)
+    assert unapproved(pipeline) == [PC]
 
 
 def test_a_gateway_that_came_later_needs_an_approval_and_one_of_the_beginning_does_not(
