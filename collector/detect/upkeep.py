@@ -82,10 +82,11 @@ class Upkeep:
 
     def _make_room(self, now: float) -> None:
         with self._state.read() as session:
-            if not crowded(session):
-                return
+            full = crowded(session).keys()
+        if not full:
+            return
         with self._state.write() as session:
-            refresh(session, moment(now), timedelta(days=1))
+            refresh(session, moment(now), timedelta(days=1), full)
             forgotten = make_room(session, moment(now))
         log.warning("an agency has hardly any room for devices", extra={"forgotten": forgotten})
 

@@ -24,6 +24,7 @@ from collector.state.tables import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from sqlalchemy.orm import Session
@@ -37,8 +38,11 @@ _PART: Final = {"neighbours": "lan_devices", ARP: "snmp_devices"}
 _CHUNK: Final = 500
 
 
-def refresh(session: Session, now: datetime, within: timedelta) -> int:
-    """Devices in the present neighbour table of an endpoint that reported ``within`` are still there.
+def refresh(
+    session: Session, now: datetime, within: timedelta, agencies: Collection[int] | None = None
+) -> int:
+    """Devices in the present neighbour table of an endpoint that reported ``within`` are still there; of these
+    ``agencies``, where not of all.
 
     Unchanged tables are not sent again, so without this a quiet LAN would be forgotten. A table whose source fails is
     nobody's word. Returns how many devices.
@@ -57,6 +61,10 @@ def refresh(session: Session, now: datetime, within: timedelta) -> int:
         .join(Assignment, (Assignment.endpoint_id == Endpoint.id) & Assignment.valid_to.is_(None))
         .where(Document.kind.in_(("neighbours", ARP)), Endpoint.last_seen_at >= now - within)
     )
+    devices = select(Device.id, Device.agency_id, Device.mac, Device.last_seen_at)
+    if agencies is not None:
+        query = query.where(Assignment.agency_id.in_(agencies))
+        devices = devices.where(Device.agency_id.in_(agencies))
     latest: dict[tuple[int, str], datetime] = {}
     for endpoint_id, kind, item, body, agency_id, seen in session.execute(query):
         if (endpoint_id, _PART[kind] if item else kind) in failing:
@@ -65,7 +73,6 @@ def refresh(session: Session, now: datetime, within: timedelta) -> int:
             key = (agency_id, sighting.mac)
             latest[key] = max(seen, latest.get(key, seen))
     rows: list[dict[str, Any]] = []
-    devices = select(Device.id, Device.agency_id, Device.mac, Device.last_seen_at)
     for device_id, agency_id, mac, last in session.execute(devices):
         seen = latest.get((agency_id, mac))
         if seen is not None and seen > last:

@@ -320,6 +320,7 @@ def _add(look: Judged, verdict: Verdict, subject: Subject) -> None:
     if (
         span is not None
         and key in look.restless
+        and look.now - span.began_at.timestamp() < spans.HELD_SECONDS
         and not spans.is_same(span, verdict)
         and not spans.is_worse(verdict.kind, span.state, verdict.state)
     ):

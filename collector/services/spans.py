@@ -49,6 +49,8 @@ Period = tuple["datetime", "datetime"]
 #: Spans that a subject may begin within a day before it is held: who flaps on purpose fills neither the database nor
 #: anybody's list of alerts.
 MOST_A_DAY: Final = {SERVICE: 100, LAN: 100, WAN: 100, LINE: 100, CONTENT: 24, CERTIFICATE: 24, POSTURE: 24}
+#: For so long then, before it may be better: what is wrong for a moment must not make a day of it.
+HELD_SECONDS: Final = 600.0
 _DAY: Final = timedelta(days=1)
 _CONNECTIONS: Final = (CONNECTED, DEGRADED, UNKNOWN, LOST, UNREACHABLE)
 #: From well to bad; what is not named is worse.

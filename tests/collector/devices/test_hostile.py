@@ -288,7 +288,8 @@ def test_a_routers_table_keeps_its_devices_and_one_whose_source_fails_keeps_none
     pipeline.work()
     now = moment(pipeline.clock.seconds)
     with pipeline.state.write() as session:
-        assert refresh(session, now, timedelta(days=1)) == 2
+        assert refresh(session, now, timedelta(days=1), agencies=[pipeline.agency_id + 1]) == 0
+        assert refresh(session, now, timedelta(days=1), agencies=[pipeline.agency_id]) == 2
     health = {"name": "snmp_devices", "ok": False, "reason": "x", "duration_seconds": 0.0}
     forward(pipeline, DAY)
     pipeline.batch(health=[health])
